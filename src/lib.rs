@@ -1,0 +1,2 @@
+//! Kachel, a soft thin client: the desktop runs in the data centre, the desk gets exact tiles of it.
+pub mod geom;
