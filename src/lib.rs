@@ -1,2 +1,8 @@
 //! Kachel, a soft thin client: the desktop runs in the data centre, the desk gets exact tiles of it.
+//!
+//! The layers, each seeing only those above it in this list (ARCHITECTURE.md, "Layers"; a test holds it).
+
+#[deny(clippy::disallowed_methods)]
 pub mod geom;
+#[deny(clippy::disallowed_methods)]
+pub mod codec;

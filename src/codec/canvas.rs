@@ -1,0 +1,86 @@
+//! The picture on the CPU: a screen of pixels that plans are applied to, with the cache and the copies' scratch.
+//!
+//! The decoder of machines without a GPU, the oracle for the shaders, and the host's own copy of what a viewer holds.
+
+use crate::codec::plan::{CACHE_SIZE, Plan};
+use crate::codec::stage::{fill, raw, transfer, unpack};
+use crate::geom::Size;
+
+/// Pixels in rows without gaps, each 0x00RRGGBB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Picture {
+    /// Width and height.
+    pub size: Size,
+    /// `size.w * size.h` pixels in row order.
+    pub pixels: Vec<u32>,
+}
+
+/// A screen that frames are applied to.
+#[derive(Clone, Debug, Default)]
+pub struct Canvas {
+    /// What is shown.
+    pub screen: Picture,
+    /// The tile cache; no memory before the first STORE.
+    cache: Picture,
+    scratch: Picture,
+}
+
+impl Picture {
+    /// A black picture.
+    pub fn new(size: Size) -> Self {
+        Self { size, pixels: vec![0; size.area() as usize] }
+    }
+
+    /// One row of pixels.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, y: u32) -> &[u32] {
+        let w = self.size.w as usize;
+        &self.pixels[y as usize * w..][..w]
+    }
+}
+
+impl Canvas {
+    /// A canvas without a screen; the first key frame gives it one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Runs a plan's jobs, the stages in order.
+    ///
+    /// # Panics
+    /// If the plan was made for a screen of another size.
+    pub fn apply(&mut self, plan: &Plan) {
+        if let Some(size) = plan.key {
+            self.screen = Picture::new(size);
+            self.cache = Picture::default();
+            self.scratch = Picture::default();
+        }
+        if !plan.stores.is_empty() {
+            self.reserve_cache();
+            transfer::run(&plan.stores, &self.screen, &mut self.cache);
+        }
+        if !plan.copies.is_empty() {
+            if self.scratch.size != self.screen.size {
+                self.scratch = Picture::new(self.screen.size);
+            }
+            let outward: Vec<_> = plan.copies.iter().map(transfer::to_scratch).collect();
+            transfer::run(&outward, &self.screen, &mut self.scratch);
+            transfer::run(&plan.copies, &self.scratch, &mut self.screen);
+        }
+        if !plan.recalls.is_empty() {
+            self.reserve_cache();
+            transfer::run(&plan.recalls, &self.cache, &mut self.screen);
+        }
+        fill::run(&plan.fills, &mut self.screen);
+        unpack::run(&plan.unpacks, &plan.bytes, &mut self.screen);
+        raw::run(&plan.raws, &plan.bytes, &mut self.screen);
+    }
+
+    fn reserve_cache(&mut self) {
+        if self.cache.size != CACHE_SIZE {
+            self.cache = Picture::new(CACHE_SIZE);
+        }
+    }
+}

@@ -1,0 +1,581 @@
+//! A frame as bytes: header, STORE, COPY and TILES sections; parsed and written, every bound checked here, once.
+//!
+//! What [`Frame::parse`] returns may be handed to a GPU: all tiles, rectangles, slots and payload ranges are inside
+//! the screen, the cache and the payload, and no block is written twice. What the pixels are: `codec::stage`. The same
+//! layout in prose, with worked examples: PROTOCOL.md, "Frames".
+
+use crate::codec::bytes::{ReadError, Reader, put_u24, put_varint};
+use crate::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use bytes::Bytes;
+use std::ops::Range;
+use thiserror::Error;
+
+/// Longest side of a screen in pixels.
+pub const SCREEN_SIDE_MAX: u32 = 8192;
+/// Slots of the tile cache, 16 KiB of pixels each.
+pub const CACHE_SLOTS: u32 = 2048;
+/// Most COPY rectangles in a frame; they are compared pair by pair.
+pub const COPIES_MAX: usize = 64;
+/// Longest frame. The host starts the next frame long before (`encode::FRAME_BYTES_TARGET`).
+pub const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Most colours of a PACK record.
+pub const PACK_COLORS_MAX: usize = 16;
+/// Pixels of a block.
+pub const BLOCK_PIXELS: usize = 256;
+
+const FLAG_KEY: u8 = 1;
+const FLAG_MORE: u8 = 2;
+const SECTION_STORE: u8 = 1;
+const SECTION_COPY: u8 = 2;
+const SECTION_TILES: u8 = 4;
+const MODE_SOLID: u8 = 0;
+const MODE_CACHE: u8 = 1;
+const MODE_PACK: u8 = 2;
+const MODE_RAW: u8 = 5;
+const MASKED: u8 = 0x80;
+
+/// What a frame says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Number of the frame in its connection, from 1; each is the one before plus 1.
+    pub sequence: u32,
+    /// This frame may be applied as soon as all frames up to this one are; 0 for a key frame.
+    pub depends_on: u32,
+    /// Number of the last input event that the host had injected before it captured this picture; 0 for none.
+    pub input: u32,
+    /// A key frame: the screen has this size now, is black, and the cache is empty.
+    pub key: Option<Size>,
+    /// More frames of the same picture follow at once; it need not be shown yet.
+    pub more: bool,
+}
+
+/// Keeps a tile of the previous frame in a cache slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// A tile that lies on the screen whole.
+    pub tile: TileIndex,
+    /// Below [`CACHE_SLOTS`].
+    pub slot: u32,
+}
+
+/// Copies pixels of the previous frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyRect {
+    /// Where they were, on the screen.
+    pub source: Rect,
+    /// Left edge of where they go.
+    pub x: u32,
+    /// Top edge of where they go.
+    pub y: u32,
+}
+
+/// New pixels for some blocks of a tile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TileRecord {
+    /// The tile.
+    pub tile: TileIndex,
+    /// The blocks this record is about; only visible ones.
+    pub blocks: BlockMask,
+    /// Their pixels.
+    pub content: Content,
+}
+
+/// Where a record's pixels come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// One colour, 0xRRGGBB.
+    Solid(u32),
+    /// A cache slot; the whole tile.
+    Cache(u32),
+    /// Up to 16 colours and an index for each pixel.
+    Pack {
+        /// 2 to 16 colours, 0xRRGGBB.
+        colors: Vec<u32>,
+        /// Where the palette starts in the frame's bytes, three bytes a colour.
+        palette: usize,
+        /// The indices in the frame's bytes: for each block in order 256 of [`pack_bits`] bits, low bits first.
+        indices: Range<usize>,
+    },
+    /// Three bytes a pixel (blue, green, red), 768 a block, in the frame's bytes.
+    Raw(Range<usize>),
+}
+
+/// A frame whose structure is known to be sound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// What it says about itself.
+    pub header: FrameHeader,
+    /// Tiles to keep, first of all.
+    pub stores: Vec<Store>,
+    /// Copies within the screen, second; no two destinations overlap.
+    pub copies: Vec<CopyRect>,
+    /// New pixels, last; tiles ascend, and no block occurs twice.
+    pub tiles: Vec<TileRecord>,
+    /// The whole frame, for the payload ranges above.
+    pub bytes: Bytes,
+}
+
+/// Why bytes are not a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FormatError {
+    /// A value is cut off or malformed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The frame is longer than [`FRAME_BYTES_MAX`].
+    #[error("frame of {0} bytes is too long")]
+    Length(usize),
+    /// The header has a flag that this version does not know.
+    #[error("frame flags {0:#04x} are unknown")]
+    Flags(u8),
+    /// Sequence 0, or a dependency on this frame, a later one, or one before the first.
+    #[error("frame {sequence} cannot depend on the frame {distance} before it")]
+    Dependency {
+        /// The frame's number.
+        sequence: u32,
+        /// How far back it depends.
+        distance: u32,
+    },
+    /// STORE, COPY and CACHE read what is there, so such a frame must follow the one before.
+    #[error("frame {0} reads the previous picture but does not depend on it")]
+    Unordered(u32),
+    /// The screen is empty or larger than [`SCREEN_SIDE_MAX`].
+    #[error("screen of {w}x{h} pixels is not possible")]
+    Screen {
+        /// Width in pixels.
+        w: u32,
+        /// Height in pixels.
+        h: u32,
+    },
+    /// A section is unknown, or not in ascending order.
+    #[error("section {0} is unknown or out of order")]
+    Section(u8),
+    /// More records than there can be.
+    #[error("section {section} cannot have {count} records")]
+    Count {
+        /// Its number.
+        section: u8,
+        /// What the frame says.
+        count: u32,
+    },
+    /// The tile is not on the screen.
+    #[error("tile {0} lies outside the screen")]
+    Tile(u32),
+    /// STORE and CACHE are for tiles that lie on the screen whole.
+    #[error("tile {0} is cut by the screen's edge and cannot be cached")]
+    CutTile(u32),
+    /// The slot is not in the cache.
+    #[error("cache slot {0} does not exist")]
+    Slot(u32),
+    /// A copy's source or destination leaves the screen or is empty.
+    #[error("copy {0} leaves the screen")]
+    Copy(usize),
+    /// Two copies write the same pixel.
+    #[error("copies {0} and {1} overlap")]
+    Overlap(usize, usize),
+    /// The mode is reserved or unknown.
+    #[error("tile mode {0} is unknown")]
+    Mode(u8),
+    /// The mask is empty, names invisible blocks, blocks already written, or stands where none is allowed.
+    #[error("block mask {mask:#06x} is not possible in tile {tile}")]
+    Mask {
+        /// The tile.
+        tile: u32,
+        /// The mask.
+        mask: u16,
+    },
+    /// PACK has 2 to 16 colours.
+    #[error("a palette of {0} colours is not possible")]
+    Palette(usize),
+}
+
+/// Bits of an index into a palette of `colors` (2..=16) colours.
+pub const fn pack_bits(colors: usize) -> usize {
+    match colors {
+        0..=2 => 1,
+        3..=4 => 2,
+        _ => 4,
+    }
+}
+
+impl FrameHeader {
+    /// Reads the header at the start of a frame, and tells how long it is.
+    ///
+    /// # Errors
+    /// [`FormatError`] if it is malformed; the sections are not looked at.
+    pub fn parse(bytes: &[u8]) -> Result<(FrameHeader, usize), FormatError> {
+        if bytes.len() > FRAME_BYTES_MAX {
+            return Err(FormatError::Length(bytes.len()));
+        }
+        let mut r = Reader::new(bytes);
+        let flags = r.u8()?;
+        if flags & !(FLAG_KEY | FLAG_MORE) != 0 {
+            return Err(FormatError::Flags(flags));
+        }
+        let sequence = r.varint()?;
+        let is_key = flags & FLAG_KEY != 0;
+        let distance = if is_key { sequence } else { r.varint()? };
+        if sequence == 0 || distance == 0 || distance > sequence || (!is_key && distance == sequence) {
+            return Err(FormatError::Dependency { sequence, distance });
+        }
+        let input = r.varint()?;
+        let key = if is_key {
+            let size = Size::new(r.varint()?, r.varint()?);
+            if size.is_empty() || size.w > SCREEN_SIDE_MAX || size.h > SCREEN_SIDE_MAX {
+                return Err(FormatError::Screen { w: size.w, h: size.h });
+            }
+            Some(size)
+        } else {
+            None
+        };
+        let header =
+            FrameHeader { sequence, depends_on: sequence - distance, input, key, more: flags & FLAG_MORE != 0 };
+        Ok((header, r.offset()))
+    }
+
+    /// Appends the header.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.push(if self.key.is_some() { FLAG_KEY } else { 0 } | if self.more { FLAG_MORE } else { 0 });
+        put_varint(out, self.sequence);
+        if self.key.is_none() {
+            put_varint(out, self.sequence - self.depends_on);
+        }
+        put_varint(out, self.input);
+        if let Some(size) = self.key {
+            put_varint(out, size.w);
+            put_varint(out, size.h);
+        }
+    }
+}
+
+impl Frame {
+    /// Parses a whole frame for a screen of the given size; a key frame's own size replaces it.
+    ///
+    /// # Errors
+    /// [`FormatError`] for anything that is not exactly one sound frame.
+    pub fn parse(bytes: Bytes, screen: Size) -> Result<Frame, FormatError> {
+        let (header, start) = FrameHeader::parse(&bytes)?;
+        let grid = TileGrid::new(header.key.unwrap_or(screen));
+        let mut frame = Frame { header, stores: Vec::new(), copies: Vec::new(), tiles: Vec::new(), bytes: Bytes::new() };
+        let mut r = Reader::new(&bytes);
+        r.take(start)?;
+        let mut last = 0;
+        while r.remaining() > 0 {
+            let section = r.u8()?;
+            if section <= last {
+                return Err(FormatError::Section(section));
+            }
+            last = section;
+            let count = r.varint()?;
+            match section {
+                SECTION_STORE => frame.parse_stores(&mut r, count, grid)?,
+                SECTION_COPY => frame.parse_copies(&mut r, count, grid.size().rect())?,
+                SECTION_TILES => frame.parse_tiles(&mut r, count, grid)?,
+                _ => return Err(FormatError::Section(section)),
+            }
+        }
+        if frame.reads_previous() && header.key.is_none() && header.depends_on != header.sequence - 1 {
+            return Err(FormatError::Unordered(header.sequence));
+        }
+        frame.bytes = bytes;
+        Ok(frame)
+    }
+
+    /// Whether it needs the picture or the cache as the frame before left them.
+    pub fn reads_previous(&self) -> bool {
+        !self.stores.is_empty()
+            || !self.copies.is_empty()
+            || self.tiles.iter().any(|t| matches!(t.content, Content::Cache(_)))
+    }
+
+    fn parse_stores(&mut self, r: &mut Reader, count: u32, grid: TileGrid) -> Result<(), FormatError> {
+        if count > grid.count().min(CACHE_SLOTS) {
+            return Err(FormatError::Count { section: SECTION_STORE, count });
+        }
+        let mut tiles = Ascending::new(grid);
+        let mut taken = vec![false; CACHE_SLOTS as usize];
+        for i in 0..count {
+            let delta = r.varint()?;
+            let tile = tiles.next(delta, i > 0 && delta == 0)?;
+            whole_tile(grid, tile)?;
+            let slot = cache_slot(r.varint()?)?;
+            if std::mem::replace(&mut taken[slot as usize], true) {
+                return Err(FormatError::Slot(slot));
+            }
+            self.stores.push(Store { tile, slot });
+        }
+        Ok(())
+    }
+
+    fn parse_copies(&mut self, r: &mut Reader, count: u32, screen: Rect) -> Result<(), FormatError> {
+        if count as usize > COPIES_MAX {
+            return Err(FormatError::Count { section: SECTION_COPY, count });
+        }
+        for i in 0..count as usize {
+            let source = Rect::new(r.varint()?, r.varint()?, r.varint()?, r.varint()?);
+            let copy = CopyRect { source, x: r.varint()?, y: r.varint()? };
+            if source.is_empty() || !screen.contains(source) || !screen.contains(copy.destination()) {
+                return Err(FormatError::Copy(i));
+            }
+            if let Some(j) = self.copies.iter().position(|c| c.destination().intersects(copy.destination())) {
+                return Err(FormatError::Overlap(j, i));
+            }
+            self.copies.push(copy);
+        }
+        Ok(())
+    }
+
+    fn parse_tiles(&mut self, r: &mut Reader, count: u32, grid: TileGrid) -> Result<(), FormatError> {
+        // Each record writes at least one block that no other writes.
+        if u64::from(count) > u64::from(grid.count()) * 16 {
+            return Err(FormatError::Count { section: SECTION_TILES, count });
+        }
+        let mut tiles = Ascending::new(grid);
+        let mut written = BlockMask::NONE;
+        for i in 0..count {
+            let head = r.u8()?;
+            let delta = r.varint()?;
+            if i == 0 || delta != 0 {
+                written = BlockMask::NONE;
+            }
+            let tile = tiles.next(delta, false)?;
+            let visible = grid.visible(tile);
+            let masked = head & MASKED != 0;
+            let blocks = if masked { BlockMask(r.u16()?) } else { visible };
+            let wrong = blocks.0 & !visible.0 | blocks.0 & written.0;
+            if blocks.is_empty() || wrong != 0 {
+                return Err(FormatError::Mask { tile: tile.0, mask: blocks.0 });
+            }
+            written.0 |= blocks.0;
+            let content = match head & !MASKED {
+                MODE_SOLID => Content::Solid(r.u24()?),
+                MODE_CACHE => {
+                    whole_tile(grid, tile)?;
+                    if masked {
+                        return Err(FormatError::Mask { tile: tile.0, mask: blocks.0 });
+                    }
+                    Content::Cache(cache_slot(r.varint()?)?)
+                }
+                MODE_PACK => parse_pack(r, blocks)?,
+                MODE_RAW => Content::Raw(take_range(r, blocks.count() as usize * BLOCK_PIXELS * 3)?),
+                mode => return Err(FormatError::Mode(mode)),
+            };
+            self.tiles.push(TileRecord { tile, blocks, content });
+            if let (MODE_SOLID, &[.., TileRecord { content: Content::Solid(color), .. }]) =
+                (head, self.tiles.as_slice())
+            {
+                for _ in 0..r.varint()? {
+                    let tile = tiles.next(1, false)?;
+                    let blocks = grid.visible(tile);
+                    written = blocks;
+                    self.tiles.push(TileRecord { tile, blocks, content: Content::Solid(color) });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CopyRect {
+    /// Where the pixels go.
+    pub const fn destination(&self) -> Rect {
+        Rect::new(self.x, self.y, self.source.w, self.source.h)
+    }
+}
+
+/// Writes a frame's sections after its header; the counterpart of [`Frame::parse`].
+///
+/// The caller keeps the order that the format wants: tiles ascend, and no block is written twice.
+#[derive(Debug, Default)]
+pub struct SectionWriter {
+    stores: Vec<Store>,
+    copies: Vec<CopyRect>,
+    tiles: Vec<u8>,
+    tile_count: u32,
+    previous: u32,
+    solid_run: Option<SolidRun>,
+}
+
+/// Unmasked SOLID tiles of one colour in a row, not yet written.
+#[derive(Debug)]
+struct SolidRun {
+    first: u32,
+    count: u32,
+    color: u32,
+}
+
+impl SectionWriter {
+    /// Starts without any record.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Keeps a tile of the previous frame in a slot. Tiles ascend.
+    pub fn store(&mut self, tile: TileIndex, slot: u32) {
+        self.stores.push(Store { tile, slot });
+    }
+
+    /// Copies pixels of the previous frame.
+    pub fn copy(&mut self, copy: CopyRect) {
+        self.copies.push(copy);
+    }
+
+    /// Fills blocks with one colour; `blocks` is `None` for the whole tile.
+    pub fn solid(&mut self, tile: TileIndex, blocks: Option<BlockMask>, color: u32) {
+        if blocks.is_none() {
+            if let Some(run) = &mut self.solid_run
+                && run.first + run.count == tile.0
+                && run.color == color
+            {
+                run.count += 1;
+                return;
+            }
+            self.flush_run();
+            self.solid_run = Some(SolidRun { first: tile.0, count: 1, color });
+            return;
+        }
+        self.head(MODE_SOLID, tile, blocks);
+        put_u24(&mut self.tiles, color);
+    }
+
+    /// Recalls a whole tile from the cache.
+    pub fn cache(&mut self, tile: TileIndex, slot: u32) {
+        self.head(MODE_CACHE, tile, None);
+        put_varint(&mut self.tiles, slot);
+    }
+
+    /// Writes blocks with 2 to 16 colours; `indices` has 256 values for each block, each below the number of colours.
+    ///
+    /// # Panics
+    /// If there are fewer than 2 or more than 16 colours.
+    pub fn pack(&mut self, tile: TileIndex, blocks: Option<BlockMask>, colors: &[u32], indices: &[u8]) {
+        assert!((2..=PACK_COLORS_MAX).contains(&colors.len()), "a palette has 2 to 16 colours");
+        self.head(MODE_PACK, tile, blocks);
+        self.tiles.push(colors.len() as u8 - 1);
+        for color in colors {
+            put_u24(&mut self.tiles, *color);
+        }
+        let bits = pack_bits(colors.len());
+        for group in indices.chunks_exact(8 / bits) {
+            self.tiles.push(group.iter().rev().fold(0, |byte, i| byte << bits | i));
+        }
+    }
+
+    /// Writes blocks pixel by pixel; `pixels` has 256 values (0xRRGGBB) for each block.
+    pub fn raw(&mut self, tile: TileIndex, blocks: Option<BlockMask>, pixels: &[u32]) {
+        self.head(MODE_RAW, tile, blocks);
+        self.tiles.reserve(pixels.len() * 3);
+        for pixel in pixels {
+            put_u24(&mut self.tiles, *pixel);
+        }
+    }
+
+    /// Bytes of the tile records so far.
+    pub fn tile_bytes(&self) -> usize {
+        self.tiles.len()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.stores.is_empty() && self.copies.is_empty() && self.tile_count == 0 && self.solid_run.is_none()
+    }
+
+    /// Appends the sections to a header.
+    pub fn finish(mut self, out: &mut Vec<u8>) {
+        self.flush_run();
+        if !self.stores.is_empty() {
+            out.push(SECTION_STORE);
+            put_varint(out, self.stores.len() as u32);
+            let mut previous = 0;
+            for s in &self.stores {
+                put_varint(out, s.tile.0 - previous);
+                put_varint(out, s.slot);
+                previous = s.tile.0;
+            }
+        }
+        if !self.copies.is_empty() {
+            out.push(SECTION_COPY);
+            put_varint(out, self.copies.len() as u32);
+            for c in &self.copies {
+                for v in [c.source.x, c.source.y, c.source.w, c.source.h, c.x, c.y] {
+                    put_varint(out, v);
+                }
+            }
+        }
+        if self.tile_count > 0 {
+            out.push(SECTION_TILES);
+            put_varint(out, self.tile_count);
+            out.extend_from_slice(&self.tiles);
+        }
+    }
+
+    fn head(&mut self, mode: u8, tile: TileIndex, blocks: Option<BlockMask>) {
+        self.flush_run();
+        self.write_head(mode, tile.0, blocks);
+    }
+
+    fn write_head(&mut self, mode: u8, tile: u32, blocks: Option<BlockMask>) {
+        self.tiles.push(mode | if blocks.is_some() { MASKED } else { 0 });
+        put_varint(&mut self.tiles, tile - self.previous);
+        if let Some(blocks) = blocks {
+            self.tiles.extend_from_slice(&blocks.0.to_le_bytes());
+        }
+        self.previous = tile;
+        self.tile_count += 1;
+    }
+
+    fn flush_run(&mut self) {
+        if let Some(run) = self.solid_run.take() {
+            self.write_head(MODE_SOLID, run.first, None);
+            put_u24(&mut self.tiles, run.color);
+            put_varint(&mut self.tiles, run.count - 1);
+            self.previous = run.first + run.count - 1;
+        }
+    }
+}
+
+/// Turns deltas into tile numbers that never leave the screen.
+struct Ascending {
+    grid: TileGrid,
+    last: u32,
+}
+
+impl Ascending {
+    fn new(grid: TileGrid) -> Self {
+        Self { grid, last: 0 }
+    }
+
+    fn next(&mut self, delta: u32, repeated: bool) -> Result<TileIndex, FormatError> {
+        let tile = self.last.saturating_add(delta);
+        if repeated || tile >= self.grid.count() {
+            return Err(FormatError::Tile(tile));
+        }
+        self.last = tile;
+        Ok(TileIndex(tile))
+    }
+}
+
+fn whole_tile(grid: TileGrid, tile: TileIndex) -> Result<(), FormatError> {
+    let r = grid.rect(tile);
+    if r.w == TILE && r.h == TILE { Ok(()) } else { Err(FormatError::CutTile(tile.0)) }
+}
+
+fn cache_slot(slot: u32) -> Result<u32, FormatError> {
+    if slot < CACHE_SLOTS { Ok(slot) } else { Err(FormatError::Slot(slot)) }
+}
+
+fn take_range(r: &mut Reader, count: usize) -> Result<Range<usize>, FormatError> {
+    let start = r.offset();
+    r.take(count)?;
+    Ok(start..start + count)
+}
+
+fn parse_pack(r: &mut Reader, blocks: BlockMask) -> Result<Content, FormatError> {
+    let count = usize::from(r.u8()?) + 1;
+    if !(2..=PACK_COLORS_MAX).contains(&count) {
+        return Err(FormatError::Palette(count));
+    }
+    let palette = r.offset();
+    let colors = (0..count).map(|_| r.u24()).collect::<Result<Vec<_>, _>>()?;
+    let bytes = blocks.count() as usize * BLOCK_PIXELS * pack_bits(count) / 8;
+    Ok(Content::Pack { colors, palette, indices: take_range(r, bytes)? })
+}

@@ -1,0 +1,201 @@
+//! A frame's work as a value: flat jobs in five passes, the same for the CPU stages and the shaders.
+//!
+//! Every job is plain words, made from a checked [`Frame`], so that a shader can index by it without looking twice.
+//! The passes run in the order of the fields; within a pass no two jobs write the same pixel.
+
+use crate::codec::format::{Content, Frame, pack_bits};
+use crate::geom::{BlockMask, Point, Rect, Size, TILE, TileGrid, TileIndex};
+use bytemuck::{Pod, Zeroable};
+use bytes::Bytes;
+
+/// Tiles in a row of the cache's picture.
+pub const CACHE_COLUMNS: u32 = 32;
+
+/// The cache is one picture of 32 × 64 tiles; slot `s` is its tile `s` in row order.
+pub const CACHE_SIZE: Size = Size::new(CACHE_COLUMNS * TILE, crate::codec::format::CACHE_SLOTS / CACHE_COLUMNS * TILE);
+
+/// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture) and CACHE.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Transfer {
+    /// Source pixel, `x | y << 16`.
+    pub source: u32,
+    /// Destination pixel, `x | y << 16`.
+    pub destination: u32,
+    /// Size, `w | h << 16`, each 1 to 64.
+    pub size: u32,
+    /// Zero; keeps the job at four words.
+    pub pad: u32,
+}
+
+/// Fills blocks of a tile with one colour.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Fill {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// Blocks to write.
+    pub blocks: u32,
+    /// 0x00RRGGBB.
+    pub color: u32,
+    /// Zero; keeps the job at four words.
+    pub pad: u32,
+}
+
+/// Writes blocks of a tile from palette indices.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Unpack {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// `coded | write << 16`: the blocks whose indices the payload holds, and those of them to write.
+    pub blocks: u32,
+    /// Byte offset of the first colour in the frame, three bytes each.
+    pub palette: u32,
+    /// Byte offset of the first index in the frame.
+    pub indices: u32,
+    /// Bits of an index: 1, 2 or 4.
+    pub bits: u32,
+    /// Highest index of the palette; indices above it count as this one.
+    pub index_max: u32,
+    /// Zeroes; keep the job at eight words.
+    pub pad: [u32; 2],
+}
+
+/// Writes blocks of a tile from three bytes a pixel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Raw {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// `coded | write << 16`, as in [`Unpack`].
+    pub blocks: u32,
+    /// Byte offset of the first pixel in the frame: blue, green, red.
+    pub pixels: u32,
+    /// Zero; keeps the job at four words.
+    pub pad: u32,
+}
+
+/// All work of one frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The screen takes this size, black, before anything else; the cache is empty then.
+    pub key: Option<Size>,
+    /// Pass 1, screen to cache.
+    pub stores: Vec<Transfer>,
+    /// Pass 2, screen to scratch (at the same place), then scratch to screen.
+    pub copies: Vec<Transfer>,
+    /// Pass 3, cache to screen.
+    pub recalls: Vec<Transfer>,
+    /// Pass 3 as well: no two tile jobs write the same block.
+    pub fills: Vec<Fill>,
+    /// Pass 3 as well.
+    pub unpacks: Vec<Unpack>,
+    /// Pass 3 as well.
+    pub raws: Vec<Raw>,
+    /// The frame's bytes, which [`Unpack`] and [`Raw`] point into.
+    pub bytes: Bytes,
+    /// What part of the screen this changes at most.
+    pub damage: Vec<Rect>,
+}
+
+impl Plan {
+    /// Makes the jobs of a frame for its screen. `keep` says which blocks of a tile may still be written: all, unless a
+    /// later frame has written some already.
+    pub fn new(frame: &Frame, grid: TileGrid, mut keep: impl FnMut(TileIndex) -> BlockMask) -> Plan {
+        let mut plan = Plan { key: frame.header.key, bytes: frame.bytes.clone(), ..Plan::default() };
+        if plan.key.is_some() {
+            plan.damage.push(grid.size().rect());
+        }
+        for s in &frame.stores {
+            let slot = slot_origin(s.slot);
+            plan.stores.push(Transfer {
+                source: packed(grid.origin(s.tile)),
+                destination: packed(slot),
+                size: TILE | TILE << 16,
+                pad: 0,
+            });
+        }
+        for c in &frame.copies {
+            plan.damage.push(c.destination());
+            for y in (0..c.source.h).step_by(TILE as usize) {
+                for x in (0..c.source.w).step_by(TILE as usize) {
+                    let (w, h) = ((c.source.w - x).min(TILE), (c.source.h - y).min(TILE));
+                    plan.copies.push(Transfer {
+                        source: packed(Point { x: c.source.x + x, y: c.source.y + y }),
+                        destination: packed(Point { x: c.x + x, y: c.y + y }),
+                        size: w | h << 16,
+                        pad: 0,
+                    });
+                }
+            }
+        }
+        for record in &frame.tiles {
+            let origin = packed(grid.origin(record.tile));
+            let write = BlockMask(record.blocks.0 & keep(record.tile).0);
+            if write.is_empty() {
+                continue;
+            }
+            plan.push_damage(grid.rect(record.tile));
+            let blocks = u32::from(record.blocks.0) | u32::from(write.0) << 16;
+            match &record.content {
+                Content::Solid(color) => {
+                    plan.fills.push(Fill { origin, blocks: u32::from(write.0), color: *color, pad: 0 });
+                }
+                Content::Cache(slot) => plan.recalls.push(Transfer {
+                    source: packed(slot_origin(*slot)),
+                    destination: origin,
+                    size: TILE | TILE << 16,
+                    pad: 0,
+                }),
+                Content::Pack { colors, palette, indices } => plan.unpacks.push(Unpack {
+                    origin,
+                    blocks,
+                    palette: *palette as u32,
+                    indices: indices.start as u32,
+                    bits: pack_bits(colors.len()) as u32,
+                    index_max: colors.len() as u32 - 1,
+                    pad: [0; 2],
+                }),
+                Content::Raw(pixels) => {
+                    plan.raws.push(Raw { origin, blocks, pixels: pixels.start as u32, pad: 0 });
+                }
+            }
+        }
+        plan
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.key.is_none()
+            && self.stores.is_empty()
+            && self.copies.is_empty()
+            && self.recalls.is_empty()
+            && self.fills.is_empty()
+            && self.unpacks.is_empty()
+            && self.raws.is_empty()
+    }
+
+    /// Adds a tile's rectangle; neighbours in a row become one rectangle.
+    fn push_damage(&mut self, tile: Rect) {
+        match self.damage.last_mut() {
+            Some(last) if last.contains(tile) => {}
+            Some(last) if last.y == tile.y && last.h == tile.h && last.right() == tile.x => last.w += tile.w,
+            _ => self.damage.push(tile),
+        }
+    }
+}
+
+/// A position below 65536 in one word, `x | y << 16`.
+pub const fn packed(p: Point) -> u32 {
+    p.x | p.y << 16
+}
+
+/// The inverse of [`packed`].
+pub const fn unpacked(word: u32) -> Point {
+    Point { x: word & 0xffff, y: word >> 16 }
+}
+
+fn slot_origin(slot: u32) -> Point {
+    Point { x: slot % CACHE_COLUMNS * TILE, y: slot / CACHE_COLUMNS * TILE }
+}
