@@ -3,6 +3,10 @@
 //! The layers, each seeing only those above it in this list (ARCHITECTURE.md, "Layers"; a test holds it).
 
 #[deny(clippy::disallowed_methods)]
+pub mod codec;
+#[deny(clippy::disallowed_methods)]
 pub mod geom;
 #[deny(clippy::disallowed_methods)]
-pub mod codec;
+pub mod limits;
+#[deny(clippy::disallowed_methods)]
+pub mod proto;

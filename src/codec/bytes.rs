@@ -55,9 +55,7 @@ impl<'a> Reader<'a> {
     /// [`ReadError::Short`] if there are fewer.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], ReadError> {
         let left = &self.bytes[self.offset..];
-        let taken = left
-            .get(..count)
-            .ok_or(ReadError::Short { offset: self.offset, missing: count - left.len() })?;
+        let taken = left.get(..count).ok_or(ReadError::Short { offset: self.offset, missing: count - left.len() })?;
         self.offset += count;
         Ok(taken)
     }
@@ -148,7 +146,8 @@ mod tests {
 
     #[test]
     fn bad_varints_are_refused() {
-        let bad: [&[u8]; 4] = [&[0x80, 0x00], &[0xff, 0xff, 0xff, 0xff, 0x1f], &[0x80; 6], &[0xff, 0xff, 0xff, 0xff, 0xff]];
+        let bad: [&[u8]; 4] =
+            [&[0x80, 0x00], &[0xff, 0xff, 0xff, 0xff, 0x1f], &[0x80; 6], &[0xff, 0xff, 0xff, 0xff, 0xff]];
         for bytes in bad {
             assert_eq!(Reader::new(bytes).varint(), Err(ReadError::Varint { offset: 0 }), "{bytes:?}");
         }

@@ -255,7 +255,8 @@ impl Frame {
     pub fn parse(bytes: Bytes, screen: Size) -> Result<Frame, FormatError> {
         let (header, start) = FrameHeader::parse(&bytes)?;
         let grid = TileGrid::new(header.key.unwrap_or(screen));
-        let mut frame = Frame { header, stores: Vec::new(), copies: Vec::new(), tiles: Vec::new(), bytes: Bytes::new() };
+        let mut frame =
+            Frame { header, stores: Vec::new(), copies: Vec::new(), tiles: Vec::new(), bytes: Bytes::new() };
         let mut r = Reader::new(&bytes);
         r.take(start)?;
         let mut last = 0;

@@ -1,0 +1,58 @@
+//! Every limit of the protocol and of QUIC in one place, each with its reason.
+//!
+//! PROTOCOL.md lists the same numbers; a test compares them. Limits of the frame format stand in `codec::format`.
+
+use std::time::Duration;
+
+/// Longest control or input message. A peer that says more is broken or hostile.
+pub const MESSAGE_BYTES_MAX: usize = 64 << 10;
+/// Longest first message of a viewer: nothing else is parsed before it is welcome.
+pub const HELLO_BYTES_MAX: usize = 4 << 10;
+/// Longest name (session, device, keyboard layout, locale), in bytes of UTF-8.
+pub const NAME_BYTES_MAX: usize = 255;
+/// Longest side of a cursor shape in pixels.
+pub const CURSOR_SIDE_MAX: u32 = 256;
+/// Cursor shapes a viewer keeps; the host numbers them 1 to this and then reuses the oldest.
+pub const CURSORS_MAX: u32 = 256;
+/// Frames on their way or not yet shown, at most: enough for 100 ms at 60 pictures a second, small enough that what
+/// is on the screen is never far behind.
+pub const FRAMES_IN_FLIGHT_MAX: u32 = 8;
+/// Frames that a viewer holds because they came before one they depend on. All that can be in flight.
+pub const FRAMES_WAITING_MAX: usize = FRAMES_IN_FLIGHT_MAX as usize;
+/// Longest message between front and session process: a frame, a cursor, or a control message, and its head.
+pub const RELAY_BYTES_MAX: usize = crate::codec::format::FRAME_BYTES_MAX + 64;
+
+/// The application protocol of version 1 in the TLS handshake.
+pub const ALPN: &[u8] = b"kachel/1";
+/// UDP port where nothing else is said.
+pub const PORT: u16 = 7474;
+/// A connection without any packet for this long is gone.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The viewer's sign of life on an idle connection: well inside [`IDLE_TIMEOUT`] and inside what home routers keep.
+pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A handshake takes no longer.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time from the end of the handshake to a valid hello.
+pub const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that may be in their handshake at once; above a quarter of it, addresses must be proven first (Retry).
+pub const HANDSHAKES_MAX: usize = 1024;
+/// Viewers at once on one front.
+pub const VIEWERS_MAX: usize = 512;
+/// Streams that a viewer may open towards the host: one for input (each connection opens it once).
+pub const VIEWER_UNI_STREAMS: u32 = 2;
+/// Two-way streams that a viewer may open: control, and room for one print job or the like in later versions.
+pub const VIEWER_BIDI_STREAMS: u32 = 2;
+/// Streams that a host may have open towards a viewer: all frames in flight and some cursor shapes.
+pub const HOST_UNI_STREAMS: u32 = 2 * FRAMES_IN_FLIGHT_MAX;
+/// What a host takes from one stream of a viewer before it must read.
+pub const VIEWER_STREAM_WINDOW: u32 = 64 << 10;
+/// What a host takes from one connection before it must read.
+pub const VIEWER_CONNECTION_WINDOW: u32 = 256 << 10;
+/// What a viewer takes from one stream: a whole frame.
+pub const HOST_STREAM_WINDOW: u32 = crate::codec::format::FRAME_BYTES_MAX as u32;
+/// What a viewer takes from one connection: four of the longest frames.
+pub const HOST_CONNECTION_WINDOW: u32 = 4 * crate::codec::format::FRAME_BYTES_MAX as u32;
+/// What either end keeps of data sent and not acknowledged.
+pub const SEND_WINDOW: u64 = 8 << 20;
+/// Datagrams waiting at either end (sound, later).
+pub const DATAGRAM_BUFFER: usize = 256 << 10;
