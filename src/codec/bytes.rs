@@ -55,7 +55,8 @@ impl<'a> Reader<'a> {
     /// [`ReadError::Short`] if there are fewer.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], ReadError> {
         let left = &self.bytes[self.offset..];
-        let taken = left.get(..count).ok_or(ReadError::Short { offset: self.offset, missing: count - left.len() })?;
+        let taken =
+            left.get(..count).ok_or_else(|| ReadError::Short { offset: self.offset, missing: count - left.len() })?;
         self.offset += count;
         Ok(taken)
     }

@@ -1,1 +1,439 @@
-//! The host side.
+//! The host's encoder: damage and the current picture in, frames out.
+//!
+//! It keeps a copy of what the viewer holds, so only what really differs is encoded, however much the X server reports.
+//! A frame ends at [`FRAME_BYTES_TARGET`]; what is left over stays dirty and comes with the next one. When to encode is
+//! `proto::screen`'s business.
+
+use crate::codec::cache::{TileCache, TilePixels};
+use crate::codec::canvas::Picture;
+use crate::codec::format::{BLOCK_PIXELS, CopyRect, FrameHeader, PACK_COLORS_MAX, SectionWriter, pack_bits};
+use crate::codec::motion::{self, Changed, same_pixels};
+use crate::codec::plan::Transfer;
+use crate::codec::stage::transfer;
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use std::time::Duration;
+
+/// A frame is ended when its tiles reach this: some milliseconds of a fast link, so that decoding the first part of a
+/// large change overlaps with sending the rest.
+pub const FRAME_BYTES_TARGET: usize = 192 << 10;
+/// Changed blocks from which on it is worth looking for motion.
+const MOTION_BLOCKS_MIN: usize = 12;
+/// A tile that stood still for this long is worth a cache slot when it is overwritten: it may come back.
+const STORE_AFTER: Duration = Duration::from_millis(300);
+/// Changed blocks of a tile from which on cached pixels are cheaper than its blocks.
+const CACHE_BLOCKS_MIN: u32 = 3;
+
+/// A picture that somebody else owns: the X server's shared memory.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// Rows of pixels; the top byte of each is undefined.
+    pub pixels: &'a [u32],
+    /// Pixels from one row to the next, at least `size.w`.
+    pub stride: usize,
+    /// Width and height.
+    pub size: Size,
+}
+
+/// Turns changes into frames.
+#[derive(Debug)]
+pub struct Encoder {
+    grid: TileGrid,
+    /// What the viewer holds once it has applied all frames so far.
+    held: Picture,
+    /// For each tile the blocks that may differ from `held`.
+    dirty: Vec<BlockMask>,
+    /// For each tile when it last changed.
+    changed_at: Vec<Duration>,
+    cache: TileCache,
+    sequence: u32,
+    /// The last frame that read what was there.
+    ordered: u32,
+    key: bool,
+    /// The frame before ended early, so what is dirty is the rest of the same picture.
+    rest: bool,
+}
+
+impl<'a> View<'a> {
+    /// A view of a whole picture.
+    pub fn of(picture: &'a Picture) -> View<'a> {
+        View { pixels: &picture.pixels, stride: picture.size.w as usize, size: picture.size }
+    }
+
+    /// One row of pixels.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, y: u32) -> &'a [u32] {
+        &self.pixels[y as usize * self.stride..][..self.size.w as usize]
+    }
+}
+
+impl Encoder {
+    /// An encoder for a screen of this size; its first frame is a key frame.
+    pub fn new(size: Size) -> Self {
+        let grid = TileGrid::new(size);
+        let tiles = grid.count() as usize;
+        Self {
+            grid,
+            held: Picture::new(size),
+            dirty: vec![BlockMask::NONE; tiles],
+            changed_at: vec![Duration::ZERO; tiles],
+            cache: TileCache::new(),
+            sequence: 0,
+            ordered: 0,
+            key: true,
+            rest: false,
+        }
+    }
+
+    /// A viewer came, or lost its picture: the next frame is its first, a key frame.
+    pub fn handle_viewer(&mut self) {
+        self.sequence = 0;
+        self.handle_refresh();
+    }
+
+    /// The next frame is a key frame; the numbering goes on.
+    pub fn handle_refresh(&mut self) {
+        self.key = true;
+        self.rest = false;
+    }
+
+    /// The screen has another size now; the next frame is a key frame.
+    pub fn handle_resize(&mut self, size: Size) {
+        let sequence = self.sequence;
+        *self = Self { sequence, ..Self::new(size) };
+    }
+
+    /// Something may have changed in this rectangle.
+    pub fn handle_damage(&mut self, rect: Rect) {
+        let rect = rect.intersection(self.grid.size().rect());
+        for tile in self.grid.tiles_in(rect) {
+            let t = self.grid.rect(tile);
+            let part = t.intersection(rect);
+            let (x0, x1) = ((part.x - t.x) / BLOCK, (part.right() - t.x).div_ceil(BLOCK));
+            let (y0, y1) = ((part.y - t.y) / BLOCK, (part.bottom() - t.y).div_ceil(BLOCK));
+            let row = ((1u32 << x1) - (1u32 << x0)) as u16;
+            for y in y0..y1 {
+                self.dirty[tile.0 as usize].0 |= row << (y * BLOCKS_PER_SIDE);
+            }
+        }
+    }
+
+    /// The screen's size.
+    pub fn size(&self) -> Size {
+        self.grid.size()
+    }
+
+    /// Whether there may be something to send.
+    pub fn has_work(&self) -> bool {
+        self.key || self.dirty.iter().any(|m| !m.is_empty())
+    }
+
+    /// Whether the last frame left a part of its picture for the next one.
+    pub fn has_rest(&self) -> bool {
+        self.rest
+    }
+
+    /// Rows of the screen that have to be captured before the next frame, in ascending ranges.
+    pub fn dirty_rows(&self) -> Vec<std::ops::Range<u32>> {
+        if self.key {
+            return vec![0..self.grid.size().h];
+        }
+        let mut rows: Vec<std::ops::Range<u32>> = Vec::new();
+        for tiles in self.dirty.chunks(self.grid.columns() as usize).enumerate() {
+            let (row, tiles) = tiles;
+            let mask = tiles.iter().fold(0, |m, t| m | t.0);
+            for block_row in 0..BLOCKS_PER_SIDE {
+                if mask >> (4 * block_row) & 0xf == 0 {
+                    continue;
+                }
+                let top = row as u32 * TILE + block_row * BLOCK;
+                let bottom = (top + BLOCK).min(self.grid.size().h);
+                match rows.last_mut() {
+                    Some(last) if last.end == top => last.end = bottom,
+                    _ => rows.push(top..bottom),
+                }
+            }
+        }
+        rows
+    }
+
+    /// Number of the last frame; 0 before the first.
+    pub fn sequence(&self) -> u32 {
+        self.sequence
+    }
+
+    /// What the viewer holds after the last frame.
+    pub fn held(&self) -> &Picture {
+        &self.held
+    }
+
+    /// Encodes the next frame of `current`, or `None` if nothing differs after all. `input` is the number of the last
+    /// input event before the capture, `now` a time that only goes forward, `budget` the bytes after which the frame
+    /// ends (at most [`FRAME_BYTES_TARGET`]; it may be passed by one tile).
+    ///
+    /// # Panics
+    /// If `current` has another size than the encoder.
+    pub fn encode(&mut self, current: &View, input: u32, now: Duration, budget: usize) -> Option<Vec<u8>> {
+        assert_eq!(current.size, self.grid.size(), "the caller resizes the encoder with the screen");
+        let key = self.key;
+        let sequence = self.sequence + 1;
+        if key {
+            *self = Self { sequence: self.sequence, ..Self::new(self.grid.size()) };
+            self.dirty = (0..self.grid.count()).map(|t| self.grid.visible(TileIndex(t))).collect();
+            self.changed_at.fill(now);
+        }
+        let mut writer = SectionWriter::new();
+        let mut ordered = key;
+        self.drop_unchanged(current);
+        if !key && !self.rest {
+            ordered |= self.store_overwritten(&mut writer, sequence, now);
+            ordered |= self.copy_moved(current, &mut writer);
+        }
+        let mut more = false;
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let changed = self.dirty[tile.0 as usize];
+            if changed.is_empty() {
+                continue;
+            }
+            if writer.tile_bytes() >= budget.min(FRAME_BYTES_TARGET) {
+                more = true;
+                break;
+            }
+            ordered |= self.encode_tile(current, tile, changed, sequence, &mut writer);
+            self.dirty[tile.0 as usize] = BlockMask::NONE;
+            self.changed_at[tile.0 as usize] = now;
+        }
+        self.rest = more;
+        if writer.is_empty() && !key {
+            return None;
+        }
+        self.key = false;
+        self.sequence = sequence;
+        let depends_on = match (key, ordered) {
+            (true, _) => 0,
+            (false, true) => sequence - 1,
+            (false, false) => self.ordered,
+        };
+        if ordered {
+            self.ordered = sequence;
+        }
+        let header = FrameHeader { sequence, depends_on, input, key: key.then_some(self.grid.size()), more };
+        let mut out = Vec::with_capacity(writer.tile_bytes() + 64);
+        header.write(&mut out);
+        writer.finish(&mut out);
+        Some(out)
+    }
+
+    /// Takes the blocks out of `dirty` that are equal after all.
+    fn drop_unchanged(&mut self, current: &View) {
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let dirty = &mut self.dirty[tile.0 as usize];
+            for block in dirty.blocks() {
+                let r = block_rect(self.grid, tile, block);
+                let differs = (r.y..r.bottom()).any(|y| {
+                    let span = r.x as usize..r.right() as usize;
+                    !same_pixels(&current.row(y)[span.clone()], &self.held.row(y)[span])
+                });
+                if !differs {
+                    dirty.0 &= !(1 << block);
+                }
+            }
+        }
+    }
+
+    /// Keeps tiles that stood still and are about to be overwritten.
+    fn store_overwritten(&mut self, writer: &mut SectionWriter, sequence: u32, now: Duration) -> bool {
+        let mut any = false;
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let i = tile.0 as usize;
+            let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
+            if self.dirty[i].count() < CACHE_BLOCKS_MIN || !still || !is_whole(self.grid.rect(tile)) {
+                continue;
+            }
+            let pixels = TilePixels::from_picture(&self.held, self.grid.rect(tile));
+            if pixels.is_solid() || self.cache.contains(&pixels) {
+                continue;
+            }
+            if let Some(slot) = self.cache.store(pixels, sequence) {
+                writer.store(tile, slot);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Finds what moved, and applies it to `held`.
+    fn copy_moved(&mut self, current: &View, writer: &mut SectionWriter) -> bool {
+        let mut changed = Changed::new(self.grid.size());
+        let mut count = 0;
+        for (tile, mask) in self.dirty.iter().enumerate() {
+            let o = self.grid.origin(TileIndex(tile as u32));
+            for block in mask.blocks() {
+                let (x, y) = (o.x / BLOCK + block % BLOCKS_PER_SIDE, o.y / BLOCK + block / BLOCKS_PER_SIDE);
+                changed.blocks[(y * changed.columns + x) as usize] = true;
+                count += 1;
+            }
+        }
+        if count < MOTION_BLOCKS_MIN {
+            return false;
+        }
+        let copies = motion::find(&self.held, current, &changed);
+        if copies.is_empty() {
+            return false;
+        }
+        let before = self.held.clone();
+        for copy in &copies {
+            copy_rows(copy, &before, &mut self.held);
+            writer.copy(*copy);
+            // A copy may also have written blocks that were equal before, with equal pixels; no need to look at them.
+        }
+        self.drop_unchanged(current);
+        true
+    }
+
+    /// Writes the changed blocks of one tile; returns whether the cache was read.
+    fn encode_tile(
+        &mut self,
+        current: &View,
+        tile: TileIndex,
+        changed: BlockMask,
+        sequence: u32,
+        writer: &mut SectionWriter,
+    ) -> bool {
+        let rect = self.grid.rect(tile);
+        let visible = self.grid.visible(tile);
+        let span = rect.x as usize..rect.right() as usize;
+        if is_whole(rect) && changed.count() >= CACHE_BLOCKS_MIN {
+            let pixels = TilePixels::from_rows((rect.y..rect.bottom()).map(|y| &current.row(y)[span.clone()]));
+            if let Some(slot) = (!pixels.is_solid()).then(|| self.cache.recall(&pixels, sequence)).flatten() {
+                writer.cache(tile, slot);
+                self.hold(current, rect);
+                return true;
+            }
+        }
+        let first = current.row(rect.y)[rect.x as usize] & 0x00ff_ffff;
+        let solid =
+            (rect.y..rect.bottom()).all(|y| current.row(y)[span.clone()].iter().all(|p| p & 0x00ff_ffff == first));
+        if solid {
+            writer.solid(tile, None, first);
+            self.hold(current, rect);
+            return false;
+        }
+        let mut groups: Vec<Group> = Vec::new();
+        for block in changed.blocks() {
+            let r = block_rect(self.grid, tile, block);
+            let pixels = block_pixels(current, r);
+            Group::add(&mut groups, block, &pixels);
+            self.hold(current, r);
+        }
+        groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
+        for group in &groups {
+            group.write(tile, (group.blocks != visible).then_some(group.blocks), writer);
+        }
+        false
+    }
+
+    /// The viewer will hold the current pixels of `rect`.
+    fn hold(&mut self, current: &View, rect: Rect) {
+        let stride = self.held.size.w as usize;
+        for y in rect.y..rect.bottom() {
+            let span = rect.x as usize..rect.right() as usize;
+            let row = &mut self.held.pixels[y as usize * stride..][..stride];
+            for (held, pixel) in row[span.clone()].iter_mut().zip(&current.row(y)[span]) {
+                *held = pixel & 0x00ff_ffff;
+            }
+        }
+    }
+}
+
+/// Blocks of a tile that one record can hold.
+struct Group {
+    blocks: BlockMask,
+    /// Up to 16 colours; empty for RAW.
+    colors: Vec<u32>,
+    /// 256 pixels for each block.
+    pixels: Vec<u32>,
+}
+
+impl Group {
+    /// Puts a block where it costs least: into a group whose pixels need as many bits with it as without.
+    fn add(groups: &mut Vec<Group>, block: u32, pixels: &[u32; BLOCK_PIXELS]) {
+        let colors = few_colors(pixels).unwrap_or_default();
+        let class = |n: usize| if n <= 1 { n } else { pack_bits(n) + 1 };
+        for group in groups.iter_mut() {
+            if class(group.colors.len()) != class(colors.len()) {
+                continue;
+            }
+            let mut merged = group.colors.clone();
+            merged.extend(colors.iter().filter(|c| !group.colors.contains(c)));
+            if merged.len() <= PACK_COLORS_MAX && class(merged.len()) == class(colors.len()) {
+                group.colors = merged;
+                group.blocks.0 |= 1 << block;
+                group.pixels.extend_from_slice(pixels);
+                return;
+            }
+        }
+        groups.push(Group { blocks: BlockMask(1 << block), colors, pixels: pixels.to_vec() });
+    }
+
+    fn write(&self, tile: TileIndex, blocks: Option<BlockMask>, writer: &mut SectionWriter) {
+        match self.colors.len() {
+            0 => writer.raw(tile, blocks, &self.pixels),
+            // A whole tile of one colour was found before, so a solid group is always masked.
+            1 => writer.solid(tile, Some(self.blocks), self.colors[0]),
+            _ => {
+                let index = |p: &u32| self.colors.iter().position(|c| c == p).map_or(0, |i| i as u8);
+                let indices: Vec<u8> = self.pixels.iter().map(index).collect();
+                writer.pack(tile, blocks, &self.colors, &indices);
+            }
+        }
+    }
+}
+
+/// The colours of a block, if there are at most 16.
+fn few_colors(pixels: &[u32; BLOCK_PIXELS]) -> Option<Vec<u32>> {
+    let mut colors: Vec<u32> = Vec::with_capacity(PACK_COLORS_MAX);
+    let mut last = !0;
+    for &p in pixels {
+        if p == last {
+            continue;
+        }
+        last = p;
+        if !colors.contains(&p) {
+            if colors.len() == PACK_COLORS_MAX {
+                return None;
+            }
+            colors.push(p);
+        }
+    }
+    Some(colors)
+}
+
+/// A block's pixels; those beyond the screen's edge repeat the block's first, so that they add no colour.
+fn block_pixels(current: &View, r: Rect) -> [u32; BLOCK_PIXELS] {
+    let first = current.row(r.y)[r.x as usize] & 0x00ff_ffff;
+    let mut pixels = [first; BLOCK_PIXELS];
+    for (y, out) in (r.y..r.bottom()).zip(pixels.chunks_exact_mut(BLOCK as usize)) {
+        for (out, pixel) in out.iter_mut().zip(&current.row(y)[r.x as usize..r.right() as usize]) {
+            *out = pixel & 0x00ff_ffff;
+        }
+    }
+    pixels
+}
+
+fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
+    let o = grid.origin(tile);
+    Rect::new(o.x + block % BLOCKS_PER_SIDE * BLOCK, o.y + block / BLOCKS_PER_SIDE * BLOCK, BLOCK, BLOCK)
+        .intersection(grid.size().rect())
+}
+
+fn is_whole(tile: Rect) -> bool {
+    tile.w == TILE && tile.h == TILE
+}
+
+fn copy_rows(copy: &CopyRect, before: &Picture, held: &mut Picture) {
+    let s = copy.source;
+    let job = Transfer { source: s.x | s.y << 16, destination: copy.x | copy.y << 16, size: s.w | s.h << 16, pad: 0 };
+    transfer::run(&[job], before, held);
+}

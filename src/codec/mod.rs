@@ -5,8 +5,10 @@
 //! is the twin of the shader with the same name. [`encode`] is the host's side. No clock, no thread, no GPU.
 
 pub mod bytes;
+pub mod cache;
 pub mod canvas;
 pub mod encode;
 pub mod format;
+pub mod motion;
 pub mod plan;
 pub mod stage;

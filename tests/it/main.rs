@@ -1,1 +1,3 @@
+//! Everything that needs no device: one binary, pure parts only.
 
+mod codec;

@@ -1,0 +1,383 @@
+//! Finds what moved: scrolled panes, dragged windows, both at once, as exact copies of the previous picture.
+//!
+//! Short pieces of rows (anchors) that look unmistakable are taken from the changed parts of the old picture and looked
+//! for at every place of the changed rows of the new one with a rolling hash. Anchors that agree on a displacement make
+//! it a candidate; the candidate is grown to the largest exact rectangles. Nothing is copied that is not equal, pixel by
+//! pixel, so a wrong guess costs time and never a wrong picture.
+
+use crate::codec::canvas::Picture;
+use crate::codec::encode::View;
+use crate::codec::format::{COPIES_MAX, CopyRect};
+use crate::geom::{BLOCK, Rect};
+use std::collections::HashMap;
+
+/// Pixels of an anchor: about four letters, or the edge of a window with its title.
+const ANCHOR: usize = 32;
+/// Anchors looked for at a time.
+const ANCHORS_MAX: usize = 96;
+/// Colour changes along an anchor; fewer are found in many places.
+const ANCHOR_EDGES_MIN: usize = 5;
+/// Anchors that must agree before a displacement is tried.
+const VOTES_MIN: u32 = 3;
+/// Displacements tried in one frame: two panes and a window.
+const CANDIDATES_MAX: usize = 3;
+/// Places at which one anchor may be found; more say nothing.
+const HITS_MAX: u32 = 12;
+/// Changed pixels that a copy must save: a copy costs some ten bytes.
+const GAIN_MIN: u64 = 256;
+/// Bits of the filter in front of the anchor table.
+const FILTER_BITS: u32 = 16;
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Which 16×16 blocks of the screen differ.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// Blocks in a row.
+    pub columns: u32,
+    /// Row by row, whether the block differs.
+    pub blocks: Vec<bool>,
+}
+
+/// Finds copies from `old` that make parts of `new` where `changed` says that they differ.
+///
+/// Destinations do not overlap, sources may. Both pictures have the same size.
+pub fn find(old: &Picture, new: &View, changed: &Changed) -> Vec<CopyRect> {
+    let mut copies: Vec<CopyRect> = Vec::new();
+    let mut left = changed.clone();
+    let mut tried = vec![(0, 0)];
+    for _ in 0..CANDIDATES_MAX {
+        let Some(delta) = displacement(old, new, &left, &tried) else { break };
+        tried.push(delta);
+        let before = copies.len();
+        grow(old, new, &left, delta, &mut copies);
+        for copy in &copies[before..] {
+            left.clear(copy.destination());
+        }
+    }
+    copies
+}
+
+impl Changed {
+    /// No block of a screen of this size differs.
+    pub fn new(size: crate::geom::Size) -> Self {
+        let columns = size.w.div_ceil(BLOCK);
+        Self { columns, blocks: vec![false; (columns * size.h.div_ceil(BLOCK)) as usize] }
+    }
+
+    /// How many blocks differ.
+    pub fn count(&self) -> usize {
+        self.blocks.iter().filter(|b| **b).count()
+    }
+
+    /// The smallest rectangle of pixels around the blocks that differ.
+    pub fn bounds(&self) -> Rect {
+        let mut bounds = Rect::default();
+        for (x, y) in self.positions() {
+            bounds = bounds.union(Rect::new(x * BLOCK, y * BLOCK, BLOCK, BLOCK));
+        }
+        bounds
+    }
+
+    /// Pixels of `rect` that lie in blocks that differ.
+    fn area_in(&self, rect: Rect) -> u64 {
+        let (x0, x1) = (rect.x / BLOCK, rect.right().div_ceil(BLOCK));
+        let (y0, y1) = (rect.y / BLOCK, rect.bottom().div_ceil(BLOCK));
+        let mut area = 0;
+        for y in y0..y1 {
+            for x in x0..x1.min(self.columns) {
+                if self.blocks[(y * self.columns + x) as usize] {
+                    area += Rect::new(x * BLOCK, y * BLOCK, BLOCK, BLOCK).intersection(rect).area();
+                }
+            }
+        }
+        area
+    }
+
+    /// Takes out the blocks that lie in `rect` whole.
+    fn clear(&mut self, rect: Rect) {
+        for y in rect.y.div_ceil(BLOCK)..rect.bottom() / BLOCK {
+            for x in rect.x.div_ceil(BLOCK)..rect.right() / BLOCK {
+                self.blocks[(y * self.columns + x) as usize] = false;
+            }
+        }
+    }
+
+    fn positions(&self) -> impl Iterator<Item = (u32, u32)> {
+        let columns = self.columns;
+        self.blocks.iter().enumerate().filter(|(_, b)| **b).map(move |(i, _)| (i as u32 % columns, i as u32 / columns))
+    }
+}
+
+/// The displacement that most anchors agree on, `(dx, dy)` from old to new; none of `tried`.
+fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32)]) -> Option<(i32, i32)> {
+    let anchors = anchors(old, changed);
+    if anchors.len() < VOTES_MIN as usize {
+        return None;
+    }
+    let mut filter = vec![0u64; 1 << (FILTER_BITS - 6)];
+    let mut table: HashMap<u64, usize> = HashMap::with_capacity(anchors.len());
+    for (i, a) in anchors.iter().enumerate() {
+        let slot = filter_slot(a.hash);
+        filter[slot / 64] |= 1 << (slot % 64);
+        table.insert(a.hash, i);
+    }
+    let mut hits = vec![0u32; anchors.len()];
+    let mut votes: HashMap<(i32, i32), u32> = HashMap::new();
+    let bounds = changed.bounds().intersection(old.size.rect());
+    for y in bounds.y..bounds.bottom() {
+        let row_blocks = &changed.blocks[(y / BLOCK * changed.columns) as usize..][..changed.columns as usize];
+        let (Some(first), Some(last)) = (row_blocks.iter().position(|b| *b), row_blocks.iter().rposition(|b| *b))
+        else {
+            continue;
+        };
+        let x0 = (first * BLOCK as usize).saturating_sub(ANCHOR);
+        let x1 = ((last + 1) * BLOCK as usize + ANCHOR).min(old.size.w as usize);
+        let row = &new.row(y)[x0..x1];
+        roll(row, |x, hash| {
+            let slot = filter_slot(hash);
+            if filter[slot / 64] >> (slot % 64) & 1 == 0 {
+                return;
+            }
+            let Some(&i) = table.get(&hash) else { return };
+            let a = &anchors[i];
+            let delta = ((x0 + x) as i32 - a.x as i32, y as i32 - a.y as i32);
+            hits[i] += 1;
+            if hits[i] <= HITS_MAX && !tried.contains(&delta) {
+                *votes.entry(delta).or_default() += 1;
+            }
+        });
+    }
+    // Ties go to the shorter way, so that the result does not depend on the table's order.
+    votes
+        .into_iter()
+        .filter(|(_, n)| *n >= VOTES_MIN)
+        .max_by_key(|((dx, dy), n)| (*n, std::cmp::Reverse((dx.abs() + dy.abs(), *dx, *dy))))
+        .map(|(delta, _)| delta)
+}
+
+/// A piece of a row of the old picture.
+struct Anchor {
+    x: u32,
+    y: u32,
+    hash: u64,
+}
+
+/// Up to [`ANCHORS_MAX`] anchors, spread over the changed blocks.
+fn anchors(old: &Picture, changed: &Changed) -> Vec<Anchor> {
+    let count = changed.count();
+    let step = (count / ANCHORS_MAX).max(1);
+    let mut out = Vec::with_capacity(ANCHORS_MAX);
+    for (bx, by) in changed.positions().step_by(step) {
+        let x = bx * BLOCK;
+        if x as usize + ANCHOR > old.size.w as usize {
+            continue;
+        }
+        let best = (by * BLOCK..((by + 1) * BLOCK).min(old.size.h))
+            .map(|y| {
+                let piece = &old.row(y)[x as usize..][..ANCHOR];
+                (piece.windows(2).filter(|p| p[0] != p[1]).count(), y)
+            })
+            .max_by_key(|(edges, y)| (*edges, std::cmp::Reverse(*y)));
+        if let Some((edges, y)) = best
+            && edges >= ANCHOR_EDGES_MIN
+        {
+            let mut hash = 0;
+            roll(&old.row(y)[x as usize..][..ANCHOR], |_, h| hash = h);
+            out.push(Anchor { x, y, hash });
+            if out.len() == ANCHORS_MAX {
+                break;
+            }
+        }
+    }
+    out
+}
+
+/// Calls `at(x, hash)` for each piece of [`ANCHOR`] pixels in a row, with the polynomial hash of the piece.
+fn roll(row: &[u32], mut at: impl FnMut(usize, u64)) {
+    if row.len() < ANCHOR {
+        return;
+    }
+    let leaving = (0..ANCHOR - 1).fold(1u64, |p, _| p.wrapping_mul(MULTIPLIER));
+    let value = |pixel: u32| u64::from(pixel & 0x00ff_ffff).wrapping_add(0x0100_0193);
+    let mut hash = row[..ANCHOR].iter().fold(0u64, |h, p| h.wrapping_mul(MULTIPLIER).wrapping_add(value(*p)));
+    at(0, hash);
+    for (x, pair) in row.windows(ANCHOR + 1).enumerate() {
+        hash = hash.wrapping_sub(value(pair[0]).wrapping_mul(leaving));
+        hash = hash.wrapping_mul(MULTIPLIER).wrapping_add(value(pair[ANCHOR]));
+        at(x + 1, hash);
+    }
+}
+
+fn filter_slot(hash: u64) -> usize {
+    (hash.wrapping_mul(MULTIPLIER) >> (64 - FILTER_BITS)) as usize
+}
+
+/// Adds the largest exact rectangles for one displacement.
+fn grow(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32), copies: &mut Vec<CopyRect>) {
+    let (dx, dy) = delta;
+    let screen = old.size;
+    // Where the source is on the screen too.
+    let inside = |length: u32, d: i32| (d.max(0) as u32, (i64::from(length) + i64::from(d.min(0))).max(0) as u32);
+    let ((xa, xb), (ya, yb)) = (inside(screen.w, dx), inside(screen.h, dy));
+    let bounds = changed.bounds().intersection(Rect::new(xa, ya, xb.saturating_sub(xa), yb.saturating_sub(ya)));
+    if bounds.is_empty() {
+        return;
+    }
+    let equal = |x: u32, y: u32, w: u32| {
+        let source = &old.row((y as i32 - dy) as u32)[(x as i32 - dx) as usize..][..w as usize];
+        same_pixels(&new.row(y)[x as usize..][..w as usize], source)
+    };
+    let mut rects: Vec<Rect> = Vec::new();
+    let mut x = bounds.x;
+    while x < bounds.right() {
+        let w = (BLOCK - x % BLOCK).min(bounds.right() - x);
+        let mut y = bounds.y;
+        while y < bounds.bottom() {
+            if !equal(x, y, w) {
+                y += 1;
+                continue;
+            }
+            let top = y;
+            while y < bounds.bottom() && equal(x, y, w) {
+                y += 1;
+            }
+            let run = Rect::new(x, top, w, y - top);
+            if run.h < 4 {
+                continue;
+            }
+            // A neighbour to the left with the same rows becomes wider; one with nearly the same is cut to fit.
+            match rects.iter_mut().rev().find(|r| r.right() == x && r.y == run.y && r.h == run.h) {
+                Some(left) => left.w += w,
+                None => rects.push(run),
+            }
+        }
+        x += w;
+    }
+    rects.sort_by_key(|r| std::cmp::Reverse(changed.area_in(*r)));
+    let free = |r: Rect, copies: &[CopyRect]| !copies.iter().any(|c| c.destination().intersects(r));
+    for rect in rects {
+        let mut rect = copies.iter().fold(rect, |r, c| without(r, c.destination(), changed));
+        if copies.len() == COPIES_MAX || changed.area_in(rect) < GAIN_MIN {
+            continue;
+        }
+        let column_equal = |x: u32, r: Rect| (r.y..r.bottom()).all(|y| equal(x, y, 1));
+        for _ in 0..BLOCK {
+            let wider = Rect::new(rect.x.wrapping_sub(1), rect.y, rect.w + 1, rect.h);
+            if rect.x > xa && column_equal(wider.x, rect) && free(wider, copies) {
+                rect = wider;
+            } else {
+                break;
+            }
+        }
+        for _ in 0..BLOCK {
+            let wider = Rect { w: rect.w + 1, ..rect };
+            if rect.right() < xb && column_equal(rect.right(), rect) && free(wider, copies) {
+                rect = wider;
+            } else {
+                break;
+            }
+        }
+        let source = Rect::new((rect.x as i32 - dx) as u32, (rect.y as i32 - dy) as u32, rect.w, rect.h);
+        copies.push(CopyRect { source, x: rect.x, y: rect.y });
+    }
+}
+
+/// The part of `rect` beside, above or below `taken` that saves most.
+fn without(rect: Rect, taken: Rect, changed: &Changed) -> Rect {
+    if !rect.intersects(taken) {
+        return rect;
+    }
+    let (x0, x1) = (taken.x.clamp(rect.x, rect.right()), taken.right().clamp(rect.x, rect.right()));
+    let (y0, y1) = (taken.y.clamp(rect.y, rect.bottom()), taken.bottom().clamp(rect.y, rect.bottom()));
+    [
+        Rect { w: x0 - rect.x, ..rect },
+        Rect { x: x1, w: rect.right() - x1, ..rect },
+        Rect { h: y0 - rect.y, ..rect },
+        Rect { y: y1, h: rect.bottom() - y1, ..rect },
+    ]
+    .into_iter()
+    .max_by_key(|r| (changed.area_in(*r), r.area()))
+    .expect("there are four")
+}
+
+/// Whether two rows are equal in their 24 bits of colour.
+pub fn same_pixels(a: &[u32], b: &[u32]) -> bool {
+    a.iter().zip(b).fold(0, |d, (a, b)| d | (a ^ b)) & 0x00ff_ffff == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::stage::transfer;
+    use crate::geom::Size;
+
+    /// A picture of text-like noise: pseudo-random pixels on white, a third of them dark.
+    fn noise(size: Size, mut seed: u64) -> Picture {
+        let mut p = Picture::new(size);
+        for pixel in &mut p.pixels {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *pixel = if seed >> 62 == 0 { 0 } else { 0x00ff_ffff };
+        }
+        p
+    }
+
+    fn changed(old: &Picture, new: &Picture) -> Changed {
+        let mut c = Changed::new(old.size);
+        for y in 0..old.size.h {
+            for x in 0..old.size.w {
+                if old.row(y)[x as usize] != new.row(y)[x as usize] {
+                    let at = y / BLOCK * c.columns + x / BLOCK;
+                    c.blocks[at as usize] = true;
+                }
+            }
+        }
+        c
+    }
+
+    fn put(target: &mut Picture, source: &Picture, from: Rect, x: u32, y: u32) {
+        let job = |r: Rect, x: u32, y: u32| crate::codec::plan::Transfer {
+            source: r.x | r.y << 16,
+            destination: x | y << 16,
+            size: r.w | r.h << 16,
+            pad: 0,
+        };
+        transfer::run(&[job(from, x, y)], source, target);
+    }
+
+    #[test]
+    fn a_scroll_inside_a_pane_is_found_with_odd_edges() {
+        let size = Size::new(400, 300);
+        let text = noise(Size::new(400, 600), 7);
+        let mut old = noise(size, 1);
+        let mut new = old.clone();
+        put(&mut old, &text, Rect::new(0, 100, 301, 211), 37, 41);
+        put(&mut new, &text, Rect::new(0, 117, 301, 211), 37, 41);
+        let copies = find(&old, &View::of(&new), &changed(&old, &new));
+        let area: u64 = copies.iter().map(|c| c.destination().area()).sum();
+        assert!(area >= 301 * 190, "{copies:?}");
+        assert!(copies.iter().all(|c| c.x == c.source.x && c.y + 17 == c.source.y), "{copies:?}");
+    }
+
+    #[test]
+    fn a_dragged_window_and_a_scrolled_pane_are_found_together() {
+        let size = Size::new(800, 600);
+        let window = noise(Size::new(200, 150), 3);
+        let text = noise(Size::new(300, 700), 9);
+        let mut old = Picture::new(size);
+        let mut new = Picture::new(size);
+        put(&mut old, &window, window.size.rect(), 50, 60);
+        put(&mut new, &window, window.size.rect(), 83, 49);
+        put(&mut old, &text, Rect::new(0, 0, 300, 400), 450, 100);
+        put(&mut new, &text, Rect::new(0, 30, 300, 400), 450, 100);
+        let copies = find(&old, &View::of(&new), &changed(&old, &new));
+        let covered = |r: Rect| copies.iter().map(|c| c.destination().intersection(r).area()).sum::<u64>();
+        assert!(covered(Rect::new(83, 49, 200, 150)) > 28_000, "{copies:?}");
+        assert!(covered(Rect::new(450, 100, 300, 370)) > 105_000, "{copies:?}");
+    }
+
+    #[test]
+    fn unrelated_pictures_have_no_copies() {
+        let (old, new) = (noise(Size::new(300, 200), 1), noise(Size::new(300, 200), 2));
+        assert_eq!(find(&old, &View::of(&new), &changed(&old, &new)), []);
+    }
+}

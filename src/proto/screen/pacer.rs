@@ -1,0 +1,179 @@
+//! When the host may encode the next frame: pull, not push.
+//!
+//! A frame is encoded only when there is a slot: the viewer has shown enough of those before, and the path has room.
+//! Until then damage merges, so what is sent is always the newest picture and no queue can grow. Time is an argument.
+
+use crate::codec::encode::FRAME_BYTES_TARGET;
+use crate::limits::FRAMES_IN_FLIGHT_MAX;
+use crate::proto::wire::PathState;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Shortest time from one picture to the next: a little more than 60 pictures a second.
+const PICTURE_INTERVAL: Duration = Duration::from_millis(15);
+/// Bytes that may be on their way on a path that nothing is known of yet.
+const WINDOW_BYTES_MIN: u64 = 48 << 10;
+/// Smallest budget for one frame.
+const BUDGET_MIN: u64 = 16 << 10;
+
+/// Whether a frame may be encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// Now, with at most this many bytes.
+    Now {
+        /// Bytes of the frame.
+        budget: usize,
+    },
+    /// Not before this time.
+    At(Duration),
+    /// Not before the viewer says something.
+    Wait,
+}
+
+/// The host's pace for one viewer.
+#[derive(Debug, Default)]
+pub struct Pacer {
+    attached: bool,
+    hidden: bool,
+    path: PathState,
+    in_flight: VecDeque<Flight>,
+    /// When the last picture was begun.
+    picture_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Flight {
+    sequence: u32,
+    bytes: u64,
+}
+
+impl Pacer {
+    /// Nobody is looking.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A viewer came and has said hello.
+    pub fn handle_attached(&mut self) {
+        *self = Self { attached: true, ..Self::default() };
+    }
+
+    /// The viewer is gone.
+    pub fn handle_detached(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The viewer's window can, or cannot, be seen.
+    pub fn handle_visible(&mut self, visible: bool) {
+        self.hidden = !visible;
+    }
+
+    /// What the front knows about the path.
+    pub fn handle_path(&mut self, path: PathState) {
+        self.path = path;
+    }
+
+    /// The viewer shows this frame and all before it.
+    pub fn handle_shown(&mut self, sequence: u32) {
+        while self.in_flight.front().is_some_and(|f| f.sequence <= sequence) {
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// A frame was sent. `first` says whether it begins a picture.
+    pub fn handle_sent(&mut self, sequence: u32, bytes: usize, first: bool, now: Duration) {
+        self.in_flight.push_back(Flight { sequence, bytes: bytes as u64 });
+        if first {
+            self.picture_at = Some(now);
+        }
+    }
+
+    /// Whether the next frame may be encoded; `rest` says that it continues a picture.
+    pub fn poll_slot(&self, rest: bool, now: Duration) -> Slot {
+        if !self.attached || self.hidden || self.in_flight.len() as u32 >= FRAMES_IN_FLIGHT_MAX {
+            return Slot::Wait;
+        }
+        let window = (u64::from(self.path.window_bytes) * 3 / 2).max(WINDOW_BYTES_MIN);
+        let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
+        if in_flight >= window || (!rest && self.in_flight.len() as u32 >= self.pictures_max()) {
+            return Slot::Wait;
+        }
+        if let (false, Some(last)) = (rest, self.picture_at)
+            && last + PICTURE_INTERVAL > now
+        {
+            return Slot::At(last + PICTURE_INTERVAL);
+        }
+        Slot::Now { budget: (window - in_flight).clamp(BUDGET_MIN, FRAME_BYTES_TARGET as u64) as usize }
+    }
+
+    /// Frames that the viewer has not shown yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Whether a viewer is attached.
+    pub fn is_attached(&self) -> bool {
+        self.attached
+    }
+
+    /// Frames that may be on their way when a new picture begins: one, and one for each interval of the round trip.
+    fn pictures_max(&self) -> u32 {
+        let intervals = u128::from(self.path.rtt_us).div_ceil(PICTURE_INTERVAL.as_micros());
+        (1 + intervals as u32).clamp(2, FRAMES_IN_FLIGHT_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn attached() -> Pacer {
+        let mut p = Pacer::new();
+        p.handle_attached();
+        p
+    }
+
+    #[test]
+    fn nobody_looking_means_no_frame() {
+        assert_eq!(Pacer::new().poll_slot(false, MS), Slot::Wait);
+        let mut p = attached();
+        p.handle_visible(false);
+        assert_eq!(p.poll_slot(false, MS), Slot::Wait);
+    }
+
+    #[test]
+    fn the_first_picture_after_a_rest_goes_at_once_and_the_next_keeps_the_pace() {
+        let mut p = attached();
+        assert!(matches!(p.poll_slot(false, 100 * MS), Slot::Now { .. }));
+        p.handle_sent(1, 1_000, true, 100 * MS);
+        assert_eq!(p.poll_slot(false, 101 * MS), Slot::At(115 * MS));
+        assert!(matches!(p.poll_slot(true, 101 * MS), Slot::Now { .. }));
+    }
+
+    #[test]
+    fn a_viewer_that_shows_nothing_gets_nothing_more() {
+        let mut p = attached();
+        for i in 0..2 {
+            p.handle_sent(i + 1, 100, true, i * 100 * MS);
+        }
+        assert_eq!(p.poll_slot(false, 1_000 * MS), Slot::Wait);
+        p.handle_shown(1);
+        assert!(matches!(p.poll_slot(false, 1_000 * MS), Slot::Now { .. }));
+    }
+
+    #[test]
+    fn a_full_path_waits_and_a_long_one_may_hold_more_pictures() {
+        let mut p = attached();
+        p.handle_sent(1, 60 << 10, true, MS);
+        assert_eq!(p.poll_slot(true, MS), Slot::Wait);
+        p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        for i in 2..=4 {
+            assert!(matches!(p.poll_slot(false, 100 * i * MS), Slot::Now { .. }));
+            p.handle_sent(i, 100, true, 100 * i * MS);
+        }
+        p.handle_sent(5, 100, true, 500 * MS);
+        assert_eq!(p.poll_slot(false, 900 * MS), Slot::Wait);
+    }
+}
