@@ -1,0 +1,281 @@
+//! The viewer's side of the control plane: connected or not, standing still or not, and when to try again.
+//!
+//! A link stands still when something was sent and nothing has come back for [`STALL_AFTER`]; packets are counted by
+//! QUIC, so an idle link costs nothing. Time is an argument; the crank is `viewer::link`.
+
+use crate::proto::wire::CloseCode;
+use std::time::Duration;
+
+/// Nothing came back for this long after something was sent: the user is told.
+pub const STALL_AFTER: Duration = Duration::from_millis(900);
+/// A link that stands still for this long is given up and made anew.
+pub const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+/// A connection is looked after at least this often, a little later than QUIC's keep-alive.
+const LOOK_AFTER: Duration = Duration::from_millis(16_200);
+/// Waiting times before the attempts; the last one repeats. Short first: most losses are short.
+const RETRY_AFTER: [Duration; 5] = [
+    Duration::from_millis(200),
+    Duration::from_millis(500),
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
+
+/// Why there is no connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// The host closed it and said why.
+    Closed(CloseCode),
+    /// The host cannot be reached, or went away without a word.
+    Unreachable,
+    /// The host's name cannot be resolved.
+    Unresolved,
+    /// The host is not the one that this device was given.
+    WrongHost,
+    /// The host does not accept this device.
+    DeviceRefused,
+    /// The host sent something that this viewer cannot take.
+    Broken,
+}
+
+/// What the user sees of the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// The first attempt to connect.
+    Connecting,
+    /// Connected and answering.
+    Live,
+    /// Connected, but nothing has come back since this time.
+    Stalled {
+        /// When the packet was sent that nobody answered.
+        since: Duration,
+    },
+    /// Lost; the next attempt is made at a known time, or is being made.
+    Reconnecting {
+        /// Attempts since the loss, from 1.
+        attempt: u32,
+        /// When it is or was made.
+        at: Duration,
+        /// Why.
+        reason: Lost,
+    },
+    /// Over; only the user can try again.
+    Ended(Lost),
+}
+
+/// What the crank has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Make a connection; any other is to be dropped.
+    Connect,
+    /// Move the connection to a new socket: the way may have changed.
+    Rebind,
+}
+
+/// The viewer's control plane.
+#[derive(Debug)]
+pub struct ClientSession {
+    state: LinkState,
+    deed: Option<Deed>,
+    /// Packets sent and received, as QUIC counted them last.
+    counted: (u64, u64),
+    /// When the oldest packet was sent that nothing has come back for.
+    unanswered: Option<Duration>,
+    /// The socket was already changed for this standstill.
+    rebound: bool,
+    look_at: Option<Duration>,
+    attempts: u32,
+    connecting: bool,
+}
+
+impl Lost {
+    /// Whether trying again by itself can help.
+    pub fn is_passing(self) -> bool {
+        match self {
+            Lost::Unreachable => true,
+            Lost::Closed(CloseCode::Restarting | CloseCode::Timeout | CloseCode::Full) => true,
+            Lost::Closed(_) | Lost::Unresolved | Lost::WrongHost | Lost::DeviceRefused | Lost::Broken => false,
+        }
+    }
+}
+
+impl ClientSession {
+    /// Starts with an attempt to connect.
+    pub fn new() -> Self {
+        Self {
+            state: LinkState::Connecting,
+            deed: Some(Deed::Connect),
+            counted: (0, 0),
+            unanswered: None,
+            rebound: false,
+            look_at: None,
+            attempts: 0,
+            connecting: true,
+        }
+    }
+
+    /// The connection stands.
+    pub fn handle_connected(&mut self, now: Duration) {
+        *self = Self { deed: None, look_at: Some(now + LOOK_AFTER), connecting: false, ..Self::new() };
+        self.state = LinkState::Live;
+    }
+
+    /// There is no connection: the attempt failed, or it was lost.
+    pub fn handle_lost(&mut self, reason: Lost, now: Duration) {
+        self.connecting = false;
+        self.unanswered = None;
+        self.deed = None;
+        // The very first attempt fails for the user to see: a wrong address does not mend itself.
+        if !reason.is_passing() || self.state == LinkState::Connecting {
+            self.state = LinkState::Ended(reason);
+            self.look_at = None;
+            return;
+        }
+        let wait = RETRY_AFTER[(self.attempts as usize).min(RETRY_AFTER.len() - 1)];
+        self.attempts += 1;
+        self.state = LinkState::Reconnecting { attempt: self.attempts, at: now + wait, reason };
+        self.look_at = Some(now + wait);
+    }
+
+    /// QUIC's counters of packets sent and received, whenever something was sent or received, or a timer ran out.
+    pub fn handle_packets(&mut self, sent: u64, received: u64, now: Duration) {
+        if !matches!(self.state, LinkState::Live | LinkState::Stalled { .. }) {
+            return;
+        }
+        let (sent_before, received_before) = self.counted;
+        self.counted = (sent, received);
+        if received != received_before {
+            self.unanswered = None;
+            self.rebound = false;
+            self.state = LinkState::Live;
+        } else if sent != sent_before && self.unanswered.is_none() {
+            self.unanswered = Some(now);
+        }
+        self.look_at = Some(match self.unanswered {
+            None => now + LOOK_AFTER,
+            Some(since) if now < since + STALL_AFTER => since + STALL_AFTER,
+            Some(since) => {
+                self.state = LinkState::Stalled { since };
+                if !self.rebound {
+                    self.rebound = true;
+                    self.deed = Some(Deed::Rebind);
+                }
+                since + GIVE_UP_AFTER
+            }
+        });
+        if let Some(since) = self.unanswered
+            && now >= since + GIVE_UP_AFTER
+        {
+            self.handle_lost(Lost::Unreachable, now);
+        }
+    }
+
+    /// A timer ran out while there is no connection: time for the next attempt.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        if let LinkState::Reconnecting { at, .. } = self.state
+            && !self.connecting
+            && at <= now
+        {
+            self.connecting = true;
+            self.look_at = None;
+            self.deed = Some(Deed::Connect);
+        }
+    }
+
+    /// The user wants it tried again at once.
+    pub fn handle_retry(&mut self, now: Duration) {
+        if !matches!(self.state, LinkState::Live | LinkState::Connecting) && !self.connecting {
+            self.attempts += 1;
+            self.state = LinkState::Reconnecting { attempt: self.attempts, at: now, reason: Lost::Unreachable };
+            self.connecting = true;
+            self.look_at = None;
+            self.deed = Some(Deed::Connect);
+        }
+    }
+
+    /// What is to be done now.
+    pub fn poll_deed(&mut self) -> Option<Deed> {
+        self.deed.take()
+    }
+
+    /// When the counters want to be looked at, or the next attempt is due.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.look_at
+    }
+
+    /// What the user sees.
+    pub fn state(&self) -> LinkState {
+        self.state
+    }
+}
+
+impl Default for ClientSession {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn live() -> ClientSession {
+        let mut s = ClientSession::new();
+        assert_eq!(s.poll_deed(), Some(Deed::Connect));
+        s.handle_connected(1_000 * MS);
+        s
+    }
+
+    #[test]
+    fn an_unanswered_packet_is_noticed_within_a_second_and_the_answer_heals() {
+        let mut s = live();
+        s.handle_packets(1, 1, 1_000 * MS);
+        s.handle_packets(2, 1, 2_000 * MS);
+        let look = s.poll_timeout().unwrap();
+        assert!(look <= 3_000 * MS);
+        s.handle_packets(2, 1, look);
+        assert_eq!(s.state(), LinkState::Stalled { since: 2_000 * MS });
+        assert_eq!((s.poll_deed(), s.poll_deed()), (Some(Deed::Rebind), None));
+        s.handle_packets(3, 2, 3_500 * MS);
+        assert_eq!(s.state(), LinkState::Live);
+    }
+
+    #[test]
+    fn a_long_standstill_becomes_a_new_connection() {
+        let mut s = live();
+        s.handle_packets(2, 1, 2_000 * MS);
+        s.handle_packets(3, 1, 2_000 * MS);
+        while let LinkState::Live | LinkState::Stalled { .. } = s.state() {
+            let now = s.poll_timeout().unwrap();
+            s.poll_deed();
+            s.handle_packets(4, 1, now);
+        }
+        let LinkState::Reconnecting { attempt: 1, at, .. } = s.state() else { panic!("{:?}", s.state()) };
+        s.handle_timeout(at);
+        assert_eq!(s.poll_deed(), Some(Deed::Connect));
+        s.handle_lost(Lost::Unreachable, at);
+        assert!(matches!(s.state(), LinkState::Reconnecting { attempt: 2, .. }));
+        s.handle_connected(at);
+        assert_eq!(s.state(), LinkState::Live);
+    }
+
+    #[test]
+    fn an_idle_link_is_looked_at_four_times_a_minute() {
+        let mut s = live();
+        s.handle_packets(5, 5, 2_000 * MS);
+        assert!(s.poll_timeout().unwrap() - 2_000 * MS > Duration::from_secs(15));
+    }
+
+    #[test]
+    fn what_cannot_mend_itself_ends() {
+        for reason in [Lost::Closed(CloseCode::TakenOver), Lost::WrongHost, Lost::DeviceRefused] {
+            let mut s = live();
+            s.handle_lost(reason, 2_000 * MS);
+            assert_eq!((s.state(), s.poll_timeout()), (LinkState::Ended(reason), None));
+            s.handle_retry(3_000 * MS);
+            assert_eq!(s.poll_deed(), Some(Deed::Connect));
+        }
+    }
+}
