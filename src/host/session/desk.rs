@@ -1,0 +1,150 @@
+//! The desktop behind a session: started, found again after our own death, or somebody else's display.
+//!
+//! What is running is written down in the session's directory, so that the next session process adopts it.
+
+use crate::geom::Size;
+use crate::io::linux::desktop::{ConfigHome, Desktop, DesktopError};
+use crate::io::linux::process::ProcessId;
+use crate::io::linux::xserver::{self, XserverError, XserverInfo};
+use serde::{Deserialize, Serialize};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Size of a new desktop before its first viewer says what it wants.
+const FIRST_SIZE: Size = Size::new(1280, 800);
+/// What runs, for the process after this one.
+const RECORD: &str = "desktop.json";
+/// What programs in the session have in their environment, for `kachel-host exec`.
+const ENVIRONMENT: &str = "environment.json";
+
+/// Why there is no desktop.
+#[derive(Debug, Error)]
+pub enum DeskError {
+    /// The X server does not start.
+    #[error("no X server")]
+    Xserver(#[from] XserverError),
+    /// The desktop does not start.
+    #[error("no desktop")]
+    Desktop(#[from] DesktopError),
+    /// A file in the session's directory cannot be written.
+    #[error("{path} cannot be written")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A display and what runs on it.
+#[derive(Debug)]
+pub struct Desk {
+    /// X's name of it, ":7".
+    pub display: String,
+    /// The cookie file, if it is not the user's own.
+    pub xauthority: Option<PathBuf>,
+    own: Option<Own>,
+    dir: PathBuf,
+}
+
+/// What we started, and end.
+#[derive(Debug, Serialize, Deserialize)]
+struct Own {
+    xserver: XserverInfo,
+    desktop: Desktop,
+}
+
+impl Desk {
+    /// Uses a display that is already there. It is left as it is, then and later.
+    ///
+    /// # Errors
+    /// [`DeskError::Write`].
+    pub fn attach(dir: &Path, display: &str) -> Result<Desk, DeskError> {
+        let desk = Desk { display: display.to_owned(), xauthority: None, own: None, dir: dir.to_owned() };
+        let mut environment = vec![("DISPLAY".to_owned(), display.to_owned())];
+        environment.extend(std::env::var("XAUTHORITY").ok().map(|v| ("XAUTHORITY".to_owned(), v)));
+        desk.write_json(ENVIRONMENT, &environment)?;
+        Ok(desk)
+    }
+
+    /// Finds the desktop that an earlier process started here, or starts one.
+    ///
+    /// # Errors
+    /// See [`DeskError`].
+    pub fn adopt_or_start(dir: &Path) -> Result<Desk, DeskError> {
+        let record = fs::read(dir.join(RECORD)).ok();
+        let known: Option<Own> = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let own = match known {
+            Some(own) if own.xserver.alive() => {
+                tracing::info!(display = own.xserver.display, "Desktop adopted");
+                own
+            }
+            left => {
+                if let Some(own) = left {
+                    own.desktop.stop();
+                }
+                let xserver = xserver::start(dir, FIRST_SIZE, None)?;
+                let desktop =
+                    Desktop::start(&xserver.display, Some(&xserver.xauthority), dir, ConfigHome::Private, None);
+                match desktop {
+                    Ok(desktop) => Own { xserver, desktop },
+                    Err(error) => {
+                        xserver::stop(&xserver);
+                        return Err(error.into());
+                    }
+                }
+            }
+        };
+        let desk = Desk {
+            display: own.xserver.display.clone(),
+            xauthority: Some(own.xserver.xauthority.clone()),
+            own: None,
+            dir: dir.to_owned(),
+        };
+        desk.write_json(RECORD, &own)?;
+        desk.write_json(ENVIRONMENT, &own.desktop.environment())?;
+        Ok(Desk { own: Some(own), ..desk })
+    }
+
+    /// Processes without which the session is over: the X server and the desktop's main program.
+    pub fn processes(&self) -> Vec<ProcessId> {
+        self.own.iter().flat_map(|own| [Some(own.xserver.process), own.desktop.processes().first().copied()]).flatten().collect()
+    }
+
+    /// Whether the screen may be given another size.
+    pub fn is_own(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// Whether the user is still logged in.
+    pub fn running(&self) -> bool {
+        self.own.as_ref().is_none_or(|own| own.xserver.alive() && own.desktop.running())
+    }
+
+    /// Ends what we started, and forgets it.
+    pub fn stop(&mut self) {
+        if let Some(own) = self.own.take() {
+            own.desktop.stop();
+            xserver::stop(&own.xserver);
+        }
+        for name in [RECORD, ENVIRONMENT] {
+            let _ = fs::remove_file(self.dir.join(name));
+        }
+    }
+
+    /// Writes a file that only we may read, whole or not at all.
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), DeskError> {
+        let path = self.dir.join(name);
+        let new = self.dir.join(format!("{name}.new"));
+        let write = || -> io::Result<()> {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(&serde_json::to_vec(value)?)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        };
+        write().map_err(|source| DeskError::Write { path, source })
+    }
+}

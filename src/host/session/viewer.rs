@@ -1,0 +1,148 @@
+//! One attached viewer, seen from the session: what it said, what it holds down, which pointer shapes it knows.
+//!
+//! The decisions are `proto`'s; here they meet for one viewer. What they lead to is the crank's business (`super`).
+
+use crate::io::linux::screen::CursorImage;
+use crate::limits::CURSORS_MAX;
+use crate::proto::input::{Held, NumberError};
+use crate::proto::screen::pacer::Pacer;
+use crate::proto::session::host::{HostError, HostSession, Wish};
+use crate::proto::wire::{CloseCode, CursorShape, InputEvent, InputMessage, WireError};
+use std::collections::HashMap;
+use thiserror::Error;
+
+/// Why a viewer is sent away.
+#[derive(Debug, Error)]
+pub enum ViewerError {
+    /// Its control message breaks the protocol.
+    #[error(transparent)]
+    Control(#[from] HostError),
+    /// Its input message is malformed.
+    #[error("input message is malformed: {0}")]
+    Input(#[from] WireError),
+    /// Its input events are not numbered in order.
+    #[error(transparent)]
+    Number(#[from] NumberError),
+}
+
+/// One viewer.
+#[derive(Debug)]
+pub struct Viewer {
+    /// The device's name.
+    pub device: String,
+    /// When frames may be sent.
+    pub pacer: Pacer,
+    /// What it holds down.
+    pub held: Held,
+    session: HostSession,
+    cursors: Cursors,
+}
+
+/// Pointer shapes that a viewer was sent, by the X server's number.
+#[derive(Debug, Default)]
+pub struct Cursors {
+    ids: HashMap<u32, u32>,
+    sent: u32,
+}
+
+impl ViewerError {
+    /// The code that the viewer is sent away with.
+    pub fn close_code(&self) -> CloseCode {
+        match self {
+            ViewerError::Control(error) => error.close_code(),
+            ViewerError::Input(_) | ViewerError::Number(_) => CloseCode::Protocol,
+        }
+    }
+}
+
+impl Viewer {
+    /// A device was attached to the session with this name.
+    pub fn new(device: String, session: &str) -> Self {
+        Self {
+            device,
+            pacer: Pacer::new(),
+            held: Held::new(),
+            session: HostSession::new(session),
+            cursors: Cursors::default(),
+        }
+    }
+
+    /// Takes a control message.
+    ///
+    /// # Errors
+    /// [`ViewerError`].
+    pub fn handle_control(&mut self, body: &[u8]) -> Result<Wish, ViewerError> {
+        Ok(self.session.handle_message(body)?)
+    }
+
+    /// The next control message to send.
+    pub fn poll_control(&mut self) -> Option<crate::proto::wire::HostMessage> {
+        self.session.poll_message()
+    }
+
+    /// Takes an input message; the event if there is something to inject. Nothing counts before hello.
+    ///
+    /// # Errors
+    /// [`ViewerError`].
+    pub fn handle_input(&mut self, body: &[u8]) -> Result<Option<InputEvent>, ViewerError> {
+        let message = InputMessage::decode(body)?;
+        if !self.session.is_greeted() {
+            return Err(HostError::Hello.into());
+        }
+        Ok(self.held.handle_event(message)?)
+    }
+
+    /// Whether it has said hello.
+    pub fn is_greeted(&self) -> bool {
+        self.session.is_greeted()
+    }
+
+    /// The number of a pointer shape, and the shape itself if the viewer does not have it yet.
+    pub fn cursor(&mut self, image: CursorImage) -> (u32, Option<CursorShape>) {
+        self.cursors.number(image)
+    }
+}
+
+impl Cursors {
+    fn number(&mut self, image: CursorImage) -> (u32, Option<CursorShape>) {
+        if image.argb_premultiplied.iter().all(|p| p >> 24 == 0) {
+            return (0, None);
+        }
+        if let Some(id) = self.ids.get(&image.serial) {
+            return (*id, None);
+        }
+        let id = self.sent % CURSORS_MAX + 1;
+        self.sent = self.sent.wrapping_add(1);
+        self.ids.retain(|_, known| *known != id);
+        self.ids.insert(image.serial, id);
+        (id, Some(CursorShape { id, size: image.size, hot: image.hot, pixels: image.argb_premultiplied }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geom::{Point, Size};
+
+    fn image(serial: u32, alpha: u32) -> CursorImage {
+        CursorImage { serial, size: Size::new(1, 1), hot: Point::default(), argb_premultiplied: vec![alpha << 24] }
+    }
+
+    #[test]
+    fn a_shape_is_sent_once_and_an_invisible_one_hides_the_pointer() {
+        let mut cursors = Cursors::default();
+        assert!(matches!(cursors.number(image(7, 255)), (1, Some(_))));
+        assert_eq!(cursors.number(image(7, 255)), (1, None));
+        assert_eq!(cursors.number(image(8, 0)), (0, None));
+    }
+
+    #[test]
+    fn old_numbers_are_used_again() {
+        let mut cursors = Cursors::default();
+        for serial in 0..CURSORS_MAX {
+            assert_eq!(cursors.number(image(serial, 255)).0, serial + 1);
+        }
+        assert!(matches!(cursors.number(image(9_999, 255)), (1, Some(_))));
+        assert!(matches!(cursors.number(image(0, 255)), (2, Some(_))));
+    }
+}

@@ -1,0 +1,176 @@
+//! Every message that crosses a thread in the viewer: ui, net and screen talk by these and nothing else.
+
+use crate::geom::{Point, Rect, Size};
+use crate::io::net::trial::Trial;
+use crate::proto::session::client::LinkState;
+use crate::proto::wire::{CursorShape, LockKeys, PointerButton, Progress};
+use std::time::Duration;
+
+/// Commands that may wait for the net thread, which takes them as they come: a full channel means that it stands still.
+pub const COMMANDS_MAX: usize = 64;
+/// Facts that may wait for the net thread: a few for each frame in flight.
+pub const FACTS_MAX: usize = 32;
+/// Frames between net and screen: one waits while one is drawn, so nothing queues up.
+pub const UPDATES_MAX: usize = 1;
+/// Scene changes that may wait for the screen thread; the ui thread waits when it is full, which a resize may cause.
+pub const SCENES_MAX: usize = 8;
+
+/// ui to net.
+#[derive(Debug)]
+pub enum Command {
+    /// Leave any host and connect to this one.
+    Connect(Box<Trial>),
+    /// Try again now.
+    Retry,
+    /// Leave; the session goes on.
+    Disconnect,
+    /// Something the user did on the picture.
+    Input(UserInput),
+    /// The picture's place has this size now, in physical pixels.
+    Viewport(Size),
+    /// The window can, or cannot, be seen.
+    Visible(bool),
+    /// The ui wants [`UiEvent::Numbers`] every second, or no longer.
+    Watch(bool),
+    /// The picture is lost: ask for a key frame.
+    Refresh,
+}
+
+/// Something the user did on the picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserInput {
+    /// A key by its HID usage; down may repeat.
+    Key {
+        /// Usage on page 0x07.
+        usage: u16,
+        /// Whether it went down.
+        down: bool,
+    },
+    /// The pointer is here, in the session's pixels.
+    Motion(Point),
+    /// A button.
+    Button {
+        /// Which.
+        button: PointerButton,
+        /// Whether it went down.
+        pressed: bool,
+    },
+    /// The wheel turned, in 1/120 of a detent, right and down positive.
+    Wheel {
+        /// Sideways.
+        dx: i16,
+        /// Up and down.
+        dy: i16,
+    },
+    /// The keyboard is no longer ours.
+    FocusLost,
+    /// The lock keys as they are now.
+    Locks(LockKeys),
+}
+
+/// ui to screen.
+#[derive(Debug)]
+pub enum SceneChange {
+    /// The window has this size, in physical pixels.
+    Window(Size),
+    /// The viewer's own pages over the picture.
+    Overlay(OverlayPicture),
+    /// The window system wants everything drawn again.
+    Exposed,
+}
+
+/// The viewer's own pages as pixels.
+#[derive(Debug)]
+pub struct OverlayPicture {
+    /// Rows of 0xAARRGGBB, colours multiplied by alpha.
+    pub pixels: Vec<u32>,
+    /// Width and height.
+    pub size: Size,
+    /// Outside of it everything is transparent.
+    pub painted: Rect,
+    /// What may differ from the one before.
+    pub damage: Rect,
+}
+
+/// screen to net.
+#[derive(Clone, Copy, Debug)]
+pub enum Fact {
+    /// A frame is on the screen (or, in the middle of a picture, decoded).
+    Shown {
+        /// All frames up to this one are.
+        complete: u32,
+        /// The last input event that it may show.
+        input: u32,
+        /// Whether it was presented.
+        presented: bool,
+        /// What decoding took, if it is known already.
+        decode: Option<Duration>,
+    },
+    /// The picture is lost with its GPU; a key frame is needed.
+    Lost,
+}
+
+/// Any thread to ui: small and rare things.
+#[derive(Debug)]
+pub enum UiEvent {
+    /// The link's state changed.
+    Link(LinkState),
+    /// The host has said welcome to this session.
+    Welcome(String),
+    /// The host says how far it is.
+    Progress(Progress),
+    /// The session's pointer has this shape from now on; none hides it.
+    Cursor(Option<CursorShape>),
+    /// The picture has this size from now on.
+    Picture(Size),
+    /// The first picture of a connection is on the screen.
+    FirstPicture,
+    /// What draws the picture.
+    Renderer(RendererFact),
+    /// The numbers of the last second.
+    Numbers(Box<Numbers>),
+    /// Nothing can be drawn in this window.
+    Fatal(String),
+    /// An assistive technology wants something of the viewer's own pages.
+    Access(egui_winit::accesskit_winit::Event),
+}
+
+/// What draws the picture, for the statistics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RendererFact {
+    /// "compute", "gl" or "cpu".
+    pub tier: crate::io::gpu::Tier,
+    /// The adapter's name, or "softbuffer".
+    pub adapter: String,
+}
+
+/// What the net thread counted.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Numbers {
+    /// Time since the connection was made.
+    pub uptime: Duration,
+    /// Smoothed round trip.
+    pub round_trip: Duration,
+    /// Frames presented in the last second.
+    pub frames_per_second: u64,
+    /// Bytes received in the last second, as UDP payload.
+    pub bytes_per_second: u64,
+    /// Frames presented since the connection was made.
+    pub frames: u64,
+    /// UDP payload received since the connection was made.
+    pub bytes_received: u64,
+    /// UDP payload sent since the connection was made.
+    pub bytes_sent: u64,
+    /// QUIC packets sent and known to be lost.
+    pub packets_lost: u64,
+    /// Decoding of the last frame.
+    pub decode: Option<Duration>,
+    /// From input sent to picture shown, of the last 200 answered events: median and 95th percentile.
+    pub latency: Option<(Duration, Duration)>,
+}
+
+impl From<egui_winit::accesskit_winit::Event> for UiEvent {
+    fn from(event: egui_winit::accesskit_winit::Event) -> Self {
+        UiEvent::Access(event)
+    }
+}

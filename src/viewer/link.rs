@@ -1,0 +1,574 @@
+//! The net thread: one connection at a time, turned by one loop. Everything it decides is `proto`'s.
+//!
+//! Order of a turn: what the session wants done, input out, then whatever comes first of packets, commands, facts from
+//! the screen, room for a frame, and timers.
+
+use crate::geom::Size;
+use crate::io::net::viewer::{ConnectError, Connector, LostReason, Received, ViewerConnection};
+use crate::proto::input::Input;
+use crate::proto::screen::assembler::{Assembler, Update};
+use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
+use crate::proto::wire::{
+    CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
+};
+use crate::viewer::event::{Command, Fact, Numbers, UiEvent, UserInput};
+use crate::viewer::stats_file::StatsFile;
+use std::collections::{HashMap, VecDeque};
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+use winit::event_loop::EventLoopProxy;
+
+/// Answered input events that the latency is computed from.
+const LATENCIES_MAX: usize = 200;
+/// An event whose answer takes longer changed nothing on the screen by itself.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+/// How often the numbers are given out while somebody wants them.
+const NUMBERS_EVERY: Duration = Duration::from_secs(1);
+
+/// What the viewer says about itself in hello, but for the size.
+#[derive(Clone, Debug)]
+pub struct Introduction {
+    /// Keyboard layout in X's words.
+    pub layout: String,
+    /// Its variant.
+    pub variant: String,
+    /// The user's language.
+    pub locale: String,
+    /// Scale of the screen in percent.
+    pub scale_percent: u16,
+}
+
+/// The ends of the channels that belong to the net thread.
+pub struct Channels {
+    /// From ui.
+    pub commands: mpsc::Receiver<Command>,
+    /// From screen.
+    pub facts: mpsc::Receiver<Fact>,
+    /// To screen.
+    pub updates: mpsc::Sender<Update>,
+    /// To ui.
+    pub ui: EventLoopProxy<UiEvent>,
+}
+
+/// The net thread's state.
+struct Link {
+    started: Instant,
+    ui: EventLoopProxy<UiEvent>,
+    introduction: Introduction,
+    viewport: Size,
+    visible: bool,
+    connector: Option<Connector>,
+    session: ClientSession,
+    told: Option<LinkState>,
+    connection: Option<ViewerConnection>,
+    assembler: Assembler,
+    pending: Option<Update>,
+    first_shown: bool,
+    cursors: HashMap<u32, CursorShape>,
+    cursor: Option<u32>,
+    input: Input,
+    meter: Meter,
+    watched: bool,
+    stats_file: Option<StatsFile>,
+    numbers_at: Option<Instant>,
+}
+
+type Connecting = Pin<Box<dyn Future<Output = Result<ViewerConnection, ConnectError>>>>;
+
+/// Runs until the ui hangs up.
+pub async fn run(mut channels: Channels, introduction: Introduction, stats_file: Option<StatsFile>) {
+    let mut link = Link {
+        started: Instant::now(),
+        ui: channels.ui,
+        introduction,
+        viewport: Size::new(1, 1),
+        visible: true,
+        connector: None,
+        session: idle_session(),
+        told: None,
+        connection: None,
+        assembler: Assembler::new(),
+        pending: None,
+        first_shown: false,
+        cursors: HashMap::new(),
+        cursor: None,
+        input: Input::new(),
+        meter: Meter::default(),
+        watched: false,
+        numbers_at: stats_file.is_some().then(Instant::now),
+        stats_file,
+    };
+    let mut connecting: Option<Connecting> = None;
+    loop {
+        match link.session.poll_deed() {
+            Some(Deed::Connect) => {
+                link.connection = None;
+                connecting = link.connector.clone().map(|c| Box::pin(async move { c.connect().await }) as Connecting);
+            }
+            Some(Deed::Rebind) => link.rebind(),
+            None => {}
+        }
+        link.tell_state();
+        link.send_input();
+        let wake = link.wake_at();
+        tokio::select! {
+            biased;
+            command = channels.commands.recv() => match command {
+                Some(Command::Disconnect) => {
+                    connecting = None;
+                    link.disconnect().await;
+                }
+                Some(command) => link.handle_command(command),
+                None => return link.disconnect().await,
+            },
+            received = receive(&mut link.connection) => link.handle_received(received),
+            connected = attempt(&mut connecting) => {
+                connecting = None;
+                link.handle_attempt(connected);
+            }
+            Some(fact) = channels.facts.recv() => link.handle_fact(fact),
+            room = channels.updates.reserve(), if link.pending.is_some() => {
+                if let (Ok(room), Some(update)) = (room, link.pending.take()) {
+                    room.send(update);
+                    link.next_update();
+                }
+            }
+            () = wake_up(wake) => link.handle_timeout(),
+        }
+    }
+}
+
+async fn receive(connection: &mut Option<ViewerConnection>) -> Received {
+    match connection {
+        Some(connection) => connection.recv().await,
+        None => pending().await,
+    }
+}
+
+async fn attempt(connecting: &mut Option<Connecting>) -> Result<ViewerConnection, ConnectError> {
+    match connecting {
+        Some(connecting) => connecting.await,
+        None => pending().await,
+    }
+}
+
+async fn wake_up(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
+/// A session that wants nothing, before the user has said where to.
+fn idle_session() -> ClientSession {
+    let mut session = ClientSession::new();
+    session.poll_deed();
+    session
+}
+
+impl Link {
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn handle_command(&mut self, command: Command) {
+        match command {
+            Command::Connect(trial) => match Connector::new(&trial) {
+                Ok(connector) => {
+                    self.connector = Some(connector);
+                    self.session = ClientSession::new();
+                    self.told = None;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "The file's keys do not fit together");
+                    self.lose(Lost::DeviceRefused);
+                }
+            },
+            Command::Retry => {
+                let now = self.now();
+                self.session.handle_retry(now);
+            }
+            Command::Disconnect => {}
+            Command::Input(input) => self.handle_input(input),
+            Command::Viewport(size) => {
+                self.viewport = size;
+                self.send(&ViewerMessage::Viewport(size));
+            }
+            Command::Visible(visible) => {
+                self.visible = visible;
+                self.send(&ViewerMessage::Visible(visible));
+            }
+            Command::Watch(watched) => {
+                self.watched = watched;
+                if watched {
+                    self.give_numbers();
+                }
+            }
+            Command::Refresh => self.send(&ViewerMessage::Refresh),
+        }
+    }
+
+    fn handle_input(&mut self, input: UserInput) {
+        if self.connection.is_none() {
+            return;
+        }
+        let taken = match input {
+            UserInput::Key { usage, down } => self.input.handle_key(usage, down),
+            UserInput::Button { button, pressed } => self.input.handle_button(button, pressed),
+            UserInput::Motion(position) => {
+                self.input.handle_motion(position);
+                true
+            }
+            UserInput::Wheel { dx, dy } => {
+                self.input.handle_wheel(dx, dy);
+                true
+            }
+            UserInput::FocusLost => {
+                self.input.handle_focus_lost();
+                true
+            }
+            UserInput::Locks(locks) => {
+                self.input.handle_locks(locks);
+                true
+            }
+        };
+        if !taken {
+            tracing::warn!("Input was dropped: the link has stood still for long");
+        }
+    }
+
+    fn handle_attempt(&mut self, connected: Result<ViewerConnection, ConnectError>) {
+        match connected {
+            Ok(connection) => {
+                let now = self.now();
+                self.session.handle_connected(now);
+                self.connection = Some(connection);
+                self.assembler = Assembler::new();
+                self.pending = None;
+                self.first_shown = false;
+                self.cursors.clear();
+                self.input.handle_connected();
+                self.meter = Meter::begun(Instant::now());
+                let i = &self.introduction;
+                let hello = ViewerMessage::Hello(Hello {
+                    version: VERSION,
+                    capabilities: 0,
+                    viewport: self.viewport,
+                    scale_percent: i.scale_percent,
+                    layout: i.layout.clone(),
+                    variant: i.variant.clone(),
+                    locale: i.locale.clone(),
+                });
+                self.send(&hello);
+                if !self.visible {
+                    self.send(&ViewerMessage::Visible(false));
+                }
+            }
+            Err(error) => {
+                tracing::info!(%error, "No connection");
+                self.lose(lost_from_error(&error));
+            }
+        }
+    }
+
+    fn handle_received(&mut self, received: Received) {
+        let done = match received {
+            Received::Control(body) => HostMessage::decode(&body).map(|m| self.handle_message(m)),
+            Received::Frame(bytes) => {
+                self.meter.frames_received += 1;
+                match self.assembler.handle_frame(bytes) {
+                    Ok(()) => {
+                        self.next_update();
+                        Ok(())
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "Frame refused");
+                        return self.give_up();
+                    }
+                }
+            }
+            Received::Cursor(bytes) => CursorShape::decode(&bytes).map(|shape| self.handle_cursor(shape)),
+            Received::Closed(reason) => {
+                tracing::info!(%reason, "Connection lost");
+                return self.lose(lost_from_reason(&reason));
+            }
+        };
+        if let Err(error) = done {
+            return self.handle_wire_error(&error);
+        }
+        self.count_packets();
+    }
+
+    fn handle_message(&mut self, message: HostMessage) {
+        match message {
+            HostMessage::Welcome(welcome) => self.tell(UiEvent::Welcome(welcome.session)),
+            HostMessage::Progress(step) => self.tell(UiEvent::Progress(step)),
+            HostMessage::Cursor(0) => {
+                self.cursor = None;
+                self.tell(UiEvent::Cursor(None));
+            }
+            HostMessage::Cursor(id) => {
+                self.cursor = Some(id);
+                if let Some(shape) = self.cursors.get(&id) {
+                    self.tell(UiEvent::Cursor(Some(shape.clone())));
+                }
+            }
+            HostMessage::Locks(locks) => tracing::debug!(?locks, "The session's lock keys"),
+        }
+    }
+
+    fn handle_cursor(&mut self, shape: CursorShape) {
+        if self.cursor == Some(shape.id) {
+            self.tell(UiEvent::Cursor(Some(shape.clone())));
+        }
+        self.cursors.insert(shape.id, shape);
+    }
+
+    fn handle_wire_error(&mut self, error: &WireError) {
+        tracing::error!(%error, "Message refused");
+        self.give_up();
+    }
+
+    /// The host sent what cannot be taken.
+    fn give_up(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.close(CloseCode::Protocol);
+        }
+        self.lose(Lost::Broken);
+    }
+
+    fn handle_fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Shown { complete, input, presented, decode } => {
+                self.send(&ViewerMessage::FrameShown(complete));
+                self.meter.handle_shown(input, presented, decode);
+                if presented && !self.first_shown {
+                    self.first_shown = true;
+                    self.tell(UiEvent::FirstPicture);
+                }
+            }
+            Fact::Lost => self.send(&ViewerMessage::Refresh),
+        }
+    }
+
+    fn handle_timeout(&mut self) {
+        let now = self.now();
+        self.count_packets();
+        self.session.handle_timeout(now);
+        if self.numbers_at.is_some_and(|at| at <= Instant::now()) {
+            self.give_numbers();
+        }
+    }
+
+    /// Takes the next frame out of the assembler, if the last one is on its way to the screen.
+    fn next_update(&mut self) {
+        if self.pending.is_some() {
+            return;
+        }
+        match self.assembler.poll_update() {
+            Ok(update) => {
+                if let Some(size) = update.as_ref().and_then(|u| u.plan.key) {
+                    self.tell(UiEvent::Picture(size));
+                }
+                self.pending = update;
+            }
+            Err(error) => {
+                tracing::error!(%error, "Frame refused");
+                self.give_up();
+            }
+        }
+    }
+
+    fn send_input(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let mut messages = Vec::new();
+        while let Some(message) = self.input.poll_event() {
+            self.meter.handle_sent(message);
+            messages.push(message);
+        }
+        if messages.is_empty() {
+            return;
+        }
+        if let Err(error) = connection.send_input(&messages) {
+            // The outbox holds seconds of input: nobody reads at the other end. A new connection starts clean.
+            tracing::warn!(%error, "Input cannot be sent");
+            return self.lose(Lost::Unreachable);
+        }
+        self.count_packets();
+    }
+
+    fn send(&mut self, message: &ViewerMessage) {
+        let Some(connection) = &mut self.connection else { return };
+        if let Err(error) = connection.send_control(message) {
+            tracing::warn!(%error, "Control message cannot be sent");
+            self.lose(Lost::Unreachable);
+        }
+    }
+
+    fn rebind(&mut self) {
+        if let Some(connection) = &self.connection
+            && let Err(error) = connection.rebind()
+        {
+            tracing::info!(%error, "No other socket");
+        }
+    }
+
+    fn lose(&mut self, reason: Lost) {
+        self.connection = None;
+        self.pending = None;
+        let now = self.now();
+        self.session.handle_lost(reason, now);
+    }
+
+    async fn disconnect(&mut self) {
+        self.connector = None;
+        self.session = idle_session();
+        self.told = Some(self.session.state());
+        if let Some(mut connection) = self.connection.take() {
+            connection.close(CloseCode::Bye);
+            let _ = tokio::time::timeout(Duration::from_millis(300), connection.drained()).await;
+        }
+    }
+
+    fn count_packets(&mut self) {
+        let Some(connection) = &self.connection else { return };
+        let stats = connection.stats();
+        let now = self.now();
+        self.session.handle_packets(stats.packets_sent, stats.packets_received, now);
+        if matches!(self.session.state(), LinkState::Reconnecting { .. }) {
+            self.connection = None;
+            self.pending = None;
+        }
+    }
+
+    fn wake_at(&self) -> Option<Instant> {
+        let session = self.session.poll_timeout().map(|t| self.started + t);
+        session.into_iter().chain(self.numbers_at).min()
+    }
+
+    fn tell_state(&mut self) {
+        let state = self.session.state();
+        if self.connector.is_some() && self.told != Some(state) {
+            self.told = Some(state);
+            self.tell(UiEvent::Link(state));
+        }
+    }
+
+    fn tell(&self, event: UiEvent) {
+        // The ui is gone when the program ends; then nobody needs to know.
+        let _ = self.ui.send_event(event);
+    }
+
+    /// Gives the numbers to whoever wants them, and comes back in a second if anybody does.
+    fn give_numbers(&mut self) {
+        let mut numbers = self.meter.numbers();
+        if let Some(connection) = &self.connection {
+            let stats = connection.stats();
+            numbers.bytes_per_second = stats.bytes_received - self.meter.bytes_before;
+            self.meter.bytes_before = stats.bytes_received;
+            numbers.round_trip = stats.rtt;
+            numbers.bytes_received = stats.bytes_received;
+            numbers.bytes_sent = stats.bytes_sent;
+            numbers.packets_lost = stats.packets_lost;
+        }
+        if let Some(file) = &mut self.stats_file {
+            file.write(&numbers, self.session.state());
+        }
+        if self.watched {
+            self.tell(UiEvent::Numbers(Box::new(numbers)));
+        }
+        self.numbers_at = (self.watched || self.stats_file.is_some()).then(|| Instant::now() + NUMBERS_EVERY);
+    }
+}
+
+/// Counts frames and measures answers.
+#[derive(Debug, Default)]
+struct Meter {
+    begun: Option<Instant>,
+    frames_received: u64,
+    frames: u64,
+    frames_before: u64,
+    bytes_before: u64,
+    decode: Option<Duration>,
+    sent: VecDeque<(u32, Instant)>,
+    latencies: VecDeque<Duration>,
+}
+
+impl Meter {
+    fn begun(now: Instant) -> Self {
+        Self { begun: Some(now), ..Self::default() }
+    }
+
+    fn handle_sent(&mut self, message: InputMessage) {
+        let counts = matches!(
+            message.event,
+            InputEvent::Key { action: KeyAction::Press | KeyAction::Repeat, .. }
+                | InputEvent::Button { pressed: true, .. }
+                | InputEvent::Wheel { .. }
+        );
+        if counts && self.sent.len() < LATENCIES_MAX {
+            self.sent.push_back((message.number, Instant::now()));
+        }
+    }
+
+    fn handle_shown(&mut self, input: u32, presented: bool, decode: Option<Duration>) {
+        self.decode = decode.or(self.decode);
+        if !presented {
+            return;
+        }
+        self.frames += 1;
+        while let Some((number, at)) = self.sent.front().copied() {
+            if number > input {
+                break;
+            }
+            self.sent.pop_front();
+            let took = at.elapsed();
+            if took < ANSWER_MAX {
+                self.latencies.push_back(took);
+            }
+            if self.latencies.len() > LATENCIES_MAX {
+                self.latencies.pop_front();
+            }
+        }
+    }
+
+    fn numbers(&mut self) -> Numbers {
+        let frames_per_second = self.frames - self.frames_before;
+        self.frames_before = self.frames;
+        let mut sorted: Vec<Duration> = self.latencies.iter().copied().collect();
+        sorted.sort_unstable();
+        let latency = (!sorted.is_empty()).then(|| (sorted[sorted.len() / 2], sorted[sorted.len() * 95 / 100]));
+        Numbers {
+            uptime: self.begun.map_or(Duration::ZERO, |b| b.elapsed()),
+            frames_per_second,
+            frames: self.frames,
+            decode: self.decode,
+            latency,
+            ..Numbers::default()
+        }
+    }
+}
+
+fn lost_from_error(error: &ConnectError) -> Lost {
+    match error {
+        ConnectError::Resolve { .. } => Lost::Unresolved,
+        ConnectError::Socket { .. } | ConnectError::Unreachable { .. } => Lost::Unreachable,
+        ConnectError::HostCertificate { .. } => Lost::WrongHost,
+        ConnectError::Incompatible { .. } => Lost::Closed(CloseCode::Version),
+        ConnectError::Lost { reason, .. } => lost_from_reason(reason),
+    }
+}
+
+fn lost_from_reason(reason: &LostReason) -> Lost {
+    match reason {
+        LostReason::Closed(code) => Lost::Closed(*code),
+        LostReason::DeviceRefused => Lost::DeviceRefused,
+        LostReason::Protocol(_) | LostReason::Stream { .. } | LostReason::ClosedUnknown(_) => Lost::Broken,
+        LostReason::HostRestarted | LostReason::TimedOut | LostReason::Transport(_) | LostReason::Here => {
+            Lost::Unreachable
+        }
+    }
+}

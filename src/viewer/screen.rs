@@ -1,0 +1,274 @@
+//! The screen thread: applies frames, and shows picture and pages in the window, by whatever the machine has.
+//!
+//! It may block in the display's swap chain; nobody waits for it but the next frame. Which pixels: `codec`; how they get
+//! onto the screen: `io::gpu`, `io::soft`.
+
+use crate::codec::canvas::Canvas;
+use crate::geom::{Fit, Rect, Size, fit};
+use crate::io::gpu::decode::Decoder;
+use crate::io::gpu::mirror::Mirror;
+use crate::io::gpu::present::{Presenter, Shown};
+use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier};
+use crate::io::soft::{self, SoftError, SoftPresenter};
+use crate::proto::screen::assembler::Update;
+use crate::viewer::event::{Fact, OverlayPicture, RendererFact, SceneChange, UiEvent};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use winit::event_loop::EventLoopProxy;
+use winit::window::Window;
+
+/// What the screen thread needs to begin.
+pub struct ScreenParts {
+    /// The window.
+    pub window: Arc<Window>,
+    /// wgpu and the window's surface, made on the ui thread as some systems want it; none if the GPU is not wanted.
+    pub surface: Option<(wgpu::Instance, wgpu::Surface<'static>)>,
+    /// What the user asked for.
+    pub renderer: Renderer,
+    /// From net.
+    pub updates: mpsc::Receiver<Update>,
+    /// From ui.
+    pub scenes: mpsc::Receiver<SceneChange>,
+    /// To net.
+    pub facts: mpsc::Sender<Fact>,
+    /// To ui.
+    pub ui: EventLoopProxy<UiEvent>,
+    /// Filled in once the renderer is known.
+    pub renderer_fact: Arc<OnceLock<RendererFact>>,
+}
+
+/// Nothing can be drawn.
+#[derive(Debug, Error)]
+enum ScreenError {
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    #[error(transparent)]
+    Soft(#[from] SoftError),
+}
+
+/// One of the three tiers.
+enum Painter {
+    Compute { decoder: Box<Decoder>, presenter: Box<Presenter> },
+    Gl { canvas: Box<Canvas>, mirror: Box<Mirror>, presenter: Box<Presenter> },
+    Cpu { canvas: Box<Canvas>, presenter: Box<SoftPresenter> },
+}
+
+struct Screen {
+    window: Arc<Window>,
+    painter: Painter,
+    size: Size,
+    picture: Size,
+    overlay: Option<OverlayPicture>,
+    /// What of the picture changed since it was presented.
+    damage: Vec<Rect>,
+    overlay_damage: Rect,
+    exposed: bool,
+}
+
+/// Runs until net and ui hang up.
+pub async fn run(parts: ScreenParts) {
+    let ScreenParts { window, surface, renderer, mut updates, mut scenes, facts, ui, renderer_fact } = parts;
+    let (painter, fact) = match open(&window, surface, renderer) {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::error!(%error, "Nothing can be drawn");
+            let _ = ui.send_event(UiEvent::Fatal(error.to_string()));
+            return;
+        }
+    };
+    tracing::info!(tier = ?fact.tier, adapter = fact.adapter, "Renderer");
+    let _ = renderer_fact.set(fact.clone());
+    let _ = ui.send_event(UiEvent::Renderer(fact));
+    let inner = window.inner_size();
+    let mut screen = Screen {
+        window,
+        painter,
+        size: Size::new(inner.width, inner.height),
+        picture: Size::default(),
+        overlay: None,
+        damage: Vec::new(),
+        overlay_damage: Rect::default(),
+        exposed: true,
+    };
+    loop {
+        let done = tokio::select! {
+            biased;
+            scene = scenes.recv() => {
+                let Some(scene) = scene else { return };
+                screen.handle_scene(scene);
+                while let Ok(scene) = scenes.try_recv() {
+                    screen.handle_scene(scene);
+                }
+                screen.present().map(|_| ())
+            }
+            update = updates.recv() => {
+                let Some(update) = update else { return };
+                screen.handle_update(&update, &facts).await
+            }
+        };
+        let Err(error) = done else { continue };
+        tracing::error!(%error, "The renderer failed");
+        match screen.fall_back() {
+            Ok(fact) => {
+                let _ = ui.send_event(UiEvent::Renderer(fact));
+                let _ = facts.send(Fact::Lost).await;
+            }
+            Err(error) => {
+                let _ = ui.send_event(UiEvent::Fatal(error.to_string()));
+                return;
+            }
+        }
+    }
+}
+
+/// Opens the best tier, or the one that was asked for.
+fn open(
+    window: &Arc<Window>,
+    surface: Option<(wgpu::Instance, wgpu::Surface<'static>)>,
+    renderer: Renderer,
+) -> Result<(Painter, RendererFact), ScreenError> {
+    if let Some((instance, surface)) = surface {
+        match open_gpu(&instance, surface, renderer) {
+            Ok(Some(opened)) => return Ok(opened),
+            Ok(None) => {}
+            Err(error) if renderer == Renderer::Auto => tracing::warn!(%error, "The GPU cannot be used"),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    open_cpu(window)
+}
+
+fn open_gpu(
+    instance: &wgpu::Instance,
+    surface: wgpu::Surface<'static>,
+    renderer: Renderer,
+) -> Result<Option<(Painter, RendererFact)>, GpuError> {
+    let choice = gpu::choose(instance, renderer, Some(&surface))?;
+    let Some(adapter) = choice.adapter else { return Ok(None) };
+    let gpu = Gpu::new(adapter, choice.tier)?;
+    let presenter = Box::new(Presenter::new(&gpu, surface)?);
+    let painter = match choice.tier {
+        Tier::Compute => Painter::Compute { decoder: Box::new(Decoder::new(&gpu)?), presenter },
+        Tier::Gl => Painter::Gl { canvas: Box::default(), mirror: Box::new(Mirror::new(&gpu)), presenter },
+        Tier::Cpu => return Ok(None),
+    };
+    Ok(Some((painter, RendererFact { tier: choice.tier, adapter: gpu.kind.to_string() })))
+}
+
+fn open_cpu(window: &Arc<Window>) -> Result<(Painter, RendererFact), ScreenError> {
+    let presenter = Box::new(SoftPresenter::new(Arc::clone(window))?);
+    let fact = RendererFact { tier: Tier::Cpu, adapter: "softbuffer".to_owned() };
+    Ok((Painter::Cpu { canvas: Box::default(), presenter }, fact))
+}
+
+impl Screen {
+    fn handle_scene(&mut self, scene: SceneChange) {
+        match scene {
+            SceneChange::Window(size) => {
+                self.size = size;
+                self.exposed = true;
+            }
+            SceneChange::Overlay(overlay) => {
+                self.overlay_damage = self.overlay_damage.union(overlay.damage);
+                self.overlay = Some(overlay);
+            }
+            SceneChange::Exposed => self.exposed = true,
+        }
+    }
+
+    /// Decodes a frame, shows it unless more of the same picture follows, and says so.
+    async fn handle_update(&mut self, update: &Update, facts: &mpsc::Sender<Fact>) -> Result<(), ScreenError> {
+        let begun = Instant::now();
+        if let Some(size) = update.plan.key {
+            self.picture = size;
+            self.exposed = true;
+        }
+        self.damage.extend_from_slice(&update.plan.damage);
+        let decode = self.painter.apply(update)?.unwrap_or_else(|| begun.elapsed());
+        let presented = !update.more && self.present()?;
+        let (complete, input) = (update.complete, update.input);
+        let _ = facts.send(Fact::Shown { complete, input, presented, decode: Some(decode) }).await;
+        Ok(())
+    }
+
+    fn fit(&self) -> Fit {
+        fit(self.size, self.picture)
+    }
+
+    /// Shows everything that changed; whether the window took it.
+    fn present(&mut self) -> Result<bool, ScreenError> {
+        let fit = self.fit();
+        if self.size.is_empty() {
+            return Ok(false);
+        }
+        let (exposed, damage) = (std::mem::take(&mut self.exposed), std::mem::take(&mut self.damage));
+        let overlay_damage = std::mem::take(&mut self.overlay_damage);
+        self.window.pre_present_notify();
+        let overlay = self.overlay.as_ref();
+        match &mut self.painter {
+            Painter::Compute { decoder, presenter } => {
+                set_overlay(presenter, overlay, overlay_damage)?;
+                Ok(presenter.present(decoder.screen(), fit, 0.0)? == Shown::Presented)
+            }
+            Painter::Gl { canvas, mirror, presenter } => {
+                set_overlay(presenter, overlay, overlay_damage)?;
+                mirror.upload(&canvas.screen, &damage)?;
+                Ok(presenter.present(mirror.screen(), fit, 0.0)? == Shown::Presented)
+            }
+            Painter::Cpu { canvas, presenter } => {
+                let overlay = overlay
+                    .filter(|o| o.size == fit.window && !o.painted.is_empty())
+                    .map(|o| soft::Overlay { pixels: &o.pixels, size: o.size, painted: o.painted });
+                let scene = soft::Scene { picture: &canvas.screen, fit, overlay, dim: 0.0 };
+                let damage = if exposed {
+                    soft::Damage::All
+                } else {
+                    soft::Damage::Parts { picture: &damage, overlay: overlay_damage }
+                };
+                presenter.present(&scene, damage)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// The GPU failed: the CPU goes on, with an empty picture at first.
+    fn fall_back(&mut self) -> Result<RendererFact, ScreenError> {
+        let (painter, fact) = open_cpu(&self.window)?;
+        self.painter = painter;
+        self.picture = Size::default();
+        self.damage.clear();
+        self.exposed = true;
+        tracing::warn!("The CPU draws from now on");
+        Ok(fact)
+    }
+}
+
+impl Painter {
+    /// Decodes a frame; the GPU's own time of an earlier one, if it has one to tell.
+    fn apply(&mut self, update: &Update) -> Result<Option<Duration>, GpuError> {
+        match self {
+            Painter::Compute { decoder, .. } => {
+                decoder.apply(&update.plan)?;
+                Ok(decoder.poll_decode_time())
+            }
+            Painter::Gl { canvas, .. } | Painter::Cpu { canvas, .. } => {
+                canvas.apply(&update.plan);
+                Ok(None)
+            }
+        }
+    }
+}
+
+fn set_overlay(presenter: &mut Presenter, overlay: Option<&OverlayPicture>, damage: Rect) -> Result<(), GpuError> {
+    match overlay {
+        Some(overlay) if !overlay.painted.is_empty() => {
+            if !damage.is_empty() {
+                presenter.painter().set_overlay(&overlay.pixels, overlay.size, overlay.painted)?;
+            }
+        }
+        _ => presenter.painter().clear_overlay(),
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The file of `--stats-file`: one JSON line a second.
+
+use crate::io::gpu::Tier;
+use crate::proto::session::client::LinkState;
+use crate::viewer::event::{Numbers, RendererFact};
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+/// Where the lines go.
+#[derive(Debug)]
+pub struct StatsFile {
+    file: File,
+    renderer: Arc<OnceLock<RendererFact>>,
+}
+
+impl StatsFile {
+    /// Makes the file, or empties it. `renderer` is filled in by the screen thread when it knows.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn create(path: &Path, renderer: Arc<OnceLock<RendererFact>>) -> io::Result<StatsFile> {
+        Ok(StatsFile { file: File::create(path)?, renderer })
+    }
+
+    /// Adds a line. A full disk costs the line and nothing else.
+    pub fn write(&mut self, numbers: &Numbers, state: LinkState) {
+        let us = |d: std::time::Duration| d.as_micros() as u64;
+        let renderer = self.renderer.get();
+        let line = serde_json::json!({
+            "state": match state {
+                LinkState::Connecting => "connecting",
+                LinkState::Live => "live",
+                LinkState::Stalled { .. } => "stalled",
+                LinkState::Reconnecting { .. } => "reconnecting",
+                LinkState::Ended(_) => "ended",
+            },
+            "uptime_s": numbers.uptime.as_secs_f64(),
+            "rtt_us": us(numbers.round_trip),
+            "frames": numbers.frames,
+            "fps": numbers.frames_per_second,
+            "bytes_received": numbers.bytes_received,
+            "bytes_sent": numbers.bytes_sent,
+            "bytes_per_second": numbers.bytes_per_second,
+            "packets_lost": numbers.packets_lost,
+            "decode_us": numbers.decode.map(us),
+            "latency_median_us": numbers.latency.map(|l| us(l.0)),
+            "latency_p95_us": numbers.latency.map(|l| us(l.1)),
+            "tier": renderer.map(|r| tier_word(r.tier)),
+            "adapter": renderer.map(|r| r.adapter.as_str()),
+            // Every mode of protocol version 1 is lossless: what is shown is exact as of its frame.
+            "exact": numbers.frames > 0,
+        });
+        if let Err(error) = writeln!(self.file, "{line}") {
+            tracing::debug!(%error, "Statistics line lost");
+        }
+    }
+}
+
+/// A tier as `--renderer` says it.
+pub fn tier_word(tier: Tier) -> &'static str {
+    match tier {
+        Tier::Compute => "compute",
+        Tier::Gl => "gl",
+        Tier::Cpu => "cpu",
+    }
+}
