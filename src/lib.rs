@@ -1,2 +1,3 @@
 //! Kachel, a soft thin client: the desktop runs in the data centre, the desk gets exact tiles of it.
 pub mod geom;
+pub mod io;
