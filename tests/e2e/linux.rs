@@ -219,6 +219,7 @@ fn damage_and_capture_survive_a_resize_by_somebody_else() {
         other.resize(Size::new(1000, 800)).expect("resize");
         wait_for(&mut mine, |e| *e == ScreenEvent::Resized(Size::new(1000, 800)));
         drain(&mut mine);
+        mine.take_damage(&mut Vec::new()).expect("damage that was announced before");
         fill(&client, root, Rect::new(950, 750, 10, 10), 0x00_ff00);
         until("damage of the fill", || drain(&mut mine).iter().any(|r| r.contains(Rect::new(950, 750, 10, 10))));
         assert_eq!(mine.capture(&[700..800]).expect("capture"), Capture::Complete);

@@ -125,7 +125,7 @@ fn start_kind(dir: &Path, size: Size, kind: XserverKind) -> Result<XserverInfo, 
     let cookie = x11::new_cookie().map_err(setup)?;
     x11::write_cookie_file(&xauthority, None, &cookie).map_err(setup)?;
     let mut command = match kind {
-        XserverKind::XorgDummy => xorg_command(dir, size)?,
+        XserverKind::XorgDummy => xorg_command(dir)?,
         XserverKind::Xvfb => xvfb_command()?,
     };
     command.arg("-auth").arg(&xauthority).args(["-noreset", "-nolisten", "tcp", "-s", "0"]);
@@ -187,7 +187,7 @@ fn read_number(reader: OwnedFd) -> Option<u16> {
     line.trim().parse().ok()
 }
 
-fn xorg_command(dir: &Path, size: Size) -> Result<Command, XserverError> {
+fn xorg_command(dir: &Path) -> Result<Command, XserverError> {
     let missing = |program, package| XserverError::Missing { program, package };
     // Not /usr/bin/Xorg: with a set-uid wrapper in the way it would run as root and refuse our configuration.
     let direct = Path::new("/usr/lib/xorg/Xorg");
@@ -198,7 +198,7 @@ fn xorg_command(dir: &Path, size: Size) -> Result<Command, XserverError> {
         return Err(missing("the dummy driver of Xorg", "xserver-xorg-video-dummy"));
     }
     let (config, snippets) = (dir.join("xorg.conf"), dir.join("xorg.conf.d"));
-    let written = fs::create_dir_all(&snippets).and_then(|()| fs::write(&config, xorg_config(size)));
+    let written = fs::create_dir_all(&snippets).and_then(|()| fs::write(&config, XORG_CONFIG));
     written.map_err(|source| XserverError::Setup { dir: dir.into(), source })?;
     let mut command = Command::new(program);
     command.arg("-config").arg(config).arg("-configdir").arg(snippets);
@@ -214,10 +214,18 @@ fn xvfb_command() -> Result<Command, XserverError> {
     Ok(command)
 }
 
-/// No devices, no monitor's limits, memory for the largest screen.
-fn xorg_config(size: Size) -> String {
-    format!(
-        r#"Section "ServerFlags"
+impl XserverKind {
+    fn program(self) -> &'static str {
+        match self {
+            Self::XorgDummy => "Xorg",
+            Self::Xvfb => "Xvfb",
+        }
+    }
+}
+
+/// No devices, no monitor's limits, memory for the largest screen. The driver has a mode of its own for this first size
+/// and would not start with a small one; the wanted size is set afterwards.
+const XORG_CONFIG: &str = r#"Section "ServerFlags"
   Option "AutoAddDevices" "false"
   Option "AutoEnableDevices" "false"
   Option "AutoAddGPU" "false"
@@ -241,22 +249,10 @@ Section "Screen"
   DefaultDepth 24
   SubSection "Display"
     Depth 24
-    Virtual {} {}
+    Virtual 1920 1080
   EndSubSection
 EndSection
-"#,
-        size.w, size.h
-    )
-}
-
-impl XserverKind {
-    fn program(self) -> &'static str {
-        match self {
-            Self::XorgDummy => "Xorg",
-            Self::Xvfb => "Xvfb",
-        }
-    }
-}
+"#;
 
 /// Xorg needs 0.3 s on an idle machine; a busy one may need long.
 const READY_LIMIT: Duration = Duration::from_secs(15);
