@@ -496,6 +496,8 @@ const XFCE_DEFAULTS: &[(&str, &[Property])] = &[
             ("backdrop/screen0/monitorscreen/workspace0/rgba1", Value::Doubles(&BACKDROP)),
         ],
     ),
+    // Repeats come from the viewer, see `keyboard`.
+    ("keyboards", &[("Default/KeyRepeat", Value::Bool(false)), ("Default/RestoreNumlock", Value::Bool(false))]),
     ("xfce4-power-manager", &[("xfce4-power-manager/show-tray-icon", Value::Bool(false))]),
     ("xfce4-screensaver", &[("saver/enabled", Value::Bool(false)), ("lock/enabled", Value::Bool(false))]),
 ];

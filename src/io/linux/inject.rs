@@ -21,7 +21,7 @@ use x11rb::{
 
 use super::{
     keyboard::{self, KeyboardError, KeyboardLayout, LockLights},
-    keys::{KeyAction, LockKeys, keycode_from_usage},
+    keys::{KeyAction, LockKeys, keycode_from_usage, repeats},
     x11::{self, X11Error},
 };
 use crate::geom::Point;
@@ -68,7 +68,7 @@ impl Injector {
         let root = conn.setup().roots[screen].root;
         conn.xtest_get_version(2, 2).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
         keyboard::watch(&conn, EventType::CONTROLS_NOTIFY | EventType::NEW_KEYBOARD_NOTIFY)?;
-        keyboard::silence_repeat(&conn)?;
+        keyboard::stop_repeat(&conn)?;
         let lights = LockLights::new(&conn)?;
         Ok(Self {
             conn,
@@ -84,7 +84,9 @@ impl Injector {
 
     /// Does something to the key with this usage on HID page 0x07.
     ///
-    /// Releasing or repeating what we did not press does nothing; pressing what is down counts as a repeat.
+    /// Releasing or repeating what we did not press does nothing; pressing what is down counts as a repeat. XTEST drops
+    /// a second press, so a repeat is a release and a press, which is what X programs know as one. Modifiers and lock
+    /// keys do not repeat.
     ///
     /// # Errors
     /// [`InjectError::Usage`] for a usage without a key, [`InjectError::X11`] if the connection is lost.
@@ -92,13 +94,18 @@ impl Injector {
         let keycode = keycode_from_usage(usage).ok_or(InjectError::Usage(usage))?;
         self.settle()?;
         match action {
-            KeyAction::Press => {
-                self.keys.insert(keycode);
-                self.send(KEY_PRESS_EVENT, keycode)?;
+            KeyAction::Release => {
+                if self.keys.remove(&keycode) {
+                    self.send(KEY_RELEASE_EVENT, keycode)?;
+                }
             }
-            KeyAction::Repeat if self.keys.contains(&keycode) => self.send(KEY_PRESS_EVENT, keycode)?,
-            KeyAction::Release if self.keys.remove(&keycode) => self.send(KEY_RELEASE_EVENT, keycode)?,
-            KeyAction::Repeat | KeyAction::Release => {}
+            KeyAction::Press if self.keys.insert(keycode) => self.send(KEY_PRESS_EVENT, keycode)?,
+            KeyAction::Press | KeyAction::Repeat => {
+                if self.keys.contains(&keycode) && repeats(usage) {
+                    self.send(KEY_RELEASE_EVENT, keycode)?;
+                    self.send(KEY_PRESS_EVENT, keycode)?;
+                }
+            }
         }
         self.flush()
     }
@@ -184,7 +191,7 @@ impl Injector {
     pub fn set_layout(&mut self, layout: &KeyboardLayout) -> Result<(), InjectError> {
         self.release_all()?;
         keyboard::set_layout(&self.display, self.xauthority.as_deref(), layout)?;
-        keyboard::silence_repeat(&self.conn)?;
+        keyboard::stop_repeat(&self.conn)?;
         Ok(())
     }
 
@@ -199,7 +206,7 @@ impl Injector {
         while let Some(event) = self.conn.poll_for_event().map_err(X11Error::from)? {
             changed |= matches!(event, Event::XkbControlsNotify(_) | Event::XkbNewKeyboardNotify(_));
         }
-        if changed && keyboard::silence_repeat(&self.conn)? {
+        if changed && keyboard::stop_repeat(&self.conn)? {
             tracing::debug!("Key repeat of the X server stopped again");
         }
         Ok(())

@@ -1,8 +1,9 @@
-//! The X server's keyboard as a whole: layout, lock keys, and its own key repeat, which must never fire.
+//! The X server's keyboard as a whole: layout, lock keys, and its own key repeat, which is off.
 //!
 //! Single keys are pressed by `inject`; `screen` reports lock keys that programs or layouts change.
 
 use std::{
+    borrow::Cow,
     path::Path,
     process::{Command, Stdio},
     time::Duration,
@@ -10,6 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use x11rb::{
+    connection::RequestConnection,
     protocol::{
         xkb::{self, BoolCtrl, ConnectionExt as _, Control, EventType, Group, ID, LedClass, MapPart, SelectEventsAux},
         xproto::{ConnectionExt as _, ModMask},
@@ -170,19 +172,16 @@ impl LockLights {
     }
 }
 
-/// Makes the server's own key repeat so slow that it never fires, but leaves it on.
+/// Turns the server's own key repeat off and tells whether it was on.
 ///
-/// Off would also swallow the second press of a key that is down, which is how a repeat from the viewer arrives.
-/// Tells whether anything had to be changed.
-pub(super) fn silence_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
+/// Repeats come from the viewer: a link that stalls while a key is down must not type on.
+pub(super) fn stop_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
     let device = ID::USE_CORE_KBD.into();
     let found = conn.xkb_get_controls(device)?.reply()?;
-    let enabled = u32::from(found.enabled_controls) & u32::from(BoolCtrl::REPEAT_KEYS) != 0;
-    if enabled && found.repeat_delay == REPEAT_NEVER_MS && found.repeat_interval == REPEAT_NEVER_MS {
+    if u32::from(found.enabled_controls) & u32::from(BoolCtrl::REPEAT_KEYS) == 0 {
         return Ok(false);
     }
-    // The low bits of `Control` that change values are numbered like those of `BoolCtrl` (XKB protocol, 10.8).
-    let change = Control::from(u32::from(BoolCtrl::REPEAT_KEYS) | u32::from(Control::CONTROLS_ENABLED));
+    // All but the fields named in `change_controls` is ignored by the server.
     let request = xkb::SetControlsRequest {
         device_spec: device,
         affect_internal_real_mods: 0u16.into(),
@@ -193,29 +192,29 @@ pub(super) fn silence_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
         internal_virtual_mods: 0u16.into(),
         affect_ignore_lock_virtual_mods: 0u16.into(),
         ignore_lock_virtual_mods: 0u16.into(),
-        mouse_keys_dflt_btn: found.mouse_keys_dflt_btn,
-        groups_wrap: found.groups_wrap,
+        mouse_keys_dflt_btn: 0,
+        groups_wrap: 0,
         access_x_options: 0u16.into(),
         affect_enabled_controls: BoolCtrl::REPEAT_KEYS,
-        enabled_controls: BoolCtrl::REPEAT_KEYS,
-        change_controls: change,
-        repeat_delay: REPEAT_NEVER_MS,
-        repeat_interval: REPEAT_NEVER_MS,
-        slow_keys_delay: found.slow_keys_delay,
-        debounce_delay: found.debounce_delay,
-        mouse_keys_delay: found.mouse_keys_delay,
-        mouse_keys_interval: found.mouse_keys_interval,
-        mouse_keys_time_to_max: found.mouse_keys_time_to_max,
-        mouse_keys_max_speed: found.mouse_keys_max_speed,
-        mouse_keys_curve: found.mouse_keys_curve,
-        access_x_timeout: found.access_x_timeout,
+        enabled_controls: 0u32.into(),
+        change_controls: Control::CONTROLS_ENABLED,
+        repeat_delay: 0,
+        repeat_interval: 0,
+        slow_keys_delay: 0,
+        debounce_delay: 0,
+        mouse_keys_delay: 0,
+        mouse_keys_interval: 0,
+        mouse_keys_time_to_max: 0,
+        mouse_keys_max_speed: 0,
+        mouse_keys_curve: 0,
+        access_x_timeout: 0,
         access_x_timeout_mask: 0u32.into(),
         access_x_timeout_values: 0u32.into(),
         access_x_timeout_options_mask: 0u16.into(),
         access_x_timeout_options_values: 0u16.into(),
-        per_key_repeat: std::borrow::Cow::Borrowed(&found.per_key_repeat),
+        per_key_repeat: Cow::Owned(found.per_key_repeat),
     };
-    x11rb::connection::RequestConnection::send_trait_request_without_reply(conn, request)?.check()?;
+    conn.send_trait_request_without_reply(request)?.check()?;
     Ok(true)
 }
 
@@ -223,8 +222,6 @@ pub(super) fn silence_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
 const WORD_BYTES_MAX: usize = 256;
 /// It needs 30 ms; a server that hangs must not hang us.
 const SETXKBMAP_LIMIT: Duration = Duration::from_secs(5);
-/// The longest time that XKB can express.
-const REPEAT_NEVER_MS: u16 = u16::MAX;
 
 #[cfg(test)]
 mod tests {

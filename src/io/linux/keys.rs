@@ -34,6 +34,11 @@ pub fn keycode_from_usage(usage: u16) -> Option<u8> {
     (evdev != 0).then_some(evdev + EVDEV_OFFSET)
 }
 
+/// Whether a held key types on; modifiers and lock keys do not, or a held Caps Lock would flicker.
+pub fn repeats(usage: u16) -> bool {
+    !matches!(usage, 0x39 | 0x47 | 0x53 | 0xe0..=0xe7)
+}
+
 /// X keycodes are evdev codes plus eight (xkeyboard-config, `keycodes/evdev`).
 const EVDEV_OFFSET: u8 = 8;
 
