@@ -13,13 +13,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use x11rb::{
-    connection::Connection,
-    protocol::xproto::{AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask},
-};
 
 use super::{
-    process::{ProcessId, find_program, spawn_detached, wait_readable},
+    ewmh::Hints,
+    process::{ProcessId, find_program, spawn_detached},
     x11::{self, X11Error},
 };
 
@@ -104,7 +101,11 @@ impl Desktop {
     /// # Errors
     /// See [`DesktopError`].
     pub fn start(
-        display: &str, xauthority: Option<&Path>, dir: &Path, config: ConfigHome, choice: Option<DesktopKind>,
+        display: &str,
+        xauthority: Option<&Path>,
+        dir: &Path,
+        config: ConfigHome,
+        choice: Option<DesktopKind>,
     ) -> Result<Self, DesktopError> {
         let kind = choice.unwrap_or(if find_program("xfce4-session").is_some() && find_program("xfwm4").is_some() {
             DesktopKind::Xfce
@@ -117,15 +118,17 @@ impl Desktop {
         if dir.as_os_str().len() > DIRECTORY_BYTES_MAX {
             return Err(DesktopError::DirectoryName(dir.into()));
         }
-        write_defaults(dir).map_err(|source| DesktopError::Setup { dir: dir.into(), source })?;
+        write_defaults(dir, config).map_err(|source| DesktopError::Setup { dir: dir.into(), source })?;
         let environment = environment(display, xauthority, dir, config, kind);
         let bus = start_bus(&environment, dir)?;
         let log = dir.join("desktop.log");
         let session = spawn(&mut Command::new(program), &environment, &log)?;
         let desktop = Self { kind, session, bus, dir: dir.into(), environment };
-        if let Err(error) = wait_for_window_manager(display, xauthority, kind, session) {
+        let ready = wait_for_window_manager(display, xauthority, kind, session);
+        if !matches!(ready, Ok(true)) {
             desktop.stop();
-            return Err(error.unwrap_or(DesktopError::NotReady { program: name.into(), log }));
+            ready?;
+            return Err(DesktopError::NotReady { program: name.into(), log });
         }
         tracing::info!(?kind, pid = session.pid, "Desktop started");
         Ok(desktop)
@@ -159,22 +162,27 @@ impl Desktop {
         spawn(Command::new(program).args(arguments), &self.environment, &self.dir.join("programs.log"))
     }
 
-    /// Opens one of each kind of everyday program that is installed; tells what it opened.
+    /// Opens one of each kind of everyday program that is installed, side by side; tells what it opened.
+    ///
+    /// The editor gets the keyboard. Returns when all have their windows, after some seconds.
     ///
     /// # Errors
-    /// [`DesktopError::Start`] if one that is installed does not start.
+    /// [`DesktopError::Start`] if one that is installed does not start, [`DesktopError::X11`] if the display is gone.
     pub fn open_default_programs(&self) -> Result<Vec<String>, DesktopError> {
         let mut opened = Vec::new();
         for choices in DEFAULT_PROGRAMS {
             let Some((name, program)) = choices.iter().find_map(|name| Some((*name, find_program(name)?))) else {
                 continue;
             };
-            let arguments = self
-                .default_arguments(name)
-                .map_err(|source| DesktopError::Setup { dir: self.dir.clone(), source })?;
+            let arguments =
+                self.default_arguments(name).map_err(|source| DesktopError::Setup { dir: self.dir.clone(), source })?;
             self.spawn(&program, &arguments)?;
             opened.push(name.to_owned());
         }
+        let display = self.environment.get("DISPLAY").map_or("", String::as_str);
+        let (conn, screen) = x11::connect(display, self.environment.get("XAUTHORITY").map(Path::new))?;
+        let editor = opened.iter().position(|name| DEFAULT_PROGRAMS[EDITOR].contains(&name.as_str())).unwrap_or(0);
+        Hints::new(conn, screen)?.tile(&opened, editor, Instant::now() + WINDOWS_LIMIT)?;
         Ok(opened)
     }
 
@@ -250,7 +258,11 @@ fn enter(command: &mut Command, environment: &BTreeMap<String, String>) {
 }
 
 fn environment(
-    display: &str, xauthority: Option<&Path>, dir: &Path, config: ConfigHome, kind: DesktopKind,
+    display: &str,
+    xauthority: Option<&Path>,
+    dir: &Path,
+    config: ConfigHome,
+    kind: DesktopKind,
 ) -> BTreeMap<String, String> {
     let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
     let inherited = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
@@ -285,46 +297,23 @@ fn environment(
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Waits until a window manager says that the screen is its own (EWMH, `_NET_SUPPORTING_WM_CHECK`).
-///
-/// `Err(None)` means that none came.
+/// Waits until a window manager has the screen; false if none came.
 fn wait_for_window_manager(
-    display: &str, xauthority: Option<&Path>, kind: DesktopKind, session: ProcessId,
-) -> Result<(), Option<DesktopError>> {
-    let failed = |error: X11Error| Some(DesktopError::from(error));
-    let (conn, screen) = x11::connect(display, xauthority).map_err(failed)?;
-    let root = conn.setup().roots[screen].root;
-    let mut changes = ChangeWindowAttributesAux::new().event_mask(EventMask::PROPERTY_CHANGE);
+    display: &str,
+    xauthority: Option<&Path>,
+    kind: DesktopKind,
+    session: ProcessId,
+) -> Result<bool, X11Error> {
+    let (conn, screen) = x11::connect(display, xauthority)?;
+    let hints = Hints::new(conn, screen)?;
     if kind == DesktopKind::Openbox {
-        changes = changes.background_pixel(BACKGROUND);
+        hints.paint_root(BACKGROUND)?;
     }
-    let ready = (|| {
-        conn.change_window_attributes(root, &changes)?.check()?;
-        conn.clear_area(false, root, 0, 0, 0, 0)?.check()?;
-        let check = conn.intern_atom(false, b"_NET_SUPPORTING_WM_CHECK")?.reply()?.atom;
-        let deadline = Instant::now() + READY_LIMIT;
-        loop {
-            while conn.poll_for_event()?.is_some() {}
-            let owner = conn.get_property(false, root, check, AtomEnum::WINDOW, 0, 1)?.reply()?;
-            let window = owner.value32().and_then(|mut windows| windows.next());
-            // An earlier window manager's word may still be there; its window is not.
-            if let Some(window) = window
-                && conn.get_geometry(window)?.reply().is_ok()
-            {
-                return Ok::<bool, X11Error>(true);
-            }
-            if !session.alive() || Instant::now() >= deadline {
-                return Ok(false);
-            }
-            // Wakes for every property of the root; the limit is for the session's death, which says nothing here.
-            wait_readable(conn.stream(), LIFE_CHECK);
-        }
-    })();
-    if ready.map_err(failed)? { Ok(()) } else { Err(None) }
+    hints.wait_for_manager(Instant::now() + READY_LIMIT, || session.alive())
 }
 
 /// Writes the defaults for a remote screen, and the private directories.
-fn write_defaults(dir: &Path) -> io::Result<()> {
+fn write_defaults(dir: &Path, config: ConfigHome) -> io::Result<()> {
     for name in ["run", "config", "cache", "data", "xdg/autostart", "xdg/openbox", XFCONF_DIR] {
         fs::create_dir_all(dir.join(name))?;
     }
@@ -335,9 +324,16 @@ fn write_defaults(dir: &Path) -> io::Result<()> {
     fs::write(dir.join("xdg/openbox/menu.xml"), openbox_menu())?;
     for entry in fs::read_dir("/etc/xdg/autostart").into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if is_unwanted(&name.to_string_lossy()) {
-            fs::write(dir.join("xdg/autostart").join(name), HIDDEN_ENTRY)?;
+        let (text, private) = (name.to_string_lossy(), config == ConfigHome::Private);
+        if is_unwanted(&text) || private && text.contains("user-dirs") {
+            fs::write(dir.join("xdg/autostart").join(&name), HIDDEN_ENTRY)?;
         }
+    }
+    if config == ConfigHome::Private {
+        // Else the desktop would make itself a folder in the user's home.
+        let files = dir.join("files");
+        fs::create_dir_all(&files)?;
+        fs::write(dir.join("config/user-dirs.dirs"), format!("XDG_DESKTOP_DIR=\"{}\"\n", files.display()))?;
     }
     Ok(())
 }
@@ -389,7 +385,8 @@ fn xfconf_channel(channel: &str, properties: &[Property]) -> String {
         let leaf = path.split('/').fold(&mut root, |node, name| node.children.entry(name.to_owned()).or_default());
         leaf.value = Some(*value);
     }
-    let mut text = format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<channel name=\"{channel}\" version=\"1.0\">\n");
+    let mut text =
+        format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<channel name=\"{channel}\" version=\"1.0\">\n");
     for (name, node) in &root.children {
         write_node(&mut text, name, node, 1);
     }
@@ -399,7 +396,10 @@ fn xfconf_channel(channel: &str, properties: &[Property]) -> String {
 fn write_node(text: &mut String, name: &str, node: &Node, depth: usize) {
     let indent = "  ".repeat(depth);
     let list = |kind: &str, items: Vec<String>| {
-        items.into_iter().map(|item| format!("{indent}  <value type=\"{kind}\" value=\"{item}\"/>\n")).collect::<String>()
+        items
+            .into_iter()
+            .map(|item| format!("{indent}  <value type=\"{kind}\" value=\"{item}\"/>\n"))
+            .collect::<String>()
     };
     let (kind, value, mut inner) = match node.value {
         None => ("empty", String::new(), String::new()),
@@ -510,14 +510,27 @@ const DEFAULT_PROGRAMS: &[&[&str]] = &[
     &["firefox-esr", "firefox", "chromium"],
 ];
 
+/// The editors' row in [`DEFAULT_PROGRAMS`].
+const EDITOR: usize = 1;
+
 /// Plain, nobody's taste and nobody's trouble: 0x3b5060.
 const BACKGROUND: u32 = 0x3b_5060;
 /// The same as red, green, blue, alpha.
 const BACKDROP: [f64; 4] = [0.231, 0.314, 0.376, 1.0];
 
 const UNWANTED_AUTOSTART: &[&str] = &[
-    "at-spi", "blueman", "geoclue", "light-locker", "nm-applet", "power-manager", "print-applet", "screensaver",
-    "tracker", "update-notifier", "xiccd", "xss-lock",
+    "at-spi",
+    "blueman",
+    "geoclue",
+    "light-locker",
+    "nm-applet",
+    "power-manager",
+    "print-applet",
+    "screensaver",
+    "tracker",
+    "update-notifier",
+    "xiccd",
+    "xss-lock",
 ];
 
 const HIDDEN_ENTRY: &str = "[Desktop Entry]\nType=Application\nName=hidden\nExec=true\nHidden=true\n";
@@ -532,16 +545,28 @@ user_pref("trailhead.firstrun.didSeeAboutWelcome", true);
 
 /// What belongs to the session we were started from and would mislead programs in the new one.
 const FOREIGN_VARIABLES: &[&str] = &[
-    "DBUS_STARTER_ADDRESS", "DBUS_STARTER_BUS_TYPE", "DESKTOP_AUTOSTART_ID", "GIO_LAUNCHED_DESKTOP_FILE",
-    "SESSION_MANAGER", "SSH_ASKPASS", "WAYLAND_DISPLAY", "WAYLAND_SOCKET", "WINDOWID", "XAUTHORITY", "XDG_SEAT",
-    "XDG_SESSION_CLASS", "XDG_SESSION_ID", "XDG_VTNR",
+    "DBUS_STARTER_ADDRESS",
+    "DBUS_STARTER_BUS_TYPE",
+    "DESKTOP_AUTOSTART_ID",
+    "GIO_LAUNCHED_DESKTOP_FILE",
+    "SESSION_MANAGER",
+    "SSH_ASKPASS",
+    "WAYLAND_DISPLAY",
+    "WAYLAND_SOCKET",
+    "WINDOWID",
+    "XAUTHORITY",
+    "XDG_SEAT",
+    "XDG_SESSION_CLASS",
+    "XDG_SESSION_ID",
+    "XDG_VTNR",
 ];
 
 /// A socket's path has at most 107 bytes; ours need up to forty behind the directory's.
 const DIRECTORY_BYTES_MAX: usize = 64;
 /// A cold XFCE on a busy machine was seen to need fifteen seconds.
 const READY_LIMIT: Duration = Duration::from_secs(60);
-const LIFE_CHECK: Duration = Duration::from_millis(500);
+/// A browser's first start is the slowest.
+const WINDOWS_LIMIT: Duration = Duration::from_secs(30);
 const STOP_GRACE: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

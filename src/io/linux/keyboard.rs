@@ -136,9 +136,8 @@ impl LockLights {
 
     /// Which locks are on, and the modifier each of them locks (0 if the layout has none).
     pub(super) fn read(self, conn: &RustConnection) -> Result<(LockKeys, [u16; 3]), X11Error> {
-        let ask = |atom| {
-            conn.xkb_get_named_indicator(ID::USE_CORE_KBD.into(), LedClass::DFLT_XI_CLASS, ID::DFLT_XI_ID, atom)
-        };
+        let ask =
+            |atom| conn.xkb_get_named_indicator(ID::USE_CORE_KBD.into(), LedClass::DFLT_XI_CLASS, ID::DFLT_XI_ID, atom);
         let cookies = [ask(self.atoms[0])?, ask(self.atoms[1])?, ask(self.atoms[2])?];
         let (mut on, mut modifiers) = ([false; 3], [0; 3]);
         for (i, cookie) in cookies.into_iter().enumerate() {
@@ -229,7 +228,8 @@ mod tests {
 
     #[test]
     fn arguments_come_in_words_of_their_own() {
-        let layout = KeyboardLayout { variant: "fr".into(), options: "ctrl:nocaps".into(), ..KeyboardLayout::named("ch") };
+        let layout =
+            KeyboardLayout { variant: "fr".into(), options: "ctrl:nocaps".into(), ..KeyboardLayout::named("ch") };
         let line = layout.arguments().expect("plain words").join(" ");
         assert_eq!(line, "-rules evdev -model pc105 -layout ch -variant fr -option  -option ctrl:nocaps");
     }

@@ -9,5 +9,6 @@ pub mod process;
 pub mod screen;
 pub mod xserver;
 
+mod ewmh;
 mod randr;
 mod x11;

@@ -118,9 +118,9 @@ pub(super) fn wait_readable(fd: &impl std::os::fd::AsFd, limit: Duration) -> boo
 }
 
 fn find_program_in(name: &str, path: &OsStr) -> Option<PathBuf> {
-    env::split_paths(path).map(|dir| dir.join(name)).find(|file| {
-        fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-    })
+    env::split_paths(path)
+        .map(|dir| dir.join(name))
+        .find(|file| fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0))
 }
 
 /// State letter and start time.

@@ -113,9 +113,7 @@ fn resources(conn: &RustConnection, root: u32) -> Result<GetScreenResourcesCurre
 }
 
 /// The output that is on, else the first one, with a CRTC for it.
-fn first_output(
-    conn: &RustConnection, resources: &GetScreenResourcesCurrentReply,
-) -> Result<(u32, u32), ResizeError> {
+fn first_output(conn: &RustConnection, resources: &GetScreenResourcesCurrentReply) -> Result<(u32, u32), ResizeError> {
     for crtc in &resources.crtcs {
         let info = conn.randr_get_crtc_info(*crtc, resources.config_timestamp).map_err(X11Error::from)?;
         if let Some(output) = info.reply().map_err(X11Error::from)?.outputs.first() {

@@ -157,11 +157,9 @@ impl Screen {
     /// # Errors
     /// [`ScreenError::X11`] when the server is gone.
     pub fn take_damage(&mut self, out: &mut Vec<Rect>) -> Result<(), ScreenError> {
-        let reply = (|| {
-            self.conn.damage_subtract(self.damage, x11rb::NONE, self.region)?;
-            Ok(self.conn.xfixes_fetch_region(self.region)?.reply()?)
-        })();
-        let reply: x11rb::protocol::xfixes::FetchRegionReply = reply.map_err(|e: ReplyError| X11Error::from(e))?;
+        self.conn.damage_subtract(self.damage, x11rb::NONE, self.region).map_err(X11Error::from)?;
+        let reply = self.conn.xfixes_fetch_region(self.region).map_err(X11Error::from)?;
+        let reply = reply.reply().map_err(X11Error::from)?;
         let screen = self.size.rect();
         out.extend(reply.rectangles.iter().map(rect_from_x).map(|r| r.intersection(screen)).filter(|r| !r.is_empty()));
         Ok(())
@@ -357,7 +355,11 @@ fn share_memory(conn: &RustConnection, size: Size) -> Result<Picture, ScreenErro
 
 /// Asks for all strips at once and then collects the answers.
 fn read_shared(
-    conn: &RustConnection, root: u32, width: u32, segment: u32, strips: impl Iterator<Item = Range<u32>>,
+    conn: &RustConnection,
+    root: u32,
+    width: u32,
+    segment: u32,
+    strips: impl Iterator<Item = Range<u32>>,
 ) -> Result<(), ReplyError> {
     let format = ImageFormat::Z_PIXMAP.into();
     let mut cookies = Vec::new();
@@ -371,7 +373,11 @@ fn read_shared(
 }
 
 fn read_through_socket(
-    conn: &RustConnection, root: u32, width: u32, words: &mut [u32], strips: impl Iterator<Item = Range<u32>>,
+    conn: &RustConnection,
+    root: u32,
+    width: u32,
+    words: &mut [u32],
+    strips: impl Iterator<Item = Range<u32>>,
 ) -> Result<(), ReplyError> {
     for rows in strips {
         let (y, height) = (rows.start as i16, (rows.end - rows.start) as u16);

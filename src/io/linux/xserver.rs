@@ -143,7 +143,11 @@ fn start_kind(dir: &Path, size: Size, kind: XserverKind) -> Result<XserverInfo, 
 
 /// First size, keyboard rules, and a cookie file that names the display.
 fn prepare(
-    server: &XserverInfo, number: u16, cookie: &[u8; 16], size: Size, setup: impl Fn(io::Error) -> XserverError,
+    server: &XserverInfo,
+    number: u16,
+    cookie: &[u8; 16],
+    size: Size,
+    setup: impl Fn(io::Error) -> XserverError,
 ) -> Result<(), XserverError> {
     x11::write_cookie_file(&server.xauthority, Some(number), cookie).map_err(setup)?;
     let (conn, screen) = x11::connect(&server.display, Some(&server.xauthority))?;
@@ -157,7 +161,9 @@ fn prepare(
 /// Starts it and waits for the display number, which it writes when it is ready.
 #[allow(unsafe_code, reason = "one end of a pipe is to stay open in the new program only")]
 fn launch(
-    mut command: Command, log: &Path, setup: impl Fn(io::Error) -> XserverError,
+    mut command: Command,
+    log: &Path,
+    setup: impl Fn(io::Error) -> XserverError,
 ) -> Result<(Option<u16>, ProcessId), XserverError> {
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).map_err(|e| setup(e.into()))?;
     command.arg("-displayfd").arg(writer.as_raw_fd().to_string());
