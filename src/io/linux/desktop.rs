@@ -330,10 +330,11 @@ fn write_defaults(dir: &Path, config: ConfigHome) -> io::Result<()> {
         }
     }
     if config == ConfigHome::Private {
-        // Else the desktop would make itself a folder in the user's home.
+        // Else desktop and browser would make folders in the user's home.
         let files = dir.join("files");
         fs::create_dir_all(&files)?;
-        fs::write(dir.join("config/user-dirs.dirs"), format!("XDG_DESKTOP_DIR=\"{}\"\n", files.display()))?;
+        let lines = ["DESKTOP", "DOWNLOAD"].map(|name| format!("XDG_{name}_DIR=\"{}\"\n", files.display()));
+        fs::write(dir.join("config/user-dirs.dirs"), lines.concat())?;
     }
     Ok(())
 }
