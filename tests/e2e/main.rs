@@ -1,1 +1,2 @@
-
+//! Real parts: X servers, real programs.
+mod linux;
