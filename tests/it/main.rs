@@ -1,1 +1,2 @@
-
+#[cfg(feature = "viewer")]
+mod ui_pages;
