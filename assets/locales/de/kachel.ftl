@@ -1,0 +1,107 @@
+# Die Wörter des Kachel-Betrachters. Die englische Datei hat dieselben Texte mit denselben Variablen.
+
+## Verbinden
+connect-title = Kachel
+connect-explain = Geben Sie den Rechner an, auf dem Sie arbeiten möchten, oder ziehen Sie seine .kachel-Datei hierher.
+connect-address = Rechner oder .kachel-Datei
+connect-hint = platz.example.org
+connect-recent = Zuletzt verwendet
+connect-drop = Loslassen, um zu verbinden
+button-connect = Verbinden
+
+## Verbindungsaufbau
+connecting-title = Verbindung mit { $host }
+connecting-slow = Das dauert länger als üblich, bisher { $seconds } s. Kachel versucht es weiter.
+step-resolving = Rechner suchen
+step-handshake = Identität prüfen
+step-desktop = Arbeitsfläche starten
+step-picture = Auf das erste Bild warten
+button-cancel = Abbrechen
+
+## Störung
+stalled-title = { $host } antwortet nicht
+stalled-text = Das Bild steht seit { $seconds } s still. Ihre Arbeitsfläche und Ihre Programme laufen dort weiter.
+stalled-next = Sobald die Verbindung wieder da ist, geht es von selbst weiter. Sie müssen nichts tun.
+reconnecting-title = Verbindung mit { $host } verloren
+reconnecting-next-now = Neue Verbindung wird aufgebaut (Versuch { $attempt }). Sie müssen nichts tun.
+reconnecting-next-in = Neue Verbindung in { $seconds } s (Versuch { $attempt }). Sie müssen nichts tun.
+reconnecting-keeps = Ihre Arbeitsfläche und Ihre Programme laufen dort weiter.
+loss-no-answer = Der Rechner antwortet nicht mehr.
+loss-closed = Der Rechner hat die Verbindung geschlossen.
+loss-network = Dieser Computer hat zurzeit kein Netz.
+loss-restart = Der Rechner wird neu gestartet.
+button-reconnect-now = Jetzt verbinden
+
+## Ende einer Sitzung
+button-reconnect = Neu verbinden
+button-close = Schließen
+notice-certificate-title = Das ist nicht der bekannte Rechner
+notice-certificate-text = { $host } hat eine andere Identität gezeigt, als in Ihrer .kachel-Datei steht. Kachel hat ihm nichts gesendet.
+notice-certificate-next = Wurde der Rechner neu eingerichtet, bitten Sie die Verwaltung um eine neue .kachel-Datei. Sonst verbinden Sie sich nicht.
+notice-device-title = Dieses Gerät ist nicht angemeldet
+notice-device-text = { $host } kennt dieses Gerät nicht, oder die Anmeldung ist abgelaufen.
+notice-device-next = Bitten Sie die Verwaltung um eine neue .kachel-Datei und öffnen Sie diese.
+notice-ended-title = Die Sitzung ist beendet
+notice-ended-text = { $host } hat die Sitzung beendet, zum Beispiel weil Sie sich abgemeldet haben.
+notice-ended-next = Sie können neu verbinden und eine neue Sitzung beginnen.
+notice-taken-title = Auf einem anderen Gerät fortgesetzt
+notice-taken-text = Ihre Sitzung wird jetzt auf einem anderen Gerät gezeigt. Es ging nichts verloren.
+notice-taken-next = Verbinden Sie neu, um sie auf diesen Bildschirm zurückzuholen.
+notice-protocol-title = Die Verbindung wurde wegen eines Fehlers beendet
+notice-protocol-text = { $host } hat etwas gesendet, das dieses Programm nicht annimmt (Fehler { $code }).
+notice-protocol-next = Verbinden Sie neu. Geschieht es wieder, nennen Sie der Verwaltung diese Nummer.
+notice-version-title = Die Versionen passen nicht zusammen
+notice-version-text = Dieses Programm hat Version { $ours }, { $host } hat { $theirs }.
+notice-version-next = Aktualisieren Sie die ältere von beiden und verbinden Sie dann neu.
+notice-unreachable-title = { $host } ist nicht erreichbar
+notice-unreachable-text = Es kam keine Antwort. Vielleicht ist der Rechner ausgeschaltet, oder eine Firewall steht dazwischen.
+notice-unreachable-next = Prüfen Sie den Namen und Ihr Netz und verbinden Sie dann neu.
+notice-name-title = Es gibt keinen Rechner namens { $host }
+notice-name-text = Der Name wurde im Netz nicht gefunden.
+notice-name-next = Prüfen Sie die Schreibweise. In manchen Firmen muss zuerst das VPN eingeschaltet werden.
+notice-file-title = Diese Datei ist nicht verwendbar
+notice-file-text = { $path } ist keine vollständige .kachel-Datei.
+notice-file-next = Bitten Sie die Verwaltung um eine neue.
+notice-address-title = Das ist keine Adresse
+notice-address-text = Kachel erwartet einen Namen wie platz.example.org, bei Bedarf mit Port: platz.example.org:4433.
+notice-address-next = Berichtigen Sie die Adresse und verbinden Sie.
+
+## Verbindungsleiste
+bar-fullscreen = Vollbild
+bar-window = Vollbild verlassen
+bar-stats = Statistik
+bar-stats-hide = Statistik ausblenden
+bar-disconnect = Trennen
+bar-disconnect-hint = Ihre Sitzung läuft ohne dieses Fenster weiter.
+quality-excellent = Sehr gut
+quality-good = Gut
+quality-fair = Mäßig
+quality-poor = Schlecht
+
+## Statistik
+stats-title = Statistik
+stats-host = Rechner
+stats-uptime = Verbunden seit
+stats-adapter = Grafik
+stats-tier = Bild durch
+stats-round-trip = Umlaufzeit
+stats-frames = Bilder
+stats-traffic = Verkehr
+stats-total = Empfangen
+stats-decode = Dekodieren
+stats-latency = Eingabe bis Bild
+stats-exact = Bild exakt
+stats-screen = Bildschirm
+stats-window = Fenster
+stats-scale = Skalierung
+stats-keyboard = Tastatur
+stats-unknown = unbekannt
+stats-yes = ja
+stats-no = noch nicht
+stats-per-second = { $value } pro Sekunde
+stats-latency-value = { $median }, 95 %: { $high }
+tier-compute = GPU
+tier-draw = CPU, gezeichnet von GPU
+tier-cpu = CPU
+decode-gpu = { $time } (GPU)
+decode-cpu = { $time } (CPU)

@@ -1,0 +1,107 @@
+# Words of the Kachel viewer. The German file has the same texts with the same variables.
+
+## Connect
+connect-title = Kachel
+connect-explain = Enter the computer you want to work on, or drop its .kachel file here.
+connect-address = Computer or .kachel file
+connect-hint = desk.example.org
+connect-recent = Recently used
+connect-drop = Drop the file to connect
+button-connect = Connect
+
+## Connecting
+connecting-title = Connecting to { $host }
+connecting-slow = This is taking longer than usual: { $seconds } s so far. Kachel keeps trying.
+step-resolving = Find the computer
+step-handshake = Check its identity
+step-desktop = Start your desktop
+step-picture = Wait for the first picture
+button-cancel = Cancel
+
+## Link trouble
+stalled-title = No answer from { $host }
+stalled-text = The picture has been standing still for { $seconds } s. Your desktop and your programs keep running there.
+stalled-next = Kachel goes on by itself as soon as the connection is back. You need not do anything.
+reconnecting-title = Connection to { $host } lost
+reconnecting-next-now = Connecting again (attempt { $attempt }). You need not do anything.
+reconnecting-next-in = Connecting again in { $seconds } s (attempt { $attempt }). You need not do anything.
+reconnecting-keeps = Your desktop and your programs keep running there.
+loss-no-answer = The host has stopped answering.
+loss-closed = The host has closed the connection.
+loss-network = This computer has no network at the moment.
+loss-restart = The host is being restarted.
+button-reconnect-now = Connect now
+
+## End of a session
+button-reconnect = Connect again
+button-close = Close
+notice-certificate-title = This is not the computer you know
+notice-certificate-text = { $host } showed an identity other than the one in your .kachel file. Kachel has sent it nothing.
+notice-certificate-next = If the computer was set up anew, ask its administrator for a new .kachel file. Otherwise do not connect.
+notice-device-title = This device is not registered
+notice-device-text = { $host } does not know this device, or its registration has expired.
+notice-device-next = Ask the administrator for a new .kachel file and open that one.
+notice-ended-title = The session has ended
+notice-ended-text = { $host } has ended the session, for example because you logged out.
+notice-ended-next = You can connect again and begin a new session.
+notice-taken-title = Continued on another device
+notice-taken-text = Your session now shows on another device. Nothing was lost.
+notice-taken-next = Connect again to bring it back to this screen.
+notice-protocol-title = The connection was ended because of an error
+notice-protocol-text = { $host } sent something this program does not accept (error { $code }).
+notice-protocol-next = Connect again. If it happens again, tell the administrator this number.
+notice-version-title = The versions do not match
+notice-version-text = This program has version { $ours }, { $host } has { $theirs }.
+notice-version-next = Update the older of the two, then connect again.
+notice-unreachable-title = { $host } cannot be reached
+notice-unreachable-text = There was no answer. The computer may be off, or a firewall is in between.
+notice-unreachable-next = Check the name and your network, then connect again.
+notice-name-title = There is no computer called { $host }
+notice-name-text = The name was not found in the network.
+notice-name-next = Check the spelling. In some companies the VPN must be on first.
+notice-file-title = This file cannot be used
+notice-file-text = { $path } is not a complete .kachel file.
+notice-file-next = Ask the administrator for a new one.
+notice-address-title = This is not an address
+notice-address-text = Kachel expects a name such as desk.example.org, with a port if needed: desk.example.org:4433.
+notice-address-next = Correct the address and connect.
+
+## Connection bar
+bar-fullscreen = Full screen
+bar-window = Leave full screen
+bar-stats = Statistics
+bar-stats-hide = Hide statistics
+bar-disconnect = Disconnect
+bar-disconnect-hint = Your session goes on without this window.
+quality-excellent = Very good
+quality-good = Good
+quality-fair = Fair
+quality-poor = Poor
+
+## Statistics
+stats-title = Statistics
+stats-host = Host
+stats-uptime = Connected for
+stats-adapter = Graphics
+stats-tier = Picture by
+stats-round-trip = Round trip
+stats-frames = Frames
+stats-traffic = Traffic
+stats-total = Received
+stats-decode = Decoding
+stats-latency = Input to picture
+stats-exact = Exact picture
+stats-screen = Screen
+stats-window = Window
+stats-scale = Scale
+stats-keyboard = Keyboard
+stats-unknown = unknown
+stats-yes = yes
+stats-no = not yet
+stats-per-second = { $value } per second
+stats-latency-value = { $median }, 95 %: { $high }
+tier-compute = GPU
+tier-draw = CPU, drawn by GPU
+tier-cpu = CPU
+decode-gpu = { $time } (GPU)
+decode-cpu = { $time } (CPU)

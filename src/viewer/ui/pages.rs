@@ -1,0 +1,747 @@
+//! What each page says and where: cards in the middle of the window, the bar and the statistics above the picture.
+//! Only layout and words; state that outlives a pass is in `ui::Memory`, colours and distances are in `style`.
+
+use std::time::{Duration, Instant};
+
+use egui::text::LayoutJob;
+use egui::{
+    Align, Align2, Area, Color32, CornerRadius, Frame, Id, Key, Label, Layout, Margin, Modifiers, Order, Rect,
+    Response, RichText, Sense, Shadow, Shape, Stroke, TextEdit, TextFormat, TextStyle, Vec2, pos2, vec2,
+};
+
+use super::page::{
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier,
+};
+use super::style::{GRID, Palette, RADIUS};
+use super::{KEYS_AFTER, Memory};
+use crate::viewer::locale::Locale;
+
+/// The pointer calls the bar when it rests within this many points of the top edge.
+pub(super) const EDGE: f32 = 2.0;
+/// How long it must rest there, so that a panel of the remote desktop can be reached.
+const EDGE_REST: Duration = Duration::from_millis(350);
+/// The bar stays this long when the picture comes up.
+pub(super) const BAR_AT_FIRST: Duration = Duration::from_secs(4);
+/// The bar stays this long after the pointer has left it.
+const BAR_LINGER: Duration = Duration::from_millis(1200);
+/// A connection that takes longer than this is said to be slow.
+const SLOW: Duration = Duration::from_secs(5);
+/// Time between two positions of the progress ring.
+const RING_STEP: Duration = Duration::from_millis(60);
+/// Widest content of a card in points.
+const CARD_WIDTH: f32 = 432.0;
+/// Addresses shown of those used before.
+const RECENT_MAX: usize = 5;
+/// Height of a line of the statistics in points.
+const STATS_ROW: f32 = 2.75 * GRID;
+
+/// One pass over one page.
+pub(super) struct View<'a> {
+    pub(super) locale: &'a Locale,
+    pub(super) memory: &'a mut Memory,
+    pub(super) now: Instant,
+    pub(super) actions: &'a mut Vec<Action>,
+    pub(super) again: &'a mut Option<Duration>,
+}
+
+/// How much a button asks to be pressed.
+#[derive(Clone, Copy, PartialEq)]
+enum Weight {
+    Primary,
+    Plain,
+}
+
+impl View<'_> {
+    pub(super) fn show(&mut self, ui: &mut egui::Ui, page: &Page) {
+        self.memory.bar = None;
+        match page {
+            Page::Connect { recent, error, .. } => self.connect(ui, recent, error.as_ref()),
+            Page::Connecting { host, step, since } => self.connecting(ui, host, *step, *since),
+            Page::Picture { overlay, bar } => {
+                if let Some(stats) = overlay {
+                    self.stats(ui, stats);
+                }
+                if let Some(bar) = bar {
+                    self.bar(ui, bar);
+                }
+            }
+            Page::Stalled { since, host } => self.stalled(ui, *since, host),
+            Page::Reconnecting { attempt, next_in, reason, host } => {
+                self.reconnecting(ui, *attempt, *next_in, *reason, host);
+            }
+            Page::Ended { notice } => self.ended(ui, notice),
+        }
+    }
+
+    fn connect(&mut self, ui: &mut egui::Ui, recent: &[String], error: Option<&Notice>) {
+        let hovering = ui.input(|i| !i.raw.hovered_files.is_empty());
+        let dropped = ui.input(|i| i.raw.dropped_files.first().map(|f| f.path().to_string_lossy().into_owned()));
+        if let Some(path) = dropped {
+            self.memory.field.clone_from(&path);
+            self.actions.push(Action::Connect(path));
+        }
+        let p = *palette(ui);
+        fill_window(ui, p.background);
+        card(ui, "connect", hovering, |ui| {
+            ui.horizontal(|ui| {
+                tile_mark(ui);
+                ui.add_space(GRID / 2.0);
+                ui.label(RichText::new(self.locale.plain("connect-title")).heading());
+            });
+            let explain = if hovering { "connect-drop" } else { "connect-explain" };
+            paragraph(ui, self.locale.plain(explain), p.weak);
+            if let Some(notice) = error {
+                ui.add_space(GRID);
+                self.error_box(ui, notice);
+            }
+            ui.add_space(GRID);
+            let label = ui.label(RichText::new(self.locale.plain("connect-address")).small());
+            ui.add_space(-GRID / 2.0);
+            let hint = RichText::new(self.locale.plain("connect-hint")).color(p.weak);
+            let connect = self.locale.plain("button-connect");
+            let font = TextStyle::Body.resolve(ui.style());
+            let button_width = one_line(ui, &connect, font, p.text, CARD_WIDTH).size().x + 4.0 * GRID + 2.0;
+            let (field, pressed) = ui
+                .horizontal(|ui| {
+                    let edit = TextEdit::singleline(&mut self.memory.field)
+                        .id(Id::unique("address"))
+                        .hint_text(hint)
+                        .desired_width(ui.available_width() - button_width - GRID)
+                        .align(Align2::LEFT_CENTER)
+                        .min_size(vec2(0.0, 5.0 * GRID));
+                    let field = ui.add(edit).labelled_by(label.id);
+                    let ready = !self.memory.field.trim().is_empty();
+                    let add = |ui: &mut egui::Ui| button(ui, &connect, Weight::Primary).clicked();
+                    (field, ui.add_enabled_ui(ready, add).inner)
+                })
+                .inner;
+            if !self.memory.settled {
+                field.request_focus();
+            }
+            let entered = field.lost_focus() && ui.input(|i| i.key_pressed(Key::Enter));
+            if !recent.is_empty() {
+                ui.add_space(GRID);
+                ui.label(RichText::new(self.locale.plain("connect-recent")).small());
+                ui.add_space(-GRID / 2.0);
+                for address in recent.iter().take(RECENT_MAX) {
+                    if wide_button(ui, address).clicked() {
+                        self.memory.field.clone_from(address);
+                        self.actions.push(Action::Connect(address.clone()));
+                    }
+                }
+            }
+            let address = self.memory.field.trim();
+            if (pressed || entered) && !address.is_empty() {
+                self.actions.push(Action::Connect(address.to_owned()));
+            }
+            if entered {
+                field.request_focus();
+            }
+        });
+    }
+
+    fn connecting(&mut self, ui: &mut egui::Ui, host: &str, step: ConnectStep, since: Instant) {
+        let p = *palette(ui);
+        let waited = self.now.saturating_duration_since(since);
+        fill_window(ui, p.background);
+        card(ui, "connecting", false, |ui| {
+            heading(ui, self.locale.text("connecting-title", &[("host", host.into())]));
+            ui.add_space(GRID);
+            let steps = [
+                (ConnectStep::Resolving, "step-resolving"),
+                (ConnectStep::Handshake, "step-handshake"),
+                (ConnectStep::StartingDesktop, "step-desktop"),
+                (ConnectStep::FirstPicture, "step-picture"),
+            ];
+            ui.spacing_mut().interact_size.y = 3.0 * GRID;
+            for (this, text) in steps {
+                ui.horizontal(|ui| {
+                    let (rect, _) = ui.allocate_exact_size(Vec2::splat(3.0 * GRID), Sense::hover());
+                    let color = match this.cmp(&step) {
+                        std::cmp::Ordering::Less => {
+                            tick(ui, rect, p.accent);
+                            p.weak
+                        }
+                        std::cmp::Ordering::Equal => {
+                            ring(ui, rect, &p, Some(waited));
+                            p.text
+                        }
+                        std::cmp::Ordering::Greater => {
+                            ring(ui, rect, &p, None);
+                            p.weak
+                        }
+                    };
+                    ui.label(RichText::new(self.locale.plain(text)).color(color));
+                });
+            }
+            ui.reset_style();
+            self.wake(RING_STEP);
+            // Room is kept for the line that may come, so that nothing moves when it does.
+            let slow = self.locale.text("connecting-slow", &[("seconds", waited.as_secs().into())]);
+            let visible = waited >= SLOW;
+            ui.scope(|ui| {
+                if !visible {
+                    ui.set_invisible();
+                }
+                paragraph(ui, slow, p.weak);
+            });
+            let cancelled = buttons(ui, |ui| button(ui, &self.locale.plain("button-cancel"), Weight::Plain).clicked());
+            if cancelled || pressed(ui, Key::Escape) {
+                self.actions.push(Action::Cancel);
+            }
+        });
+    }
+
+    fn stalled(&mut self, ui: &mut egui::Ui, since: Instant, host: &str) {
+        let p = *palette(ui);
+        let silent = self.now.saturating_duration_since(since);
+        fill_window(ui, p.veil);
+        card(ui, "stalled", false, |ui| {
+            heading(ui, self.locale.text("stalled-title", &[("host", host.into())]));
+            paragraph(ui, self.locale.text("stalled-text", &[("seconds", silent.as_secs().into())]), p.text);
+            paragraph(ui, self.locale.plain("stalled-next"), p.weak);
+            ui.add_space(GRID);
+            // No key leads to it without Tab: the user may be typing for the desktop.
+            if buttons(ui, |ui| button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain).clicked()) {
+                self.actions.push(Action::Disconnect);
+            }
+        });
+        self.wake(Duration::from_millis(1000 - u64::from(silent.subsec_millis())));
+    }
+
+    fn reconnecting(&mut self, ui: &mut egui::Ui, attempt: u32, next_in: Duration, reason: LossReason, host: &str) {
+        let p = *palette(ui);
+        let why = match reason {
+            LossReason::NoAnswer => "loss-no-answer",
+            LossReason::Closed => "loss-closed",
+            LossReason::NoNetwork => "loss-network",
+            LossReason::HostRestart => "loss-restart",
+        };
+        let seconds = next_in.as_millis().div_ceil(1000) as u64;
+        let next = match seconds {
+            0 => self.locale.text("reconnecting-next-now", &[("attempt", attempt.into())]),
+            s => self.locale.text("reconnecting-next-in", &[("attempt", attempt.into()), ("seconds", s.into())]),
+        };
+        fill_window(ui, p.veil);
+        card(ui, "reconnecting", false, |ui| {
+            heading(ui, self.locale.text("reconnecting-title", &[("host", host.into())]));
+            let keeps = self.locale.plain("reconnecting-keeps");
+            paragraph(ui, format!("{} {keeps}", self.locale.plain(why)), p.text);
+            paragraph(ui, next, p.weak);
+            ui.add_space(GRID);
+            buttons(ui, |ui| {
+                let waiting = !next_in.is_zero();
+                ui.add_enabled_ui(waiting, |ui| {
+                    if button(ui, &self.locale.plain("button-reconnect-now"), Weight::Primary).clicked() {
+                        self.actions.push(Action::Reconnect);
+                    }
+                });
+                if button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain).clicked() {
+                    self.actions.push(Action::Disconnect);
+                }
+            });
+        });
+        // The seconds are counted down by the page's owner; this is when they next read differently.
+        match next_in.subsec_nanos() {
+            _ if next_in.is_zero() => {}
+            0 => self.wake(Duration::from_secs(1)),
+            part => self.wake(Duration::from_nanos(u64::from(part))),
+        }
+    }
+
+    fn ended(&mut self, ui: &mut egui::Ui, notice: &Notice) {
+        let p = *palette(ui);
+        let texts = self.notice(notice);
+        let shown_for = self.now.saturating_duration_since(self.memory.entered);
+        // Connecting again helps in no such case, and must not be what Enter does.
+        let closing = matches!(notice, Notice::RefusedCertificate { .. } | Notice::UnknownDevice { .. });
+        let weights = if closing { [Weight::Plain, Weight::Primary] } else { [Weight::Primary, Weight::Plain] };
+        fill_window(ui, p.background);
+        card(ui, "ended", false, |ui| {
+            let [title, text, next] = texts;
+            heading(ui, title);
+            paragraph(ui, text, p.text);
+            paragraph(ui, next, p.weak);
+            ui.add_space(GRID);
+            buttons(ui, |ui| {
+                let mut reconnect = (self.locale.plain("button-reconnect"), weights[0], Action::Reconnect);
+                let mut close = (self.locale.plain("button-close"), weights[1], Action::Close);
+                if closing {
+                    std::mem::swap(&mut reconnect, &mut close);
+                }
+                for (text, weight, action) in [reconnect, close] {
+                    let response = button(ui, &text, weight);
+                    let nobody = ui.memory(|m| m.focused().is_none());
+                    if weight == Weight::Primary && shown_for >= KEYS_AFTER && nobody {
+                        response.request_focus();
+                        // The ring around it is drawn in the next run.
+                        self.wake(Duration::ZERO);
+                    }
+                    if response.clicked() {
+                        self.actions.push(action);
+                    }
+                }
+            });
+            if pressed(ui, Key::Escape) && shown_for >= KEYS_AFTER {
+                self.actions.push(Action::Close);
+            }
+        });
+        if shown_for < KEYS_AFTER {
+            self.wake(KEYS_AFTER - shown_for);
+        }
+    }
+
+    fn error_box(&self, ui: &mut egui::Ui, notice: &Notice) {
+        let p = *palette(ui);
+        let [title, text, next] = self.notice(notice);
+        let frame = Frame::new()
+            .fill(p.danger_card)
+            .stroke(Stroke::new(1.0, p.danger))
+            .corner_radius(RADIUS)
+            .inner_margin(Margin::symmetric(16, 12));
+        frame.show(ui, |ui| {
+            ui.spacing_mut().item_spacing.y = GRID / 2.0;
+            ui.set_width(ui.available_width());
+            ui.horizontal_top(|ui| {
+                let (rect, _) = ui.allocate_exact_size(Vec2::splat(2.5 * GRID), Sense::hover());
+                warning_sign(ui, rect, p.danger, p.danger_card);
+                ui.add(Label::new(RichText::new(title).color(p.danger)).wrap());
+            });
+            ui.add(
+                Label::new(RichText::new(format!("{text} {next}")).small().line_height(Some(2.5 * GRID)).color(p.text))
+                    .wrap(),
+            );
+        });
+    }
+
+    /// What happened (short), what that means, what to do next.
+    fn notice(&self, notice: &Notice) -> [String; 3] {
+        let l = self.locale;
+        match notice {
+            Notice::RefusedCertificate { host } => [
+                l.plain("notice-certificate-title"),
+                l.text("notice-certificate-text", &[("host", host.into())]),
+                l.plain("notice-certificate-next"),
+            ],
+            Notice::UnknownDevice { host } => [
+                l.plain("notice-device-title"),
+                l.text("notice-device-text", &[("host", host.into())]),
+                l.plain("notice-device-next"),
+            ],
+            Notice::HostEnded { host } => [
+                l.plain("notice-ended-title"),
+                l.text("notice-ended-text", &[("host", host.into())]),
+                l.plain("notice-ended-next"),
+            ],
+            Notice::TakenOver => {
+                [l.plain("notice-taken-title"), l.plain("notice-taken-text"), l.plain("notice-taken-next")]
+            }
+            Notice::Protocol { host, code } => [
+                l.plain("notice-protocol-title"),
+                l.text("notice-protocol-text", &[("host", host.into()), ("code", format!("0x{code:x}").into())]),
+                l.plain("notice-protocol-next"),
+            ],
+            Notice::VersionMismatch { host, ours, theirs } => [
+                l.plain("notice-version-title"),
+                l.text(
+                    "notice-version-text",
+                    &[("host", host.into()), ("ours", ours.into()), ("theirs", theirs.into())],
+                ),
+                l.plain("notice-version-next"),
+            ],
+            Notice::Unreachable { host } => [
+                l.text("notice-unreachable-title", &[("host", host.into())]),
+                l.plain("notice-unreachable-text"),
+                l.plain("notice-unreachable-next"),
+            ],
+            Notice::UnknownHost { host } => [
+                l.text("notice-name-title", &[("host", host.into())]),
+                l.plain("notice-name-text"),
+                l.plain("notice-name-next"),
+            ],
+            Notice::BadFile { path } => [
+                l.plain("notice-file-title"),
+                l.text("notice-file-text", &[("path", path.into())]),
+                l.plain("notice-file-next"),
+            ],
+            Notice::BadAddress => {
+                [l.plain("notice-address-title"), l.plain("notice-address-text"), l.plain("notice-address-next")]
+            }
+        }
+    }
+
+    fn stats(&self, ui: &mut egui::Ui, s: &Stats) {
+        let p = *palette(ui);
+        let l = self.locale;
+        let unknown = || l.plain("stats-unknown");
+        let per_second = |value: String| l.text("stats-per-second", &[("value", value.into())]);
+        let size = |s: crate::geom::Size| format!("{} × {}", s.w, s.h);
+        let tier = match s.tier {
+            Tier::Compute => "tier-compute",
+            Tier::Draw => "tier-draw",
+            Tier::Cpu => "tier-cpu",
+        };
+        let decode = match s.decode {
+            Some(DecodeTime::Gpu(t)) => l.text("decode-gpu", &[("time", l.milliseconds(t).into())]),
+            Some(DecodeTime::Cpu(t)) => l.text("decode-cpu", &[("time", l.milliseconds(t).into())]),
+            None => unknown(),
+        };
+        let latency = s.latency.map(|(median, high)| {
+            let args = [("median", l.milliseconds(median).into()), ("high", l.milliseconds(high).into())];
+            l.text("stats-latency-value", &args)
+        });
+        let exact = match s.exact {
+            Exactness::Yes => "stats-yes",
+            Exactness::No => "stats-no",
+            Exactness::Unknown => "stats-unknown",
+        };
+        let groups: [&[(&str, String)]; 4] = [
+            &[
+                ("stats-latency", latency.unwrap_or_else(unknown)),
+                ("stats-round-trip", s.round_trip.map_or_else(unknown, |t| l.milliseconds(t))),
+                ("stats-decode", decode),
+                ("stats-exact", l.plain(exact)),
+            ],
+            &[
+                ("stats-frames", per_second(l.number(s.frames_per_second, 0))),
+                ("stats-traffic", per_second(l.bytes(s.bytes_per_second))),
+                ("stats-total", l.bytes(s.bytes_total)),
+            ],
+            &[
+                ("stats-screen", size(s.screen)),
+                ("stats-window", size(s.window)),
+                ("stats-scale", format!("{} %", l.number(s.scale * 100.0, 0))),
+                ("stats-tier", l.plain(tier)),
+                ("stats-adapter", s.adapter.clone()),
+            ],
+            &[
+                ("stats-host", s.host.clone()),
+                ("stats-keyboard", s.keyboard.clone()),
+                ("stats-uptime", l.clock(s.uptime)),
+            ],
+        ];
+        let screen = ui.ctx().viewport_rect();
+        let width = (screen.width() - 8.0 * GRID).clamp(20.0 * GRID, 50.0 * GRID);
+        // What does not fit into a low window is left out, the least important first.
+        let mut room = screen.height() - 14.0 * GRID;
+        let fits = |group: &&&[(&str, String)]| {
+            room -= STATS_ROW * group.len() as f32 + GRID + 1.0;
+            room >= 0.0
+        };
+        let fitting = groups.iter().take_while(fits).count();
+        Area::new(Id::unique("stats"))
+            .anchor(Align2::RIGHT_TOP, vec2(-2.0 * GRID, 7.0 * GRID))
+            .order(Order::Middle)
+            .interactable(false)
+            .fade_in(false)
+            .show(ui.ctx(), |ui| {
+                surface(&p).inner_margin(Margin::symmetric(16, 12)).show(ui, |ui| {
+                    ui.set_width(width);
+                    ui.spacing_mut().item_spacing.y = 0.0;
+                    ui.label(RichText::new(l.plain("stats-title")).color(p.text));
+                    for group in &groups[..fitting] {
+                        ui.add_space(GRID / 2.0);
+                        let (line, _) = ui.allocate_exact_size(vec2(width, 1.0), Sense::hover());
+                        ui.painter().hline(line.x_range(), line.center().y, Stroke::new(1.0, p.line));
+                        ui.add_space(GRID / 2.0);
+                        for (key, value) in *group {
+                            stats_row(ui, &p, width, &l.plain(key), value);
+                        }
+                    }
+                });
+            });
+    }
+
+    fn bar(&mut self, ui: &mut egui::Ui, state: &BarState) {
+        let screen = ui.ctx().viewport_rect();
+        let pointer = ui.input(|i| i.pointer.latest_pos());
+        let area = Id::unique("bar");
+        let last = egui::AreaState::load(ui.ctx(), area).map(|s| s.rect());
+        let visible = self.memory.bar_until.is_some_and(|until| self.now < until) || state.summoned;
+        let over = visible && last.zip(pointer).is_some_and(|(bar, at)| bar.contains(at));
+        let resting = pointer.is_some_and(|at| {
+            at.y < EDGE && at.y >= 0.0 && (at.x - screen.center().x).abs() < 240.0_f32.min(screen.width() / 2.0)
+        });
+        if !resting {
+            self.memory.edge_since = None;
+        } else if !visible {
+            let since = *self.memory.edge_since.get_or_insert(self.now);
+            match EDGE_REST.checked_sub(self.now.saturating_duration_since(since)) {
+                Some(rest) if !rest.is_zero() => self.wake(rest),
+                _ => self.memory.bar_until = Some(self.now + BAR_LINGER),
+            }
+        }
+        if over || (resting && visible) {
+            let stay = self.now + BAR_LINGER;
+            self.memory.bar_until = Some(self.memory.bar_until.map_or(stay, |until| until.max(stay)));
+        }
+        if !state.summoned {
+            self.memory.bar_focused = false;
+            match self.memory.bar_until.and_then(|until| until.checked_duration_since(self.now)) {
+                Some(left) if !left.is_zero() => {
+                    if !over && !resting {
+                        self.wake(left);
+                    }
+                }
+                _ => return,
+            }
+        }
+        let p = *palette(ui);
+        let narrow = screen.width() < 96.0 * GRID;
+        let stacked = screen.width() < 60.0 * GRID;
+        let layout = if stacked { Layout::top_down(Align::Min) } else { Layout::left_to_right(Align::Center) };
+        let shown = Area::new(area)
+            .anchor(Align2::CENTER_TOP, Vec2::ZERO)
+            .order(Order::Foreground)
+            .fade_in(false)
+            .show(ui.ctx(), |ui| {
+                let frame = surface(&p)
+                    .corner_radius(CornerRadius { nw: 0, ne: 0, sw: RADIUS, se: RADIUS })
+                    .inner_margin(Margin::symmetric(8, 4));
+                frame.show(ui, |ui| ui.with_layout(layout, |ui| self.bar_content(ui, state, narrow)))
+            });
+        self.memory.bar = Some(shown.response.rect);
+    }
+
+    fn bar_content(&mut self, ui: &mut egui::Ui, state: &BarState, narrow: bool) {
+        let p = *palette(ui);
+        ui.spacing_mut().interact_size.y = 4.0 * GRID;
+        ui.spacing_mut().button_padding = vec2(1.5 * GRID, 0.5 * GRID);
+        ui.add_space(GRID / 2.0);
+        let quality = self.locale.plain(match state.quality {
+            Quality::Excellent => "quality-excellent",
+            Quality::Good => "quality-good",
+            Quality::Fair => "quality-fair",
+            Quality::Poor => "quality-poor",
+        });
+        let (rect, response) = ui.allocate_exact_size(vec2(3.0 * GRID, 2.0 * GRID), Sense::hover());
+        quality_sign(ui, rect, state.quality, &p);
+        if narrow {
+            response.on_hover_text(quality);
+        } else {
+            ui.label(RichText::new(quality).small().color(p.weak));
+            let name = match &state.session {
+                Some(session) => format!("{session} · {}", state.host),
+                None => state.host.clone(),
+            };
+            let font = TextStyle::Body.resolve(ui.style());
+            let galley = one_line(ui, &name, font, p.text, 30.0 * GRID);
+            let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x, 4.0 * GRID), Sense::hover());
+            response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Label, true, &name));
+            ui.painter().galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, p.text);
+        }
+        ui.add_space(GRID / 2.0);
+        let screen_text = if state.fullscreen { "bar-window" } else { "bar-fullscreen" };
+        let first = button(ui, &self.locale.plain(screen_text), Weight::Plain);
+        let stats_text = if state.stats_shown { "bar-stats-hide" } else { "bar-stats" };
+        let stats = button(ui, &self.locale.plain(stats_text), Weight::Plain);
+        let disconnect = button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain)
+            .on_hover_text(self.locale.plain("bar-disconnect-hint"));
+        if state.summoned && !self.memory.bar_focused {
+            first.request_focus();
+            self.wake(Duration::ZERO);
+            self.memory.bar_focused = true;
+        }
+        for (response, action) in
+            [(&first, Action::ToggleFullscreen), (&stats, Action::ToggleStats), (&disconnect, Action::Disconnect)]
+        {
+            if response.clicked() {
+                self.actions.push(action);
+                // The keyboard goes back to the desktop unless it was asked for.
+                if !state.summoned {
+                    response.surrender_focus();
+                }
+            }
+        }
+        if state.summoned && pressed(ui, Key::Escape) {
+            self.actions.push(Action::HideBar);
+        }
+    }
+
+    /// Asks for another run after `delay` at the latest.
+    fn wake(&mut self, delay: Duration) {
+        *self.again = Some(self.again.map_or(delay, |d| d.min(delay)));
+    }
+}
+
+fn palette(ui: &egui::Ui) -> &'static Palette {
+    Palette::of(ui.theme())
+}
+
+fn fill_window(ui: &egui::Ui, color: Color32) {
+    ui.painter().rect_filled(ui.ctx().viewport_rect(), 0.0, color);
+}
+
+fn surface(p: &Palette) -> Frame {
+    let shadow = Shadow { offset: [0, 4], blur: 16, spread: 0, color: Color32::from_black_alpha(40) };
+    Frame::new().fill(p.card).stroke(Stroke::new(1.0, p.line)).corner_radius(RADIUS).shadow(shadow)
+}
+
+/// A card in the middle of the window; it scrolls where the window is too small for it.
+fn card(ui: &mut egui::Ui, id: &str, marked: bool, content: impl FnOnce(&mut egui::Ui)) {
+    let p = palette(ui);
+    let screen = ui.ctx().viewport_rect();
+    let margin = if screen.width() < 60.0 * GRID || screen.height() < 50.0 * GRID { 2.0 * GRID } else { 4.0 * GRID };
+    let width = (screen.width() - 2.0 * (margin + 2.0 * GRID)).clamp(10.0 * GRID, CARD_WIDTH);
+    let height = (screen.height() - 2.0 * (margin + 2.0 * GRID)).max(10.0 * GRID);
+    let mut frame = surface(p).inner_margin(Margin::same(margin as i8));
+    if marked {
+        frame = frame.stroke(Stroke::new(2.0, p.accent));
+    }
+    Area::new(Id::unique(id)).anchor(Align2::CENTER_CENTER, Vec2::ZERO).fade_in(false).show(ui.ctx(), |ui| {
+        frame.show(ui, |ui| {
+            ui.set_width(width);
+            // Without this it could never grow beyond what the last page needed.
+            ui.set_max_height(height);
+            // Focus rings reach over the edge of what scrolls.
+            let scroll = egui::ScrollArea::vertical().max_height(height).auto_shrink([false, true]);
+            scroll.content_margin(Margin::same(4)).show(ui, content);
+        });
+    });
+}
+
+fn heading(ui: &mut egui::Ui, text: String) {
+    ui.add(Label::new(RichText::new(text).heading()).wrap());
+}
+
+fn paragraph(ui: &mut egui::Ui, text: String, color: Color32) {
+    ui.add(Label::new(RichText::new(text).color(color).line_height(Some(3.0 * GRID))).wrap());
+}
+
+/// A row of buttons at the right; the first added is the rightmost and the first for the keyboard.
+fn buttons<R>(ui: &mut egui::Ui, content: impl FnOnce(&mut egui::Ui) -> R) -> R {
+    let height = ui.spacing().interact_size.y;
+    let size = vec2(ui.available_width(), height);
+    ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), content).inner
+}
+
+fn button(ui: &mut egui::Ui, text: &str, weight: Weight) -> Response {
+    let p = palette(ui);
+    let response = ui
+        .scope(|ui| {
+            let widgets = &mut ui.visuals_mut().widgets;
+            if weight == Weight::Primary {
+                for (state, fill) in [
+                    (&mut widgets.inactive, p.accent),
+                    (&mut widgets.hovered, p.accent_hover),
+                    (&mut widgets.active, p.accent_hover),
+                ] {
+                    state.weak_bg_fill = fill;
+                    state.bg_stroke = Stroke::new(1.0, fill);
+                    state.fg_stroke = Stroke::new(1.0, p.on_accent);
+                }
+            }
+            ui.add(egui::Button::new(text))
+        })
+        .inner;
+    focus_ring(ui, &response, p);
+    response
+}
+
+/// A button as wide as the card with its text at the left.
+fn wide_button(ui: &mut egui::Ui, text: &str) -> Response {
+    let p = palette(ui);
+    let size = vec2(ui.available_width(), 4.5 * GRID);
+    let (rect, response) = ui.allocate_exact_size(size, Sense::click());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Button, true, text));
+    let fill = if response.hovered() || response.has_focus() { p.button_hover } else { p.button };
+    ui.painter().rect_filled(rect, RADIUS, fill);
+    let font = TextStyle::Body.resolve(ui.style());
+    let galley = one_line(ui, text, font, p.text, rect.width() - 3.0 * GRID);
+    let at = pos2(rect.left() + 1.5 * GRID, rect.center().y - galley.size().y / 2.0);
+    ui.painter().galley(at, galley, p.text);
+    focus_ring(ui, &response, p);
+    response
+}
+
+fn focus_ring(ui: &egui::Ui, response: &Response, p: &Palette) {
+    if response.has_focus() {
+        let ring = response.rect.expand(1.5);
+        let stroke = Stroke::new(2.0, p.accent);
+        ui.painter().rect_stroke(ring, RADIUS + 2, stroke, egui::StrokeKind::Outside);
+    }
+}
+
+/// Lays text out on one line, cut with an ellipsis where it is longer than `width`.
+fn one_line(ui: &egui::Ui, text: &str, font: egui::FontId, color: Color32, width: f32) -> std::sync::Arc<egui::Galley> {
+    let mut job = LayoutJob::single_section(text.to_owned(), TextFormat::simple(font, color));
+    job.wrap.max_width = width;
+    job.wrap.max_rows = 1;
+    job.wrap.break_anywhere = true;
+    ui.painter().layout_job(job)
+}
+
+fn stats_row(ui: &mut egui::Ui, p: &Palette, width: f32, key: &str, value: &str) {
+    let (rect, response) = ui.allocate_exact_size(vec2(width, STATS_ROW), Sense::hover());
+    response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Label, true, format!("{key}: {value}")));
+    let column = (width * 0.4).min(17.0 * GRID);
+    let font = TextStyle::Small.resolve(ui.style());
+    for (text, color, x, w) in
+        [(key, p.weak, rect.left(), column - GRID), (value, p.text, rect.left() + column, width - column)]
+    {
+        let galley = one_line(ui, text, font.clone(), color, w);
+        ui.painter().galley(pos2(x, rect.center().y - galley.size().y / 2.0), galley, color);
+    }
+}
+
+/// Four tiles, one of them new: the sign of the program.
+fn tile_mark(ui: &mut egui::Ui) {
+    let p = palette(ui);
+    let (rect, _) = ui.allocate_exact_size(Vec2::splat(4.0 * GRID), Sense::hover());
+    let tile = Vec2::splat(15.0);
+    for (corner, strength) in [
+        (rect.left_top(), 1.0),
+        (rect.right_top() - vec2(15.0, 0.0), 0.55),
+        (rect.left_bottom() - vec2(0.0, 15.0), 0.55),
+    ] {
+        let color = p.card.lerp_to_gamma(p.accent, strength);
+        ui.painter().rect_filled(Rect::from_min_size(corner, tile), 4.0, color);
+    }
+    let last = Rect::from_min_size(rect.right_bottom() - tile, tile).shrink(1.0);
+    ui.painter().rect_stroke(last, 3.0, Stroke::new(2.0, p.accent), egui::StrokeKind::Middle);
+}
+
+fn tick(ui: &egui::Ui, rect: Rect, color: Color32) {
+    let at = |x: f32, y: f32| rect.center() + vec2(x, y);
+    let points = vec![at(-5.5, 0.5), at(-1.5, 4.5), at(6.0, -4.5)];
+    ui.painter().add(Shape::line(points, Stroke::new(2.0, color)));
+}
+
+/// A ring; with `turning`, a third of it is accented and goes round once in 1.8 s.
+fn ring(ui: &egui::Ui, rect: Rect, p: &Palette, turning: Option<Duration>) {
+    const RADIUS_OF_RING: f32 = 6.5;
+    const POINTS: u32 = 24;
+    ui.painter().circle_stroke(rect.center(), RADIUS_OF_RING, Stroke::new(2.0, p.line));
+    let Some(time) = turning else { return };
+    let start = (time.as_secs_f64() / 1.8).fract() as f32 * std::f32::consts::TAU;
+    let arc = (0..=POINTS)
+        .map(|i| start + i as f32 / POINTS as f32 * std::f32::consts::TAU / 3.0)
+        .map(|a| rect.center() + RADIUS_OF_RING * vec2(a.cos(), a.sin()));
+    ui.painter().add(Shape::line(arc.collect(), Stroke::new(2.5, p.accent)));
+}
+
+fn warning_sign(ui: &egui::Ui, rect: Rect, color: Color32, inside: Color32) {
+    let c = rect.center();
+    let corners = vec![c + vec2(0.0, -8.5), c + vec2(9.0, 7.5), c + vec2(-9.0, 7.5)];
+    ui.painter().add(Shape::convex_polygon(corners, color, Stroke::NONE));
+    ui.painter().line_segment([c + vec2(0.0, -3.5), c + vec2(0.0, 2.0)], Stroke::new(2.0, inside));
+    ui.painter().circle_filled(c + vec2(0.0, 4.75), 1.25, inside);
+}
+
+/// Four bars of rising height, as many filled as the link is good.
+fn quality_sign(ui: &egui::Ui, rect: Rect, quality: Quality, p: &Palette) {
+    for (i, step) in [Quality::Poor, Quality::Fair, Quality::Good, Quality::Excellent].into_iter().enumerate() {
+        let height = 4.0 + 4.0 * i as f32;
+        let x = rect.left() + 6.0 * i as f32;
+        let bar = Rect::from_min_max(pos2(x, rect.bottom() - height), pos2(x + 4.0, rect.bottom()));
+        if step <= quality {
+            ui.painter().rect_filled(bar, 1.0, p.accent);
+        } else {
+            ui.painter().rect_stroke(bar, 1.0, Stroke::new(1.0, p.weak), egui::StrokeKind::Inside);
+        }
+    }
+}
+
+fn pressed(ui: &egui::Ui, key: Key) -> bool {
+    ui.input_mut(|i| i.consume_key(Modifiers::NONE, key))
+}
