@@ -10,3 +10,5 @@ pub mod geom;
 pub mod limits;
 #[deny(clippy::disallowed_methods)]
 pub mod proto;
+#[cfg(feature = "net")]
+pub mod io;
