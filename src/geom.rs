@@ -1,4 +1,4 @@
-//! Pixels: points, sizes, rectangles, and the grid of 64×64 tiles with its 16×16 blocks.
+//! Pixels: points, sizes, rectangles, the grid of 64×64 tiles with its 16×16 blocks, and how a picture fits a window.
 //!
 //! Plain values without any policy. Everything is in physical pixels of one screen, the origin is the top left corner.
 //! Who decides what a tile holds: `codec`.
@@ -55,6 +55,96 @@ pub struct BlockMask(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TileGrid {
     size: Size,
+}
+
+/// Where a picture lies in a window, and how it is scaled; the one truth for drawing and for the pointer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fit {
+    /// The window's size.
+    pub window: Size,
+    /// The picture's size.
+    pub picture: Size,
+    /// The part of the window that the picture covers; black bars around it. Empty if either of them is.
+    pub viewport: Rect,
+    /// How pixels are made where the sizes differ.
+    pub filter: Filter,
+}
+
+/// How a picture is scaled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Filter {
+    /// The nearest pixel; exact at 1:1 and at whole multiples.
+    #[default]
+    Nearest,
+    /// The average of the source area under each pixel, in (nearly) linear light.
+    Area,
+}
+
+/// A picture is averaged down to this part of its side; a still smaller window takes the nearest pixels.
+const SHRINK_MAX: u32 = 32;
+
+/// Fits a picture into a window: as large as it goes with its own proportions, in the middle.
+pub fn fit(window: Size, picture: Size) -> Fit {
+    if window.is_empty() || picture.is_empty() {
+        return Fit { window, picture, ..Fit::default() };
+    }
+    let scaled = |side: u32, by: u32, of: u32| {
+        ((u64::from(side) * u64::from(by) + u64::from(of) / 2) / u64::from(of)).max(1) as u32
+    };
+    let is_wide = u64::from(window.w) * u64::from(picture.h) <= u64::from(window.h) * u64::from(picture.w);
+    let (w, h) = if is_wide {
+        (window.w, scaled(picture.h, window.w, picture.w).min(window.h))
+    } else {
+        (scaled(picture.w, window.h, picture.h).min(window.w), window.h)
+    };
+    let is_whole = w % picture.w == 0 && h % picture.h == 0 && w / picture.w == h / picture.h;
+    let is_tiny = w < picture.w / SHRINK_MAX || h < picture.h / SHRINK_MAX;
+    let filter = if is_whole || is_tiny { Filter::Nearest } else { Filter::Area };
+    Fit { window, picture, viewport: Rect::new((window.w - w) / 2, (window.h - h) / 2, w, h), filter }
+}
+
+impl Fit {
+    /// Whether one pixel of the picture is one pixel of the window.
+    pub fn is_exact(&self) -> bool {
+        self.viewport.w == self.picture.w && self.viewport.h == self.picture.h
+    }
+
+    /// The picture's pixel under a window position (physical pixels); none on the bars and outside the window.
+    pub fn picture_from_window(&self, x: f64, y: f64) -> Option<Point> {
+        let v = self.viewport;
+        let inside =
+            x >= f64::from(v.x) && x < f64::from(v.right()) && y >= f64::from(v.y) && y < f64::from(v.bottom());
+        inside.then(|| self.nearest_in_picture(x, y)).flatten()
+    }
+
+    /// The picture's pixel nearest to a window position, for a drag that leaves the picture; none if there is no picture.
+    pub fn nearest_in_picture(&self, x: f64, y: f64) -> Option<Point> {
+        let v = self.viewport;
+        if v.is_empty() {
+            return None;
+        }
+        let map = |at: f64, start: u32, length: u32, side: u32| {
+            let i = (at - f64::from(start)) * f64::from(side) / f64::from(length);
+            i.floor().clamp(0.0, f64::from(side - 1)) as u32
+        };
+        Some(Point { x: map(x, v.x, v.w, self.picture.w), y: map(y, v.y, v.h, self.picture.h) })
+    }
+
+    /// The part of the window that a part of the picture has an influence on.
+    pub fn window_from_picture(&self, part: Rect) -> Rect {
+        let part = part.intersection(self.picture.rect());
+        if part.is_empty() || self.viewport.is_empty() {
+            return Rect::default();
+        }
+        let map = |from: u32, to: u32, length: u32, side: u32| {
+            let low = u64::from(from) * u64::from(length) / u64::from(side);
+            let high = (u64::from(to) * u64::from(length)).div_ceil(u64::from(side));
+            (low as u32, (high - low) as u32)
+        };
+        let (x, w) = map(part.x, part.right(), self.viewport.w, self.picture.w);
+        let (y, h) = map(part.y, part.bottom(), self.viewport.h, self.picture.h);
+        Rect::new(self.viewport.x + x, self.viewport.y + y, w, h)
+    }
 }
 
 impl Size {
@@ -264,5 +354,40 @@ mod tests {
         let s = Rect::new(0, 0, 100, 100);
         assert!(!s.contains(Rect::new(u32::MAX, 0, u32::MAX, 1)));
         assert!(s.contains(Rect::new(99, 99, 1, 1)));
+    }
+
+    #[test]
+    fn a_picture_keeps_its_proportions_and_lies_in_the_middle() {
+        let check = |window: (u32, u32), picture: (u32, u32), viewport: Rect, filter: Filter| {
+            let f = fit(Size::new(window.0, window.1), Size::new(picture.0, picture.1));
+            assert_eq!((f.viewport, f.filter), (viewport, filter), "{window:?} {picture:?}");
+        };
+        check((1920, 1080), (1920, 1080), Rect::new(0, 0, 1920, 1080), Filter::Nearest);
+        check((3840, 2200), (1920, 1080), Rect::new(0, 20, 3840, 2160), Filter::Nearest);
+        check((1000, 1080), (1920, 1080), Rect::new(0, 258, 1000, 563), Filter::Area);
+        check((1920, 500), (1920, 1080), Rect::new(515, 0, 889, 500), Filter::Area);
+        check((30, 1), (8192, 8192), Rect::new(14, 0, 1, 1), Filter::Nearest);
+        check((100, 100), (0, 5), Rect::default(), Filter::Nearest);
+        check((0, 0), (10, 10), Rect::default(), Filter::Nearest);
+    }
+
+    #[test]
+    fn the_pointer_finds_the_pixel_that_is_drawn_under_it() {
+        let f = fit(Size::new(3840, 2200), Size::new(1920, 1080));
+        assert_eq!(f.picture_from_window(0.0, 19.9), None);
+        assert_eq!(f.picture_from_window(1.9, 21.9), Some(Point { x: 0, y: 0 }));
+        assert_eq!(f.picture_from_window(3839.9, 2179.9), Some(Point { x: 1919, y: 1079 }));
+        assert_eq!(f.picture_from_window(3840.0, 100.0), None);
+        assert_eq!(f.nearest_in_picture(-5.0, 9999.0), Some(Point { x: 0, y: 1079 }));
+        assert_eq!(fit(Size::default(), Size::new(1, 1)).nearest_in_picture(0.0, 0.0), None);
+    }
+
+    #[test]
+    fn a_part_of_the_picture_maps_to_all_pixels_it_touches() {
+        let f = fit(Size::new(150, 100), Size::new(100, 100));
+        assert_eq!(f.window_from_picture(Rect::new(10, 10, 5, 5)), Rect::new(35, 10, 5, 5));
+        let f = fit(Size::new(50, 50), Size::new(75, 75));
+        assert_eq!(f.window_from_picture(Rect::new(1, 2, 1, 74)), Rect::new(0, 1, 2, 49));
+        assert!(f.window_from_picture(Rect::new(75, 0, 5, 5)).is_empty());
     }
 }

@@ -1,4 +1,12 @@
-//! One adapter per outside thing; all platform code lives below here.
-//! Adapters do not see each other.
+//! Adapters, one for each outside thing. All platform code is here; no adapter sees another.
+
+#[cfg(feature = "viewer")]
+pub mod gpu;
+#[cfg(feature = "viewer")]
+pub mod keyboard;
 #[cfg(all(target_os = "linux", feature = "host"))]
 pub mod linux;
+#[cfg(feature = "net")]
+pub mod net;
+#[cfg(feature = "viewer")]
+pub mod soft;

@@ -1,0 +1,158 @@
+//! Whole frames, from bytes to pixels, on the CPU and the GPU.
+
+use crate::twins::compare;
+use crate::{Random, gpus};
+use bytes::Bytes;
+use kachel::codec::canvas::Canvas;
+use kachel::codec::format::{BLOCK_PIXELS, CopyRect, Frame, FrameHeader, SectionWriter};
+use kachel::codec::plan::Plan;
+use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use kachel::io::gpu::Tier;
+use kachel::io::gpu::decode::Decoder;
+use kachel::io::gpu::mirror::Mirror;
+
+const FRAMES: u32 = 200;
+
+/// Slots in use: few, so that they are overwritten and recalled often.
+const SLOTS: u32 = 12;
+
+/// Makes sound frames of all kinds of records.
+struct Host {
+    random: Random,
+    sequence: u32,
+    size: Size,
+}
+
+impl Host {
+    fn new(seed: u64) -> Self {
+        Self { random: Random(seed), sequence: 0, size: Size::default() }
+    }
+
+    /// The next frame's bytes; about every twentieth is a key frame with a new size.
+    fn frame(&mut self) -> Bytes {
+        let r = &mut self.random;
+        self.sequence += 1;
+        let key = (self.sequence == 1 || r.below(20) == 0).then(|| Size::new(1 + r.below(500), 1 + r.below(400)));
+        self.size = key.unwrap_or(self.size);
+        let depends_on = if key.is_some() { 0 } else { self.sequence - 1 };
+        let mut out = Vec::new();
+        FrameHeader { sequence: self.sequence, depends_on, input: r.below(9), key, more: false }.write(&mut out);
+        let mut sections = SectionWriter::new();
+        self.stores(&mut sections);
+        self.copies(&mut sections);
+        self.tiles(&mut sections);
+        sections.finish(&mut out);
+        out.into()
+    }
+
+    fn stores(&mut self, sections: &mut SectionWriter) {
+        let grid = TileGrid::new(self.size);
+        let mut slot = self.random.below(SLOTS);
+        for tile in (0..grid.count()).map(TileIndex).filter(|t| is_whole(grid, *t)).take(SLOTS as usize) {
+            if self.random.below(4) == 0 {
+                sections.store(tile, slot % SLOTS);
+                slot += 1;
+            }
+        }
+    }
+
+    fn copies(&mut self, sections: &mut SectionWriter) {
+        let r = &mut self.random;
+        let mut taken: Vec<Rect> = Vec::new();
+        for _ in 0..r.below(6) {
+            let (w, h) = (1 + r.below(self.size.w), 1 + r.below(self.size.h));
+            let source = Rect::new(r.below(self.size.w - w + 1), r.below(self.size.h - h + 1), w, h);
+            let (x, y) = (r.below(self.size.w - w + 1), r.below(self.size.h - h + 1));
+            let copy = CopyRect { source, x, y };
+            if taken.iter().all(|t| !t.intersects(copy.destination())) {
+                taken.push(copy.destination());
+                sections.copy(copy);
+            }
+        }
+    }
+
+    fn tiles(&mut self, sections: &mut SectionWriter) {
+        let grid = TileGrid::new(self.size);
+        for tile in (0..grid.count()).map(TileIndex) {
+            let visible = grid.visible(tile).0;
+            match self.random.below(8) {
+                0 => sections.solid(tile, None, self.random.below(2) * 0x0080_ff01),
+                1 if is_whole(grid, tile) => sections.cache(tile, self.random.below(SLOTS)),
+                2 => self.record(sections, tile, None, visible),
+                3 => {
+                    // Two records with masks that share no block.
+                    let first = self.random.next() as u16 & visible;
+                    for mask in [first, visible & !first] {
+                        if mask != 0 {
+                            self.record(sections, tile, Some(BlockMask(mask)), mask);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn record(&mut self, sections: &mut SectionWriter, tile: TileIndex, mask: Option<BlockMask>, blocks: u16) {
+        let r = &mut self.random;
+        let pixels = blocks.count_ones() as usize * BLOCK_PIXELS;
+        match r.below(3) {
+            0 => sections.solid(tile, mask, r.color()),
+            1 => {
+                let colors: Vec<u32> = (0..2 + r.below(15)).map(|_| r.color()).collect();
+                let indices: Vec<u8> = (0..pixels).map(|_| r.below(colors.len() as u32) as u8).collect();
+                sections.pack(tile, mask, &colors, &indices);
+            }
+            _ => {
+                let pixels: Vec<u32> = (0..pixels).map(|_| r.color()).collect();
+                sections.raw(tile, mask, &pixels);
+            }
+        }
+    }
+}
+
+fn is_whole(grid: TileGrid, tile: TileIndex) -> bool {
+    let r = grid.rect(tile);
+    r.w == TILE && r.h == TILE
+}
+
+fn plan(bytes: Bytes, screen: Size) -> Plan {
+    let frame = Frame::parse(bytes, screen).expect("the test writes sound frames");
+    let size = frame.header.key.unwrap_or(screen);
+    Plan::new(&frame, TileGrid::new(size), |_| BlockMask::ALL)
+}
+
+#[test]
+fn frames_decode_alike_on_the_gpu() {
+    for gpu in gpus(Tier::Compute) {
+        let mut host = Host::new(42);
+        let mut canvas = Canvas::new();
+        let mut decoder = Decoder::new(&gpu).expect("the shaders compile");
+        for i in 0..FRAMES {
+            let plan = plan(host.frame(), canvas.screen.size);
+            canvas.apply(&plan);
+            decoder.apply(&plan).expect("a sound plan is decoded");
+            // Now and then several frames are on the way before somebody looks.
+            if i % 3 != 0 {
+                let found = decoder.read_back().expect("the screen can be read");
+                compare(&found, &canvas.screen, &format!("frame {i} on {}", gpu.kind));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_mirror_follows_by_damage_alone() {
+    for gpu in gpus(Tier::Gl) {
+        let mut host = Host::new(43);
+        let mut canvas = Canvas::new();
+        let mut mirror = Mirror::new(&gpu);
+        for i in 0..FRAMES {
+            let plan = plan(host.frame(), canvas.screen.size);
+            canvas.apply(&plan);
+            mirror.upload(&canvas.screen, &plan.damage).expect("the parts can be sent");
+            let found = mirror.read_back().expect("the screen can be read");
+            compare(&found, &canvas.screen, &format!("frame {i} on {}", gpu.kind));
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Each decoding stage on the GPU against its twin on the CPU, equal to the bit.
+
+use crate::{Random, gpus};
+use bytes::Bytes;
+use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::plan::{CACHE_SIZE, Fill, Plan, Raw, Transfer, Unpack, packed};
+use kachel::geom::{Point, Size, TILE, TileGrid, TileIndex};
+use kachel::io::gpu::decode::Decoder;
+use kachel::io::gpu::{Gpu, GpuError, Tier};
+
+/// Sizes with whole tiles only, cut blocks at both edges, less than a block, and one pixel.
+const SIZES: [Size; 5] =
+    [Size::new(256, 128), Size::new(203, 141), Size::new(64, 65), Size::new(7, 3), Size::new(1, 1)];
+
+/// Runs plans on both sides and compares the screens at the end.
+fn check(gpu: &Gpu, plans: &[Plan], what: &str) {
+    let mut decoder = Decoder::new(gpu).expect("the shaders compile");
+    let mut canvas = Canvas::new();
+    for plan in plans {
+        decoder.apply(plan).expect("a sound plan is decoded");
+        canvas.apply(plan);
+    }
+    compare(&decoder.read_back().expect("the screen can be read"), &canvas.screen, &format!("{what} on {}", gpu.kind));
+}
+
+pub(crate) fn compare(found: &Picture, expected: &Picture, what: &str) {
+    assert_eq!(found.size, expected.size, "{what}");
+    let wrong = found.pixels.iter().zip(&expected.pixels).position(|(a, b)| a != b);
+    if let Some(i) = wrong {
+        let (x, y) = (i as u32 % found.size.w, i as u32 / found.size.w);
+        panic!("{what}: pixel {x},{y} is {:#010x}, not {:#010x}", found.pixels[i], expected.pixels[i]);
+    }
+}
+
+/// Masks that split the visible blocks of a tile at random, some of them left out.
+fn masks(random: &mut Random, visible: u32) -> Vec<u32> {
+    let count = 1 + random.below(3);
+    let mut masks = vec![0; count as usize];
+    for block in 0..16 {
+        let i = random.below(count + 1);
+        if i < count {
+            masks[i as usize] |= 1 << block & visible;
+        }
+    }
+    masks
+}
+
+/// More blocks than are written: `coded | write << 16`.
+fn coded(random: &mut Random, write: u32) -> u32 {
+    write | random.below(0x10000) | write << 16
+}
+
+/// The tiles of a screen: place and visible blocks.
+fn tiles(size: Size) -> impl Iterator<Item = (u32, u32)> {
+    let grid = TileGrid::new(size);
+    (0..grid.count()).map(TileIndex).map(move |t| (packed(grid.origin(t)), u32::from(grid.visible(t).0)))
+}
+
+fn key(size: Size) -> Plan {
+    Plan { key: Some(size), ..Plan::default() }
+}
+
+/// A screen full of noise.
+fn noise(random: &mut Random, size: Size) -> Plan {
+    let raws = tiles(size)
+        .map(|(origin, visible)| Raw { origin, blocks: 0xffff | visible << 16, pixels: random.below(999), pad: 0 })
+        .collect();
+    let bytes = Bytes::from(random.bytes(999 + 4096 * 3));
+    Plan { key: Some(size), raws, bytes, ..Plan::default() }
+}
+
+#[test]
+fn fill() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(1);
+        for size in SIZES {
+            let fills = tiles(size)
+                .flat_map(|(origin, visible)| {
+                    masks(&mut random, visible)
+                        .into_iter()
+                        .map(|blocks| Fill { origin, blocks, color: random.next(), pad: 0 })
+                        .collect::<Vec<_>>()
+                })
+                .collect();
+            check(&gpu, &[Plan { fills, ..key(size) }], &format!("fill {size:?}"));
+        }
+    }
+}
+
+#[test]
+fn raw() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(2);
+        for size in SIZES {
+            let mut raws = Vec::new();
+            for (origin, visible) in tiles(size) {
+                for write in masks(&mut random, visible) {
+                    // Any offset, so that pixels start at every byte of a word.
+                    raws.push(Raw { origin, blocks: coded(&mut random, write), pixels: random.below(50), pad: 0 });
+                }
+            }
+            let bytes = Bytes::from(random.bytes(50 + 4096 * 3));
+            check(&gpu, &[Plan { raws, bytes, ..key(size) }], &format!("raw {size:?}"));
+        }
+    }
+}
+
+#[test]
+fn unpack() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(3);
+        for size in SIZES {
+            let mut unpacks = Vec::new();
+            for (origin, visible) in tiles(size) {
+                for write in masks(&mut random, visible) {
+                    let bits = [1, 2, 4][random.below(3) as usize];
+                    unpacks.push(Unpack {
+                        origin,
+                        blocks: coded(&mut random, write),
+                        palette: random.below(100),
+                        indices: random.below(100),
+                        bits,
+                        // Often fewer colours than indices.
+                        index_max: random.below(1 << bits),
+                        pad: [0; 2],
+                    });
+                }
+            }
+            let bytes = Bytes::from(random.bytes(101 + 4096 / 2));
+            check(&gpu, &[Plan { unpacks, bytes, ..key(size) }], &format!("unpack {size:?}"));
+        }
+    }
+}
+
+#[test]
+fn the_last_byte_of_a_frame_is_read_whatever_its_place_in_a_word() {
+    for gpu in gpus(Tier::Compute) {
+        for start in 0..8 {
+            let raws = vec![Raw { origin: 0, blocks: 0x0001_0001, pixels: start, pad: 0 }];
+            let bytes = Bytes::from(Random(u64::from(start)).bytes(start as usize + 768));
+            check(&gpu, &[Plan { raws, bytes, ..key(Size::new(16, 16)) }], &format!("raw at {start}"));
+        }
+    }
+}
+
+#[test]
+fn transfer() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(4);
+        for size in [Size::new(300, 200), Size::new(128, 64)] {
+            let mut plans = vec![noise(&mut random, size)];
+            for _ in 0..20 {
+                // Stores and recalls of any size, copies whose source and destination overlap each other.
+                let tile = Size::new(TILE, TILE);
+                let stores = (0..8).map(|i| part(&mut random, size, tile, Point { x: i * TILE, y: 4032 })).collect();
+                let recalls = (0..2)
+                    .map(|i| {
+                        let slot = packed(Point { x: random.below(8) * TILE, y: 4032 });
+                        let place = packed(Point { x: i * 64, y: 0 });
+                        Transfer { source: slot, destination: place, size: 64 | 64 << 16, pad: 0 }
+                    })
+                    .collect();
+                let to = Point { x: random.below(64), y: random.below(32) };
+                let copy = part(&mut random, size, Size::new(64, 32), to);
+                plans.push(Plan { stores, recalls, copies: vec![copy], ..Plan::default() });
+            }
+            check(&gpu, &plans, &format!("transfer {size:?}"));
+        }
+    }
+}
+
+/// A part of the screen of at most some size, to some place.
+fn part(random: &mut Random, screen: Size, size_max: Size, to: Point) -> Transfer {
+    let (w, h) = (1 + random.below(size_max.w), 1 + random.below(size_max.h));
+    let from = Point { x: random.below(screen.w - w + 1), y: random.below(screen.h - h + 1) };
+    Transfer { source: packed(from), destination: packed(to), size: w | h << 16, pad: 0 }
+}
+
+#[test]
+fn more_jobs_than_one_direction_of_a_dispatch_has() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(5);
+        let size = Size::new(8192, 2300);
+        let fills: Vec<Fill> = tiles(size)
+            .flat_map(|(origin, visible)| (0..16).map(move |block| (origin, 1 << block & visible)))
+            .filter(|(_, blocks)| *blocks != 0)
+            .map(|(origin, blocks)| Fill { origin, blocks, color: random.color(), pad: 0 })
+            .collect();
+        assert!(fills.len() > 65535);
+        check(&gpu, &[Plan { fills, ..key(size) }], "many jobs");
+    }
+}
+
+#[test]
+fn a_key_frame_blackens_the_screen_and_empties_the_cache() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(6);
+        let size = Size::new(128, 128);
+        let tile = |source, destination| Transfer { source, destination, size: 64 | 64 << 16, pad: 0 };
+        let store = Plan { stores: vec![tile(0, 0)], ..Plan::default() };
+        let recall = Plan { recalls: vec![tile(0, packed(Point { x: 64, y: 64 }))], ..Plan::default() };
+        let plans = [noise(&mut random, size), store.clone(), key(size), recall.clone()];
+        check(&gpu, &plans, "key frame");
+        check(&gpu, &[noise(&mut random, size), store, noise(&mut random, size), recall], "key frame with tiles");
+    }
+}
+
+#[test]
+fn jobs_that_point_anywhere_do_no_harm() {
+    for gpu in gpus(Tier::Compute) {
+        let mut decoder = Decoder::new(&gpu).expect("the shaders compile");
+        let mut random = Random(7);
+        decoder.apply(&noise(&mut random, Size::new(100, 100))).expect("a sound plan is decoded");
+        for _ in 0..20 {
+            let mut transfers = |count| -> Vec<Transfer> {
+                let mut job =
+                    || Transfer { source: random.next(), destination: random.next(), size: random.next(), pad: 0 };
+                (0..count).map(|_| job()).collect()
+            };
+            let (stores, copies, recalls) = (transfers(9), transfers(9), transfers(9));
+            let unpack = |r: &mut Random| Unpack {
+                origin: r.next() & 0x003f_003f,
+                blocks: r.next(),
+                palette: r.next(),
+                indices: r.next(),
+                bits: r.next(),
+                index_max: r.next(),
+                pad: [0; 2],
+            };
+            let unpacks = (0..9).map(|_| unpack(&mut random)).collect();
+            let raw = |r: &mut Random| Raw { origin: 0, blocks: r.next(), pixels: r.next(), pad: 0 };
+            let raws = (0..9).map(|_| raw(&mut random)).collect();
+            let bytes = Bytes::from_static(b"few");
+            let plan = Plan { stores, copies, recalls, unpacks, raws, bytes, ..Plan::default() };
+            decoder.apply(&plan).expect("the shaders clamp what they are given");
+        }
+        decoder.wait().expect("the device is still there");
+        // The next key frame makes it a picture again.
+        let plan = noise(&mut random, Size::new(70, 70));
+        let mut canvas = Canvas::new();
+        canvas.apply(&plan);
+        decoder.apply(&plan).expect("a sound plan is decoded");
+        compare(&decoder.read_back().expect("the screen can be read"), &canvas.screen, "after nonsense");
+    }
+}
+
+#[test]
+fn faults_are_values() {
+    for gpu in gpus(Tier::Compute) {
+        let mut decoder = Decoder::new(&gpu).expect("the shaders compile");
+        let fills = vec![Fill::default()];
+        let early = decoder.apply(&Plan { fills, ..Plan::default() });
+        assert!(matches!(early, Err(GpuError::NoScreen)), "{early:?}");
+        let large = decoder.apply(&key(Size::new(1 << 20, 1)));
+        assert!(matches!(large, Err(GpuError::TooLarge { .. })), "{large:?}");
+        decoder.apply(&key(CACHE_SIZE)).expect("neither of them harms the device");
+        gpu.check().expect("neither of them harms the device");
+    }
+}
+
+#[test]
+fn decode_times_arrive_without_waiting() {
+    for gpu in gpus(Tier::Compute) {
+        let mut decoder = Decoder::new(&gpu).expect("the shaders compile");
+        let mut random = Random(8);
+        for _ in 0..10 {
+            decoder.apply(&noise(&mut random, Size::new(640, 480))).expect("a sound plan is decoded");
+        }
+        decoder.wait().expect("the device is still there");
+        let mut times = Vec::new();
+        while let Some(time) = decoder.poll_decode_time() {
+            times.push(time);
+        }
+        eprintln!("{}: decode times {times:?}", gpu.kind);
+        assert!(times.iter().all(|t| t.as_secs() < 10), "{times:?}");
+    }
+}
