@@ -1,3 +1,137 @@
-//! The desktop application: its own few pages and the words on them.
+//! The desktop application: three threads and the channels between them.
+//!
+//! `ui` (this thread: window, keyboard, pages), `net` (one tokio thread: the link), `screen` (decodes and draws). Each
+//! value has one owner; `event` has every message. Stopping is dropping: the ui's senders go, net and screen follow.
+
+pub mod app;
+pub mod event;
+pub mod keymap;
+pub mod link;
 pub mod locale;
+pub mod screen;
+pub mod stats_file;
 pub mod ui;
+
+use crate::io::gpu::Renderer;
+use crate::io::keyboard::Layout;
+use crate::io::net::trial::Trial;
+use app::App;
+use event::{COMMANDS_MAX, FACTS_MAX, SCENES_MAX, UPDATES_MAX, UiEvent};
+use link::{Channels, Introduction};
+use locale::Locale;
+use stats_file::StatsFile;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use ui::Theme;
+use winit::event_loop::EventLoop;
+
+/// What the viewer is told at its start.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Where to connect at once; without it the viewer asks.
+    pub trial: Option<Box<Trial>>,
+    /// What the address field shows at first.
+    pub address: String,
+    /// Start in full screen.
+    pub fullscreen: bool,
+    /// Who decodes and draws.
+    pub renderer: Renderer,
+    /// The user's language; the system's if not given.
+    pub locale: Option<String>,
+    /// The keyboard's layout; the system's if not given.
+    pub keyboard: Option<Layout>,
+    /// Where a JSON line is written every second.
+    pub stats_file: Option<PathBuf>,
+    /// Light, dark, or as the system says.
+    pub theme: Theme,
+}
+
+/// Why the viewer cannot run.
+#[derive(Debug, Error)]
+pub enum ViewerError {
+    /// There is no window system.
+    #[error("there is no display to open a window on")]
+    Display(#[from] winit::error::EventLoopError),
+    /// A thread or its runtime cannot be made.
+    #[error("a thread cannot be started")]
+    Thread(#[source] io::Error),
+    /// The statistics file cannot be made.
+    #[error("{path} cannot be written")]
+    StatsFile {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The window cannot be drawn to.
+    #[error("{0}")]
+    Window(String),
+}
+
+/// Runs until the window is closed.
+///
+/// # Errors
+/// [`ViewerError`].
+pub fn run(settings: Settings) -> Result<(), ViewerError> {
+    let locale = settings.locale.as_deref().map_or_else(Locale::from_system, Locale::new);
+    let keyboard = crate::io::keyboard::Keyboard::open();
+    let system = sys_locale::get_locale().unwrap_or_default();
+    let layout = settings
+        .keyboard
+        .clone()
+        .or_else(|| keyboard.layout())
+        .unwrap_or_else(|| crate::io::keyboard::layout_from_locale(&system));
+    let renderer_fact = Arc::new(OnceLock::new());
+    let stats_file = settings
+        .stats_file
+        .as_ref()
+        .map(|path| {
+            StatsFile::create(path, Arc::clone(&renderer_fact))
+                .map_err(|source| ViewerError::StatsFile { path: path.clone(), source })
+        })
+        .transpose()?;
+
+    let event_loop = EventLoop::<UiEvent>::with_user_event().build()?;
+    let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let (update_sender, updates) = mpsc::channel(UPDATES_MAX);
+    let (fact_sender, facts) = mpsc::channel(FACTS_MAX);
+    let (scene_sender, scenes) = mpsc::channel(SCENES_MAX);
+    let introduction = Introduction {
+        layout: layout.layout.clone(),
+        variant: layout.variant.clone(),
+        locale: settings.locale.clone().unwrap_or(system),
+        scale_percent: 100,
+    };
+    let channels = Channels { commands, facts, updates: update_sender, ui: event_loop.create_proxy() };
+    let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file)))?;
+    let mut app = App::new(
+        settings,
+        locale,
+        keyboard,
+        layout,
+        app::Ends {
+            commands: command_sender,
+            scenes: scene_sender,
+            screen: Some(app::ScreenEnds { updates, scenes, facts: fact_sender, renderer_fact }),
+            proxy: event_loop.create_proxy(),
+        },
+    );
+    event_loop.run_app(&mut app)?;
+    let (screen, failure) = app.finish();
+    // A thread that panicked has said so already.
+    let _ = net.join();
+    let _ = screen.map(std::thread::JoinHandle::join);
+    failure.map_or(Ok(()), |f| Err(ViewerError::Window(f)))
+}
+
+/// Starts a thread with a small runtime of its own.
+fn spawn(
+    name: &str,
+    body: impl FnOnce(tokio::runtime::Runtime) + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, ViewerError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ViewerError::Thread)?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || body(runtime)).map_err(ViewerError::Thread)
+}

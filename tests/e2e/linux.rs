@@ -14,7 +14,6 @@ use kachel::{
         desktop::{ConfigHome, Desktop, DesktopKind},
         inject::Injector,
         keyboard::KeyboardLayout,
-        keys::{KeyAction, LockKeys},
         screen::{Capture, CursorImage, Screen, ScreenEvent},
         xserver::{self, XserverInfo, XserverKind},
     },

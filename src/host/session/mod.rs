@@ -363,7 +363,8 @@ impl Session {
             InputEvent::Key { usage, action } => self.injector.key(usage, action),
             InputEvent::Motion(position) => self.injector.motion(position),
             InputEvent::Button { button, pressed } => self.injector.button(button as u8, pressed),
-            InputEvent::Wheel { dx, dy } => self.injector.wheel(dx.into(), dy.into()),
+            // On the wire down is positive, for XTEST up is.
+            InputEvent::Wheel { dx, dy } => self.injector.wheel(dx.into(), -i32::from(dy)),
             InputEvent::ReleaseAll => self.injector.release_all(),
             InputEvent::Locks(locks) => self.injector.locks(locks),
         };

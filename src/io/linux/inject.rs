@@ -21,10 +21,11 @@ use x11rb::{
 
 use super::{
     keyboard::{self, KeyboardError, KeyboardLayout, LockLights},
-    keys::{KeyAction, LockKeys, keycode_from_usage, repeats},
+    keys::{keycode_from_usage, repeats},
     x11::{self, X11Error},
 };
 use crate::geom::Point;
+use crate::proto::wire::{KeyAction, LockKeys};
 
 /// Input could not be given to the X server.
 #[derive(Debug, thiserror::Error)]

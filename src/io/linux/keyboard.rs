@@ -19,7 +19,8 @@ use x11rb::{
     rust_connection::RustConnection,
 };
 
-use super::{keys::LockKeys, process, x11::X11Error};
+use super::{process, x11::X11Error};
+use crate::proto::wire::LockKeys;
 
 /// A keyboard layout in the words of XKB, rules `evdev`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,31 +3,6 @@
 //! Source: USB HID Usage Tables 1.5, chapter 10, and the kernel's own table (`drivers/hid/hid-input.c`,
 //! `linux/input-event-codes.h`). A table is all there is here; what a key *means* is the session's keyboard layout.
 
-use serde::{Deserialize, Serialize};
-
-/// What happens to a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum KeyAction {
-    /// It goes up.
-    Release = 0,
-    /// It goes down.
-    Press = 1,
-    /// It is down and is typed once more.
-    Repeat = 2,
-}
-
-/// Which lock keys are on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct LockKeys {
-    /// Caps Lock.
-    pub caps: bool,
-    /// Num Lock.
-    pub num: bool,
-    /// Scroll Lock.
-    pub scroll: bool,
-}
-
 /// The X keycode (9..=255) of a usage on HID page 0x07; `None` where Linux has no key for it.
 pub fn keycode_from_usage(usage: u16) -> Option<u8> {
     let evdev = *EVDEV.get(usize::from(usage))?;

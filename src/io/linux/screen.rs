@@ -30,10 +30,10 @@ pub use super::randr::ResizeError;
 pub use super::x11::X11Error;
 use super::{
     keyboard::{self, LockLights},
-    keys::LockKeys,
     randr, x11,
 };
 use crate::geom::{Point, Rect, Size};
+use crate::proto::wire::LockKeys;
 
 /// The picture of a screen could not be had.
 #[derive(Debug, thiserror::Error)]

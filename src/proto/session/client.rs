@@ -131,8 +131,8 @@ impl ClientSession {
             self.look_at = None;
             return;
         }
-        let wait = RETRY_AFTER[(self.attempts as usize).min(RETRY_AFTER.len() - 1)];
         self.attempts += 1;
+        let wait = retry_after(self.attempts);
         self.state = LinkState::Reconnecting { attempt: self.attempts, at: now + wait, reason };
         self.look_at = Some(now + wait);
     }
@@ -207,6 +207,11 @@ impl ClientSession {
     pub fn state(&self) -> LinkState {
         self.state
     }
+}
+
+/// How long to wait before an attempt, counted from 1.
+pub fn retry_after(attempt: u32) -> Duration {
+    RETRY_AFTER[(attempt.max(1) as usize - 1).min(RETRY_AFTER.len() - 1)]
 }
 
 impl Default for ClientSession {

@@ -1,0 +1,844 @@
+//! The ui thread: window events in, commands and pages out. It owns the window and the keyboard, and no protocol state.
+//!
+//! Keys belong to the picture unless a page wants them; shortcuts are recognised here, before they are sent.
+
+use crate::geom::{Fit, Point, Size, fit};
+use crate::io::gpu::{self, Renderer};
+use crate::io::keyboard::{Keyboard, Layout};
+use crate::io::net::trial::Trial;
+use crate::proto::screen::assembler::Update;
+use crate::proto::session::client::{LinkState, Lost, retry_after};
+use crate::proto::wire::{CloseCode, CursorShape, PointerButton, Progress, VERSION};
+use crate::viewer::event::{Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, UiEvent, UserInput};
+use crate::viewer::keymap::{self, usage_from_key};
+use crate::viewer::locale::Locale;
+use crate::viewer::screen::{self, ScreenParts};
+use crate::viewer::ui::{
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier, Ui,
+};
+use crate::viewer::{Settings, spawn};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use winit::application::ApplicationHandler;
+use winit::dpi::{LogicalSize, PhysicalPosition, PhysicalSize};
+use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, StartCause, WindowEvent};
+use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoopProxy};
+use winit::window::{CustomCursor, Fullscreen, Icon, Window, WindowId};
+
+/// The host is asked for another size when the window has kept it for this long.
+const RESIZE_QUIET: Duration = Duration::from_millis(120);
+/// Pixels that a touch pad has to move for one detent of a wheel.
+const PIXELS_PER_DETENT: f64 = 40.0;
+/// What one detent is on the wire.
+const DETENT: f64 = 120.0;
+/// Smallest window, in logical pixels: the pages fit.
+const WINDOW_MIN: LogicalSize<f64> = LogicalSize::new(320.0, 240.0);
+/// First window, in logical pixels.
+const WINDOW_FIRST: LogicalSize<f64> = LogicalSize::new(1280.0, 800.0);
+
+/// The ends of the channels that belong to the ui thread.
+pub struct Ends {
+    /// To net.
+    pub commands: mpsc::Sender<Command>,
+    /// To screen.
+    pub scenes: mpsc::Sender<SceneChange>,
+    /// What the screen thread gets once there is a window.
+    pub screen: Option<ScreenEnds>,
+    /// For the screen thread and assistive technologies.
+    pub proxy: EventLoopProxy<UiEvent>,
+}
+
+/// The screen thread's ends, until it is started.
+pub struct ScreenEnds {
+    /// From net.
+    pub updates: mpsc::Receiver<Update>,
+    /// From ui.
+    pub scenes: mpsc::Receiver<SceneChange>,
+    /// To net.
+    pub facts: mpsc::Sender<Fact>,
+    /// Filled in by the screen thread.
+    pub renderer_fact: Arc<OnceLock<RendererFact>>,
+}
+
+/// The ui thread's state.
+pub struct App {
+    settings: Settings,
+    keyboard: Keyboard,
+    layout: Layout,
+    ends: Ends,
+    ui: Ui,
+    window: Option<Opened>,
+    screen: Option<JoinHandle<()>>,
+    failure: Option<String>,
+    closing: bool,
+    link: LinkView,
+    /// Keys that are down, shortcuts and all.
+    down: BTreeSet<u16>,
+    /// Keys whose press was a shortcut, so that their release is not sent either.
+    swallowed: BTreeSet<u16>,
+    wheel: (f64, f64),
+    /// A motion that found the channel full.
+    motion: Option<Point>,
+    cursors: HashMap<u32, CustomCursor>,
+    cursor: Option<CursorShape>,
+    stats_shown: bool,
+    bar_summoned: bool,
+    numbers: Numbers,
+    renderer: Option<RendererFact>,
+    wants_keyboard: bool,
+    wants_pointer: bool,
+    visible: bool,
+    repaint_at: Option<Instant>,
+    resize_at: Option<Instant>,
+    viewport: Option<Size>,
+}
+
+/// The window and what goes with it.
+struct Opened {
+    window: Arc<Window>,
+    egui: egui_winit::State,
+    size: Size,
+}
+
+/// What the ui knows of the link.
+struct LinkView {
+    /// Where to, as the user knows it; empty before the first attempt.
+    host: String,
+    session: Option<String>,
+    state: Option<LinkState>,
+    step: ConnectStep,
+    since: Instant,
+    /// When the picture stopped.
+    stalled_at: Instant,
+    /// The next attempt.
+    retry_at: Instant,
+    picture: Size,
+    has_picture: bool,
+    error: Option<Notice>,
+    address: String,
+}
+
+impl App {
+    /// Puts the ui together; the window comes with the event loop.
+    pub fn new(settings: Settings, locale: Locale, keyboard: Keyboard, layout: Layout, ends: Ends) -> Self {
+        let now = Instant::now();
+        Self {
+            ui: Ui::new(locale, settings.theme),
+            link: LinkView {
+                host: String::new(),
+                session: None,
+                state: None,
+                step: ConnectStep::Resolving,
+                since: now,
+                stalled_at: now,
+                retry_at: now,
+                picture: Size::default(),
+                has_picture: false,
+                error: None,
+                address: settings.address.clone(),
+            },
+            settings,
+            keyboard,
+            layout,
+            ends,
+            window: None,
+            screen: None,
+            failure: None,
+            closing: false,
+            down: BTreeSet::new(),
+            swallowed: BTreeSet::new(),
+            wheel: (0.0, 0.0),
+            motion: None,
+            cursors: HashMap::new(),
+            cursor: None,
+            stats_shown: false,
+            bar_summoned: false,
+            numbers: Numbers::default(),
+            renderer: None,
+            wants_keyboard: true,
+            wants_pointer: true,
+            visible: true,
+            repaint_at: None,
+            resize_at: None,
+            viewport: None,
+        }
+    }
+
+    /// Hangs up, and hands over the screen thread to be joined and what went wrong, if anything did.
+    pub fn finish(self) -> (Option<JoinHandle<()>>, Option<String>) {
+        (self.screen, self.failure)
+    }
+
+    fn open_window(&mut self, event_loop: &ActiveEventLoop) -> Result<Opened, String> {
+        let mut attributes = Window::default_attributes()
+            .with_title("Kachel")
+            .with_inner_size(WINDOW_FIRST)
+            .with_min_inner_size(WINDOW_MIN)
+            .with_window_icon(icon())
+            // Assistive technologies have to be announced before the window is seen.
+            .with_visible(false);
+        if self.settings.fullscreen {
+            attributes = attributes.with_fullscreen(Some(Fullscreen::Borderless(None)));
+        }
+        let window = Arc::new(event_loop.create_window(attributes).map_err(|e| e.to_string())?);
+        let mut egui = self.ui.window_state(&window);
+        egui.init_accesskit(event_loop, &window, self.ends.proxy.clone());
+        window.set_visible(true);
+        let surface = match self.settings.renderer {
+            Renderer::Cpu => None,
+            _ => {
+                let instance = gpu::instance(Some(event_loop.owned_display_handle()));
+                match instance.create_surface(Arc::clone(&window)) {
+                    Ok(surface) => Some((instance, surface)),
+                    Err(error) => {
+                        tracing::warn!(%error, "No surface for the GPU");
+                        None
+                    }
+                }
+            }
+        };
+        if let Some(ends) = self.ends.screen.take() {
+            let parts = ScreenParts {
+                window: Arc::clone(&window),
+                surface,
+                renderer: self.settings.renderer,
+                updates: ends.updates,
+                scenes: ends.scenes,
+                facts: ends.facts,
+                ui: self.ends.proxy.clone(),
+                renderer_fact: ends.renderer_fact,
+            };
+            let body = move |runtime: tokio::runtime::Runtime| runtime.block_on(screen::run(parts));
+            self.screen = Some(spawn("screen", body).map_err(|e| e.to_string())?);
+        }
+        let inner = window.inner_size();
+        Ok(Opened { window, egui, size: Size::new(inner.width, inner.height) })
+    }
+
+    /// Connects to what the user typed, or says why not.
+    fn connect_to(&mut self, address: &str) {
+        self.link.address = address.to_owned();
+        self.link.error = None;
+        let name = Path::new(address).file_name().map_or_else(|| address.into(), |n| n.to_string_lossy().into_owned());
+        if address.ends_with(".kachel") || Path::new(address).is_file() {
+            match Trial::load(Path::new(address)) {
+                Ok(trial) => return self.connect(Box::new(trial)),
+                Err(error) => {
+                    tracing::warn!(%error, "File not usable");
+                    self.link.error = Some(Notice::BadFile { path: name });
+                }
+            }
+        } else {
+            // Without a file this device has no identity that a host would know.
+            self.link.error = Some(if is_address(address) {
+                Notice::UnknownDevice { host: address.to_owned() }
+            } else {
+                Notice::BadAddress
+            });
+        }
+        self.refresh();
+    }
+
+    fn connect(&mut self, trial: Box<Trial>) {
+        self.link.host = trial.addresses.first().cloned().unwrap_or_default();
+        self.link.state = Some(LinkState::Connecting);
+        self.link.step = ConnectStep::Resolving;
+        self.link.since = Instant::now();
+        self.link.has_picture = false;
+        self.command(Command::Connect(trial));
+        self.refresh();
+    }
+
+    fn leave(&mut self) {
+        self.command(Command::Disconnect);
+        self.link.state = None;
+        self.link.has_picture = false;
+        self.link.session = None;
+        self.bar_summoned = false;
+        self.refresh();
+    }
+
+    /// Sends a command. A full channel means that net stands still; what finds it full is lost, and the log says so.
+    fn command(&mut self, command: Command) {
+        if self.ends.commands.try_send(command).is_err() {
+            tracing::warn!("The link takes no commands");
+        }
+    }
+
+    fn input(&mut self, input: UserInput) {
+        if self.link.state.is_none() {
+            return;
+        }
+        if let Some(position) = self.motion.take()
+            && !matches!(input, UserInput::Motion(_))
+        {
+            self.command(Command::Input(UserInput::Motion(position)));
+        }
+        match input {
+            UserInput::Motion(position) => {
+                if self.ends.commands.try_send(Command::Input(input)).is_err() {
+                    self.motion = Some(position);
+                }
+            }
+            input => self.command(Command::Input(input)),
+        }
+    }
+
+    fn fit(&self) -> Fit {
+        fit(self.window.as_ref().map_or(Size::default(), |w| w.size), self.link.picture)
+    }
+
+    /// Whether keys and pointer go to the session.
+    fn is_live(&self) -> bool {
+        self.link.has_picture && matches!(self.link.state, Some(LinkState::Live | LinkState::Stalled { .. }))
+    }
+
+    fn handle_key(&mut self, event: &KeyEvent) -> bool {
+        let Some(usage) = usage_from_key(event.physical_key) else { return false };
+        let pressed = event.state == ElementState::Pressed;
+        if pressed {
+            self.down.insert(usage);
+        } else {
+            self.down.remove(&usage);
+            if self.swallowed.remove(&usage) {
+                return true;
+            }
+        }
+        if pressed && !event.repeat && self.shortcut(usage) {
+            self.swallowed.insert(usage);
+            return true;
+        }
+        if self.swallowed.contains(&usage) {
+            return true;
+        }
+        if !self.is_live() || self.wants_keyboard {
+            return false;
+        }
+        self.input(UserInput::Key { usage, down: pressed });
+        true
+    }
+
+    /// Ctrl+Alt with Enter, Home, or Shift and Home. AltGr is not Alt, so no letter is ever lost to these.
+    fn shortcut(&mut self, usage: u16) -> bool {
+        use keymap::{ENTER, HOME, LEFT_ALT, LEFT_CONTROL, LEFT_SHIFT, RIGHT_CONTROL, RIGHT_SHIFT};
+        let held = |keys: &[u16]| keys.iter().any(|k| self.down.contains(k));
+        if !held(&[LEFT_CONTROL, RIGHT_CONTROL]) || !held(&[LEFT_ALT]) {
+            return false;
+        }
+        match (usage, held(&[LEFT_SHIFT, RIGHT_SHIFT])) {
+            (ENTER, false) => self.toggle_fullscreen(),
+            (HOME, false) => {
+                self.bar_summoned = !self.bar_summoned;
+                if self.bar_summoned {
+                    self.input(UserInput::FocusLost);
+                }
+                self.refresh();
+            }
+            (HOME, true) => self.toggle_stats(),
+            _ => return false,
+        }
+        true
+    }
+
+    fn toggle_fullscreen(&mut self) {
+        if let Some(opened) = &self.window {
+            let next = match opened.window.fullscreen() {
+                Some(_) => None,
+                None => Some(Fullscreen::Borderless(None)),
+            };
+            opened.window.set_fullscreen(next);
+        }
+        self.refresh();
+    }
+
+    fn toggle_stats(&mut self) {
+        self.stats_shown = !self.stats_shown;
+        self.command(Command::Watch(self.stats_shown));
+        self.refresh();
+    }
+
+    fn handle_focus(&mut self, focused: bool) {
+        if focused {
+            self.tell_locks();
+        } else {
+            self.down.clear();
+            self.swallowed.clear();
+            self.input(UserInput::FocusLost);
+        }
+    }
+
+    fn tell_locks(&mut self) {
+        if let Some(locks) = self.keyboard.locks() {
+            self.input(UserInput::Locks(locks));
+        }
+    }
+
+    fn handle_pointer(&mut self, position: PhysicalPosition<f64>) {
+        if !self.is_live() || self.wants_pointer {
+            return;
+        }
+        if let Some(position) = self.fit().nearest_in_picture(position.x, position.y) {
+            self.input(UserInput::Motion(position));
+        }
+    }
+
+    fn handle_button(&mut self, button: MouseButton, state: ElementState) {
+        let button = match button {
+            MouseButton::Left => PointerButton::Left,
+            MouseButton::Middle => PointerButton::Middle,
+            MouseButton::Right => PointerButton::Right,
+            MouseButton::Back => PointerButton::Back,
+            MouseButton::Forward => PointerButton::Forward,
+            MouseButton::Other(_) => return,
+        };
+        let pressed = state == ElementState::Pressed;
+        // A release always goes out, wherever the pointer is by now: no button may stick.
+        if self.is_live() && (!pressed || !self.wants_pointer) {
+            self.input(UserInput::Button { button, pressed });
+        }
+    }
+
+    fn handle_wheel(&mut self, delta: MouseScrollDelta) {
+        if !self.is_live() || self.wants_pointer {
+            return;
+        }
+        // winit counts how far the content moves, the wire how far the view does.
+        let (x, y) = match delta {
+            MouseScrollDelta::LineDelta(x, y) => (f64::from(-x) * DETENT, f64::from(-y) * DETENT),
+            MouseScrollDelta::PixelDelta(p) => (-p.x / PIXELS_PER_DETENT * DETENT, -p.y / PIXELS_PER_DETENT * DETENT),
+        };
+        self.wheel = (self.wheel.0 + x, self.wheel.1 + y);
+        let (dx, dy) = (self.wheel.0.trunc() as i16, self.wheel.1.trunc() as i16);
+        self.wheel = (self.wheel.0.fract(), self.wheel.1.fract());
+        if (dx, dy) != (0, 0) {
+            self.input(UserInput::Wheel { dx, dy });
+        }
+    }
+
+    fn handle_resized(&mut self, size: PhysicalSize<u32>) {
+        let size = Size::new(size.width, size.height);
+        let Some(opened) = &mut self.window else { return };
+        opened.size = size;
+        self.scene(SceneChange::Window(size));
+        self.tell_visible(!size.is_empty());
+        if !size.is_empty() && self.viewport != Some(size) {
+            // The first size is not the end of a drag.
+            let quiet = if self.viewport.is_some() { RESIZE_QUIET } else { Duration::ZERO };
+            self.resize_at = Some(Instant::now() + quiet);
+        }
+        self.refresh();
+    }
+
+    fn tell_viewport(&mut self) {
+        let Some(opened) = &self.window else { return };
+        let size = opened.size;
+        if !size.is_empty() && self.viewport != Some(size) {
+            self.viewport = Some(size);
+            self.command(Command::Viewport(size));
+        }
+    }
+
+    fn tell_visible(&mut self, visible: bool) {
+        if self.visible != visible {
+            self.visible = visible;
+            self.command(Command::Visible(visible));
+        }
+    }
+
+    fn scene(&mut self, scene: SceneChange) {
+        // The screen thread may be inside the swap chain for a frame; this much the ui can wait.
+        let _ = self.ends.scenes.blocking_send(scene);
+    }
+
+    fn handle_link(&mut self, state: LinkState) {
+        let now = Instant::now();
+        let before = self.link.state.replace(state);
+        match state {
+            LinkState::Live => {
+                if !matches!(before, Some(LinkState::Live | LinkState::Stalled { .. })) {
+                    self.link.step = ConnectStep::StartingDesktop;
+                    self.link.has_picture = false;
+                    self.tell_locks();
+                }
+            }
+            LinkState::Stalled { .. } => self.link.stalled_at = now,
+            LinkState::Reconnecting { .. } => {}
+            LinkState::Connecting => self.link.step = ConnectStep::Handshake,
+            LinkState::Ended(lost) => self.link.error = Some(self.notice(lost)),
+        }
+        if let LinkState::Reconnecting { attempt, .. } = state {
+            let known = matches!(before, Some(LinkState::Reconnecting { attempt: a, .. }) if a == attempt);
+            if !known {
+                self.link.retry_at = now + retry_after(attempt);
+            }
+        }
+        self.refresh();
+    }
+
+    fn notice(&self, lost: Lost) -> Notice {
+        let host = self.link.host.clone();
+        match lost {
+            Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
+            Lost::Closed(CloseCode::Ended | CloseCode::NoDesktop | CloseCode::Bye) => Notice::HostEnded { host },
+            Lost::Closed(CloseCode::UnknownDevice) | Lost::DeviceRefused => Notice::UnknownDevice { host },
+            Lost::Closed(CloseCode::Version) => {
+                let unknown = "?".to_owned();
+                Notice::VersionMismatch { host, ours: VERSION.to_string(), theirs: unknown }
+            }
+            Lost::Closed(code) => Notice::Protocol { host, code: code as u64 },
+            Lost::Broken => Notice::Protocol { host, code: CloseCode::Protocol as u64 },
+            Lost::Unreachable => Notice::Unreachable { host },
+            Lost::Unresolved => Notice::UnknownHost { host },
+            Lost::WrongHost => Notice::RefusedCertificate { host },
+        }
+    }
+
+    /// What the window shows now.
+    fn page(&self) -> Page {
+        let link = &self.link;
+        let host = link.host.clone();
+        match link.state {
+            None => {
+                Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() }
+            }
+            Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
+            Some(LinkState::Live) if !link.has_picture => {
+                Page::Connecting { host, step: link.step, since: link.since }
+            }
+            Some(LinkState::Live) => {
+                Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
+            }
+            Some(LinkState::Stalled { .. }) => Page::Stalled { since: link.stalled_at, host },
+            Some(LinkState::Reconnecting { attempt, reason, .. }) => Page::Reconnecting {
+                attempt,
+                next_in: link.retry_at.saturating_duration_since(Instant::now()),
+                reason: match reason {
+                    Lost::Closed(CloseCode::Restarting) => LossReason::HostRestart,
+                    Lost::Closed(_) => LossReason::Closed,
+                    _ => LossReason::NoAnswer,
+                },
+                host,
+            },
+            Some(LinkState::Ended(lost)) => Page::Ended { notice: self.notice(lost) },
+        }
+    }
+
+    fn bar(&self) -> BarState {
+        let n = &self.numbers;
+        let quality = match n.round_trip.as_millis() {
+            _ if n.packets_lost * 20 > n.frames.max(20) => Quality::Poor,
+            0..=29 => Quality::Excellent,
+            30..=79 => Quality::Good,
+            80..=199 => Quality::Fair,
+            _ => Quality::Poor,
+        };
+        BarState {
+            host: self.link.host.clone(),
+            session: self.link.session.clone(),
+            quality,
+            fullscreen: self.window.as_ref().is_some_and(|w| w.window.fullscreen().is_some()),
+            stats_shown: self.stats_shown,
+            summoned: self.bar_summoned,
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let n = &self.numbers;
+        let fit = self.fit();
+        let tier = self.renderer.as_ref().map_or(gpu::Tier::Cpu, |r| r.tier);
+        let variant = if self.layout.variant.is_empty() { String::new() } else { format!("({})", self.layout.variant) };
+        Stats {
+            host: self.link.host.clone(),
+            uptime: n.uptime,
+            adapter: self.renderer.as_ref().map_or_else(String::new, |r| r.adapter.clone()),
+            tier: match tier {
+                gpu::Tier::Compute => Tier::Compute,
+                gpu::Tier::Gl => Tier::Draw,
+                gpu::Tier::Cpu => Tier::Cpu,
+            },
+            round_trip: (n.round_trip > Duration::ZERO).then_some(n.round_trip),
+            frames_per_second: n.frames_per_second as f64,
+            bytes_per_second: n.bytes_per_second,
+            bytes_total: n.bytes_received,
+            decode: n.decode.map(|d| if tier == gpu::Tier::Compute { DecodeTime::Gpu(d) } else { DecodeTime::Cpu(d) }),
+            latency: n.latency,
+            // Every mode of protocol version 1 is lossless.
+            exact: if n.frames > 0 { Exactness::Yes } else { Exactness::Unknown },
+            screen: self.link.picture,
+            window: fit.window,
+            scale: if self.link.picture.w == 0 {
+                1.0
+            } else {
+                f64::from(fit.viewport.w) / f64::from(self.link.picture.w)
+            },
+            keyboard: format!("{}{variant}", self.layout.layout),
+        }
+    }
+
+    /// Runs the pages once, with the input that has come, and does what the user asked for.
+    fn refresh(&mut self) {
+        let page = self.page();
+        let Some(opened) = &mut self.window else { return };
+        if opened.size.is_empty() {
+            return;
+        }
+        let input = opened.egui.take_egui_input(&opened.window);
+        let output = self.ui.run(input, &page, Instant::now());
+        self.wants_keyboard = output.wants_keyboard;
+        let wanted_pointer = std::mem::replace(&mut self.wants_pointer, output.wants_pointer);
+        self.repaint_at = output.repaint_after.map(|after| Instant::now() + after);
+        if output.wants_pointer {
+            opened.window.set_cursor_visible(true);
+            opened.egui.handle_platform_output(&opened.window, output.platform_output);
+        }
+        if output.overlay_changed {
+            let overlay = self.ui.overlay();
+            let picture = OverlayPicture {
+                pixels: overlay.pixels.clone(),
+                size: overlay.size,
+                painted: overlay.painted,
+                damage: output.damage,
+            };
+            self.scene(SceneChange::Overlay(picture));
+        }
+        if wanted_pointer && !self.wants_pointer {
+            self.repaint_cursor();
+        }
+        for action in output.actions {
+            self.handle_action(action);
+        }
+    }
+
+    fn handle_action(&mut self, action: Action) {
+        match action {
+            Action::Connect(address) => self.connect_to(&address),
+            Action::Cancel | Action::Disconnect => self.leave(),
+            Action::Reconnect => self.command(Command::Retry),
+            Action::Close => self.closing = true,
+            Action::ToggleFullscreen => self.toggle_fullscreen(),
+            Action::ToggleStats => self.toggle_stats(),
+            Action::HideBar => {
+                self.bar_summoned = false;
+                self.refresh();
+            }
+        }
+    }
+
+    fn handle_cursor(&mut self, event_loop: &ActiveEventLoop, shape: Option<CursorShape>) {
+        if let Some(shape) = &shape
+            && self.cursor.as_ref() != Some(shape)
+        {
+            let (w, h) = (shape.size.w as u16, shape.size.h as u16);
+            match CustomCursor::from_rgba(straight_rgba(shape), w, h, shape.hot.x as u16, shape.hot.y as u16) {
+                Ok(source) => {
+                    self.cursors.insert(shape.id, event_loop.create_custom_cursor(source));
+                }
+                Err(error) => tracing::debug!(%error, "Pointer shape not usable"),
+            }
+        }
+        self.cursor = shape;
+        self.repaint_cursor();
+    }
+
+    fn repaint_cursor(&self) {
+        let Some(opened) = &self.window else { return };
+        if self.wants_pointer {
+            return;
+        }
+        match self.cursor.as_ref().and_then(|c| self.cursors.get(&c.id)) {
+            Some(cursor) => {
+                opened.window.set_cursor(cursor.clone());
+                opened.window.set_cursor_visible(true);
+            }
+            None => opened.window.set_cursor_visible(self.cursor.is_some()),
+        }
+    }
+
+    /// Hands an event to the pages where they can have a use for it; whether they are to be run.
+    fn offer(&mut self, event: &WindowEvent) -> bool {
+        // egui asks for a repaint after each redraw, which would never end.
+        if matches!(event, WindowEvent::RedrawRequested) {
+            return false;
+        }
+        let page = self.page();
+        let Some(opened) = &mut self.window else { return false };
+        if let WindowEvent::CursorMoved { position, .. } = event {
+            let y = position.y / opened.window.scale_factor();
+            if self.ui.may_skip_motion(&page, y as f32) {
+                return false;
+            }
+        }
+        let is_key = matches!(event, WindowEvent::KeyboardInput { .. } | WindowEvent::Ime(_));
+        if is_key && !self.wants_keyboard {
+            return false;
+        }
+        opened.egui.on_window_event(&opened.window, event).repaint
+    }
+}
+
+impl ApplicationHandler<UiEvent> for App {
+    fn resumed(&mut self, event_loop: &ActiveEventLoop) {
+        if self.window.is_some() {
+            return;
+        }
+        match self.open_window(event_loop) {
+            Ok(opened) => {
+                let size = opened.size;
+                self.window = Some(opened);
+                self.scene(SceneChange::Window(size));
+                self.tell_viewport();
+                if let Some(trial) = self.settings.trial.take() {
+                    self.connect(trial);
+                }
+                self.refresh();
+            }
+            Err(error) => {
+                self.failure = Some(error);
+                event_loop.exit();
+            }
+        }
+    }
+
+    fn user_event(&mut self, event_loop: &ActiveEventLoop, event: UiEvent) {
+        match event {
+            UiEvent::Link(state) => self.handle_link(state),
+            UiEvent::Welcome(session) => {
+                self.link.step = ConnectStep::FirstPicture;
+                if let Some(opened) = &self.window {
+                    opened.window.set_title(&format!("{session} – {} – Kachel", self.link.host));
+                }
+                self.link.session = Some(session);
+                self.refresh();
+            }
+            UiEvent::Progress(step) => {
+                self.link.step = match step {
+                    Progress::Ready => ConnectStep::FirstPicture,
+                    Progress::StartingDesktop | Progress::ResumingDesktop => ConnectStep::StartingDesktop,
+                };
+                self.refresh();
+            }
+            UiEvent::Cursor(shape) => self.handle_cursor(event_loop, shape),
+            UiEvent::Picture(size) => self.link.picture = size,
+            UiEvent::FirstPicture => {
+                self.link.has_picture = true;
+                self.refresh();
+                self.repaint_cursor();
+            }
+            UiEvent::Renderer(fact) => self.renderer = Some(fact),
+            UiEvent::Numbers(numbers) => {
+                self.numbers = *numbers;
+                self.refresh();
+            }
+            UiEvent::Fatal(error) => {
+                self.failure = Some(error);
+                event_loop.exit();
+            }
+            UiEvent::Access(event) => {
+                if let (Some(opened), egui_winit::accesskit_winit::WindowEvent::ActionRequested(request)) =
+                    (&mut self.window, event.window_event)
+                {
+                    opened.egui.on_accesskit_action_request(request);
+                }
+                self.refresh();
+            }
+        }
+        if self.failure.is_some() || self.closing {
+            event_loop.exit();
+        }
+    }
+
+    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
+        let pages = self.offer(&event);
+        match &event {
+            WindowEvent::CloseRequested => {
+                self.command(Command::Disconnect);
+                return event_loop.exit();
+            }
+            WindowEvent::Resized(size) => self.handle_resized(*size),
+            WindowEvent::RedrawRequested => self.scene(SceneChange::Exposed),
+            WindowEvent::Focused(focused) => self.handle_focus(*focused),
+            WindowEvent::Occluded(hidden) => self.tell_visible(!hidden),
+            WindowEvent::KeyboardInput { event, is_synthetic, .. } => {
+                // What was held before the window had the focus was not meant for it.
+                if !(*is_synthetic && event.state == ElementState::Pressed) {
+                    self.handle_key(event);
+                }
+            }
+            WindowEvent::CursorMoved { position, .. } => self.handle_pointer(*position),
+            WindowEvent::MouseInput { button, state, .. } => self.handle_button(*button, *state),
+            WindowEvent::MouseWheel { delta, .. } => self.handle_wheel(*delta),
+            WindowEvent::DroppedFile(path) => {
+                if matches!(self.link.state, None | Some(LinkState::Ended(_))) {
+                    self.connect_to(&path.to_string_lossy());
+                }
+            }
+            _ => {}
+        }
+        if pages {
+            self.refresh();
+        }
+        if self.failure.is_some() || self.closing {
+            event_loop.exit();
+        }
+    }
+
+    fn new_events(&mut self, _: &ActiveEventLoop, cause: StartCause) {
+        if !matches!(cause, StartCause::ResumeTimeReached { .. }) {
+            return;
+        }
+        let now = Instant::now();
+        if self.resize_at.is_some_and(|at| at <= now) {
+            self.resize_at = None;
+            self.tell_viewport();
+        }
+        if self.repaint_at.is_some_and(|at| at <= now) {
+            self.repaint_at = None;
+            self.refresh();
+        }
+    }
+
+    fn about_to_wait(&mut self, event_loop: &ActiveEventLoop) {
+        let at = self.resize_at.into_iter().chain(self.repaint_at).min();
+        event_loop.set_control_flow(at.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let host = text.rsplit_once(':').map_or(text, |(host, port)| if port.parse::<u16>().is_ok() { host } else { text });
+    !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || "-._:[]".contains(c))
+}
+
+/// A shape's pixels as winit wants them: red, green, blue, alpha, colours not multiplied.
+fn straight_rgba(shape: &CursorShape) -> Vec<u8> {
+    shape
+        .pixels
+        .iter()
+        .flat_map(|p| {
+            let [b, g, r, a] = p.to_le_bytes();
+            let straight = |v: u8| if a == 0 { 0 } else { (u32::from(v) * 255 / u32::from(a)).min(255) as u8 };
+            [straight(r), straight(g), straight(b), a]
+        })
+        .collect()
+}
+
+/// The window's icon: three by three tiles, drawn here so that no image decoder is needed.
+fn icon() -> Option<Icon> {
+    const SIDE: u32 = 48;
+    let rgba = (0..SIDE * SIDE)
+        .flat_map(|i| {
+            let (x, y) = (i % SIDE, i / SIDE);
+            let inside = x % 16 >= 1 && y % 16 >= 1 && x % 16 < 15 && y % 16 < 15;
+            let bright = (x / 16 + y / 16) % 2 == 0;
+            match (inside, bright) {
+                (false, _) => [0, 0, 0, 0],
+                (true, true) => [0x1f, 0x6f, 0xb2, 0xff],
+                (true, false) => [0x7a, 0xb8, 0xe6, 0xff],
+            }
+        })
+        .collect();
+    Icon::from_rgba(rgba, SIDE, SIDE).ok()
+}
