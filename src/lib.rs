@@ -6,6 +6,10 @@
 pub mod codec;
 #[deny(clippy::disallowed_methods)]
 pub mod geom;
+#[cfg(all(target_os = "linux", feature = "host"))]
+pub mod host;
+#[cfg(feature = "net")]
+pub mod io;
 #[deny(clippy::disallowed_methods)]
 pub mod limits;
 #[deny(clippy::disallowed_methods)]
