@@ -56,3 +56,30 @@ pub const HOST_CONNECTION_WINDOW: u32 = 4 * crate::codec::format::FRAME_BYTES_MA
 pub const SEND_WINDOW: u64 = 8 << 20;
 /// Datagrams waiting at either end (sound, later).
 pub const DATAGRAM_BUFFER: usize = 256 << 10;
+/// Bytes of packets kept for one connection attempt that is not yet looked at.
+pub const HANDSHAKE_BUFFER: u64 = 64 << 10;
+/// The same for all attempts together.
+pub const HANDSHAKE_BUFFERS: u64 = 16 << 20;
+/// Handshake bytes that may wait for missing ones: our certificates are under 4 KiB, post-quantum keys under 2 KiB.
+pub const CRYPTO_BUFFER: usize = 16 << 10;
+/// Least time between two stateless resets: a front that comes back tells a thousand viewers a second to reconnect.
+pub const RESET_INTERVAL: Duration = Duration::from_millis(1);
+/// Socket buffers asked of the system: a burst of half a frame must not be lost between card and program.
+pub const UDP_BUFFER: usize = 2 << 20;
+/// The next address of a host is tried when the one before has not answered for this long (RFC 8305, section 8).
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+/// Bytes of control or input that a viewer keeps while the host does not take them: seconds of typing. More is a
+/// stalled link, which the caller hears at once.
+pub const VIEWER_OUTBOX: usize = 64 << 10;
+/// Bytes of frames that the front takes from a session before QUIC has taken them. Then it reads no more.
+pub const RELAY_QUEUE: usize = crate::codec::format::FRAME_BYTES_MAX;
+/// Bytes that the front keeps for a session process that does not read. Then it reads no more from the viewer.
+pub const RELAY_BACKLOG: usize = 256 << 10;
+/// The front tells the session about the path at most this often.
+pub const PATH_INTERVAL: Duration = Duration::from_millis(20);
+/// What QUIC takes at least ahead of the congestion window; the rest waits in the front, where it is counted.
+pub const SEND_WINDOW_MIN: u64 = 512 << 10;
+/// Longest trial or device list file that is read.
+pub const TRIAL_BYTES_MAX: u64 = 64 << 10;
+/// Addresses in a trial file.
+pub const ADDRESSES_MAX: usize = 16;

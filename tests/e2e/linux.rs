@@ -18,6 +18,7 @@ use kachel::{
         xserver::{self, XserverInfo, XserverKind},
     },
 };
+use kachel::proto::wire::{KeyAction, LockKeys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use x11rb::{
     connection::Connection,

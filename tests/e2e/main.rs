@@ -1,2 +1,4 @@
-//! Real parts: X servers, real programs.
+//! Real parts: X servers, real programs, both of our programs, real QUIC.
+
 mod linux;
+mod trust;

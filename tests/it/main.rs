@@ -1,5 +1,7 @@
 //! Everything that needs no device: one binary, pure parts only.
 
 mod codec;
+#[cfg(feature = "net")]
+mod trust;
 #[cfg(feature = "viewer")]
 mod ui_pages;

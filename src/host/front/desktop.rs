@@ -1,0 +1,365 @@
+//! One desktop as the front sees it: its session process, and the one viewer that sees it.
+//!
+//! One task joins the two, so that a key press passes from QUIC to the session without a queue between. Either side
+//! may go and come back while the other stays.
+
+use crate::codec::bytes::put_varint;
+use crate::host::front::door::Guest;
+use crate::host::front::process::{Link, LinkError, LinkEvent, ReachError, reach};
+use crate::host::front::viewer::{Viewer, ViewerEvent};
+use crate::host::place::SessionPlace;
+use crate::io::net::devices::DeviceList;
+use crate::limits::PATH_INTERVAL;
+use crate::proto::wire::{CloseCode, HostMessage, PathState, Progress, Relay};
+use bytes::Bytes;
+use std::future::{Future, pending, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::process::Child;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{debug, error, info, warn};
+
+/// A session process that dies this often in a row is left alone until a viewer comes.
+const DEATHS_MAX: u32 = 5;
+/// Pause before a second start; doubled with each further one.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+/// A session process that lived this long has not died "in a row".
+const STEADY: Duration = Duration::from_secs(10);
+/// A path report is worth sending when a number moved by more than one part in this many.
+const PATH_CHANGE: u32 = 8;
+/// Queued bytes under this are as good as none.
+const QUEUE_NOISE: u32 = 4 << 10;
+
+/// What a desktop is told by the rest of the front.
+pub(super) enum Command {
+    /// A viewer for it.
+    Attach(Box<Guest>),
+    /// The list of devices has changed.
+    Recheck,
+}
+
+type Reaching = Pin<Box<dyn Future<Output = Result<Link, ReachError>> + Send>>;
+
+/// Where the session process is.
+enum Session {
+    /// Not wanted: the desktop ended, or it could not be started. The next viewer starts it.
+    Off,
+    Reaching(Reaching),
+    Up(Box<Link>),
+}
+
+/// A desktop.
+pub(super) struct Desktop {
+    name: String,
+    place: SessionPlace,
+    attach: Option<String>,
+    devices: Arc<DeviceList>,
+    commands: mpsc::Receiver<Command>,
+    session: Session,
+    viewer: Option<Box<Viewer>>,
+    deaths: u32,
+    /// The session said that its desktop is over, so its end is no accident.
+    ended: bool,
+    /// When the session is to hear about the path; only while something flows.
+    path_due: Option<Instant>,
+    path_told: Option<(PathState, Instant)>,
+}
+
+/// What happened to a desktop.
+enum Event {
+    Command(Option<Command>),
+    Viewer(ViewerEvent),
+    Reached(Result<Link, ReachError>),
+    Session(LinkEvent),
+    PathDue,
+}
+
+impl Desktop {
+    /// Begins by looking for the session process, and starts it if there is none.
+    pub(super) fn new(
+        name: &str,
+        place: SessionPlace,
+        attach: Option<&str>,
+        devices: Arc<DeviceList>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Desktop {
+        let attach = attach.map(str::to_owned);
+        let session = Session::Reaching(Box::pin(reach(place.clone(), name.to_owned(), attach.clone(), None)));
+        Desktop {
+            name: name.to_owned(),
+            place,
+            attach,
+            devices,
+            commands,
+            session,
+            viewer: None,
+            deaths: 0,
+            ended: false,
+            path_due: None,
+            path_told: None,
+        }
+    }
+
+    /// Runs until the front ends.
+    pub(super) async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Event::Command(Some(Command::Attach(guest))) => self.handle_guest(*guest),
+                Event::Command(Some(Command::Recheck)) => self.recheck(),
+                Event::Command(None) => return,
+                Event::Viewer(event) => self.handle_viewer(event),
+                Event::Reached(Ok(link)) => self.handle_link(link),
+                Event::Reached(Err(error)) => {
+                    warn!(session = self.name, %error, source = std::error::Error::source(&error), "No session process");
+                    self.handle_death(None);
+                }
+                Event::Session(LinkEvent::Message(message)) => self.handle_relay(message),
+                Event::Session(LinkEvent::Gone(error)) => self.handle_link_loss(&error),
+                Event::PathDue => self.tell_path(),
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Event {
+        let due = self.path_due;
+        tokio::select! {
+            biased;
+            event = poll_fn(|cx| self.poll(cx)) => event,
+            () = async { match due { Some(due) => sleep_until(due).await, None => pending().await } } => Event::PathDue,
+        }
+    }
+
+    /// The viewer first: what it sends is what somebody waits for.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
+        if let Poll::Ready(command) = self.commands.poll_recv(cx) {
+            return Poll::Ready(Event::Command(command));
+        }
+        if let Some(viewer) = &mut self.viewer {
+            // Without a session process nothing is heard: the viewer's words wait in QUIC, bounded by its windows.
+            let hear = matches!(&self.session, Session::Up(link) if link.has_room());
+            if let Poll::Ready(event) = viewer.poll(cx, hear) {
+                return Poll::Ready(Event::Viewer(event));
+            }
+        }
+        match &mut self.session {
+            Session::Off => Poll::Pending,
+            Session::Reaching(reaching) => reaching.as_mut().poll(cx).map(Event::Reached),
+            Session::Up(link) => {
+                let hear = self.viewer.as_ref().is_none_or(|viewer| viewer.has_room());
+                link.poll(cx, hear).map(Event::Session)
+            }
+        }
+    }
+
+    fn handle_guest(&mut self, guest: Guest) {
+        if let Some(before) = self.viewer.take() {
+            info!(session = self.name, device = before.device.id, "Another viewer takes over");
+            before.close(CloseCode::TakenOver as u32);
+            self.tell_session(&Relay::Detached);
+        }
+        self.viewer = Some(Box::new(Viewer::new(guest)));
+        self.path_told = None;
+        match self.session {
+            Session::Up(_) => self.introduce_viewer(),
+            Session::Reaching(_) => {}
+            Session::Off => {
+                (self.deaths, self.ended) = (0, false);
+                self.session = self.reach_after(Duration::ZERO, None);
+            }
+        }
+        // The list may have changed between the handshake and now.
+        self.recheck();
+    }
+
+    fn handle_viewer(&mut self, event: ViewerEvent) {
+        match event {
+            ViewerEvent::Input(message) => self.tell_session(&Relay::Input(framed(&message))),
+            ViewerEvent::Control(message) => {
+                if let Some(viewer) = &mut self.viewer {
+                    viewer.remember(&message);
+                }
+                self.tell_session(&Relay::Control(framed(&message)));
+                // It may have said that a frame is on the screen: the path has news.
+                self.path_moved();
+            }
+            ViewerEvent::Gone(reason) => {
+                info!(session = self.name, %reason, "Viewer gone");
+                self.drop_viewer();
+            }
+            ViewerEvent::Violation(what) => {
+                warn!(session = self.name, what, "Viewer broke the protocol");
+                self.close_viewer(CloseCode::Protocol as u32);
+            }
+        }
+    }
+
+    fn handle_relay(&mut self, message: Relay) {
+        let Some(viewer) = &mut self.viewer else {
+            if let Relay::Close(code) = message {
+                self.handle_close(code);
+            }
+            return;
+        };
+        match message {
+            Relay::Control(bytes) => {
+                if let Err(error) = viewer.send_control(&bytes) {
+                    warn!(session = self.name, %error, "Viewer does not take control messages");
+                    self.close_viewer(CloseCode::Timeout as u32);
+                }
+            }
+            Relay::Frame(bytes) => {
+                viewer.send_frame(bytes);
+                self.path_moved();
+            }
+            Relay::Cursor(bytes) => viewer.send_cursor(bytes),
+            Relay::Close(code) => self.handle_close(code),
+            other @ (Relay::Attached { .. } | Relay::Detached | Relay::Path(_) | Relay::Input(_)) => {
+                debug!(session = self.name, ?other, "The session says what only the front says");
+            }
+            Relay::Status(_) => debug!(session = self.name, "An answer that nobody asked for"),
+        }
+    }
+
+    fn handle_close(&mut self, code: u32) {
+        info!(session = self.name, code, "The session closes");
+        self.ended |= code == CloseCode::Ended as u32 || code == CloseCode::NoDesktop as u32;
+        self.close_viewer(code);
+    }
+
+    fn handle_link(&mut self, link: Link) {
+        info!(session = self.name, "Session process reached");
+        self.session = Session::Up(Box::new(link));
+        self.introduce_viewer();
+    }
+
+    fn handle_link_loss(&mut self, error: &LinkError) {
+        let Session::Up(link) = std::mem::replace(&mut self.session, Session::Off) else { return };
+        if self.ended {
+            info!(session = self.name, "Desktop ended");
+            self.close_viewer(CloseCode::Ended as u32);
+            (self.ended, self.deaths) = (false, 0);
+            // A viewer that came in the meantime was closed too, so nobody waits for a start.
+            return;
+        }
+        warn!(session = self.name, %error, "Session process lost");
+        if link.since.elapsed() >= STEADY {
+            self.deaths = 0;
+        }
+        if let Some(viewer) = &mut self.viewer {
+            viewer.drop_outgoing();
+            // If it does not take this either, it hears so with the next message.
+            let _ = viewer.tell(&HostMessage::Progress(Progress::ResumingDesktop));
+        }
+        self.handle_death(link.into_child());
+    }
+
+    fn handle_death(&mut self, child: Option<Child>) {
+        self.deaths += 1;
+        if self.deaths > DEATHS_MAX {
+            error!(session = self.name, deaths = self.deaths, "Session process does not stay");
+            self.session = Session::Off;
+            self.close_viewer(CloseCode::NoDesktop as u32);
+            return;
+        }
+        let pause = if self.deaths == 1 { Duration::ZERO } else { RESTART_PAUSE * (1 << (self.deaths - 2)) };
+        self.session = self.reach_after(pause, child);
+    }
+
+    fn reach_after(&self, pause: Duration, child: Option<Child>) -> Session {
+        let (place, name, attach) = (self.place.clone(), self.name.clone(), self.attach.clone());
+        Session::Reaching(Box::pin(async move {
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
+            reach(place, name, attach, child).await
+        }))
+    }
+
+    /// Tells the session who is there and what it has said.
+    fn introduce_viewer(&mut self) {
+        let (Session::Up(link), Some(viewer)) = (&mut self.session, &mut self.viewer) else { return };
+        link.send(&Relay::Attached { device: viewer.device.name.clone() });
+        for message in viewer.said() {
+            link.send(&Relay::Control(framed(message)));
+        }
+        let path = viewer.path();
+        link.send(&Relay::Path(path));
+        self.path_told = Some((path, Instant::now()));
+    }
+
+    /// Closes the viewer's connection if its device is no longer on the list.
+    fn recheck(&mut self) {
+        let Some(viewer) = &self.viewer else { return };
+        match self.devices.devices() {
+            Ok(devices) if devices.iter().any(|device| device.key == viewer.device.key) => {}
+            Ok(_) => {
+                info!(session = self.name, device = viewer.device.id, "Device revoked");
+                self.close_viewer(CloseCode::UnknownDevice as u32);
+            }
+            Err(error) => {
+                error!(session = self.name, %error, "The device list cannot be read: nobody stays");
+                self.close_viewer(CloseCode::UnknownDevice as u32);
+            }
+        }
+    }
+
+    fn close_viewer(&mut self, code: u32) {
+        if let Some(viewer) = &self.viewer {
+            viewer.close(code);
+            self.drop_viewer();
+        }
+    }
+
+    fn drop_viewer(&mut self) {
+        self.viewer = None;
+        self.path_due = None;
+        self.tell_session(&Relay::Detached);
+    }
+
+    fn tell_session(&mut self, message: &Relay) {
+        if let Session::Up(link) = &mut self.session {
+            link.send(message);
+        }
+    }
+
+    /// Something flowed, so that the session should hear about the path, but not too often.
+    fn path_moved(&mut self) {
+        let told = self.path_told.map_or_else(Instant::now, |(_, at)| at + PATH_INTERVAL);
+        self.path_due.get_or_insert(told);
+    }
+
+    fn tell_path(&mut self) {
+        self.path_due = None;
+        let Some(viewer) = &mut self.viewer else { return };
+        let (path, now) = (viewer.path(), Instant::now());
+        if path.queued_bytes > 0 {
+            self.path_due = Some(now + PATH_INTERVAL);
+        }
+        let told = self.path_told.map(|(told, _)| told);
+        if told.is_none_or(|told| differs(told, path)) {
+            self.path_told = Some((path, now));
+            self.tell_session(&Relay::Path(path));
+        } else if let Some((_, at)) = &mut self.path_told {
+            *at = now;
+        }
+    }
+}
+
+fn differs(told: PathState, now: PathState) -> bool {
+    let moved = |a: u32, b: u32| a.abs_diff(b) > a / PATH_CHANGE;
+    moved(told.rtt_us, now.rtt_us)
+        || moved(told.window_bytes, now.window_bytes)
+        || (told.queued_bytes.abs_diff(now.queued_bytes) > QUEUE_NOISE && moved(told.queued_bytes, now.queued_bytes))
+        || (told.queued_bytes > 0 && now.queued_bytes == 0)
+}
+
+/// Puts a message's length before it, as on the stream.
+fn framed(message: &Bytes) -> Bytes {
+    let mut out = Vec::with_capacity(message.len() + 5);
+    put_varint(&mut out, message.len() as u32);
+    out.extend_from_slice(message);
+    out.into()
+}

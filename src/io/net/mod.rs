@@ -1,0 +1,168 @@
+//! QUIC and who may use it: endpoints with every limit set by hand, the TLS profile, identities, the viewer's connection.
+//!
+//! No words of the protocol are decided here. The host's side above a connection: `host::front`.
+
+pub mod devices;
+pub mod files;
+pub mod identity;
+mod outbox;
+pub mod tls;
+pub mod trial;
+mod viewer;
+
+pub use outbox::{Outbox, SendError};
+pub use viewer::{ConnectError, Connector, LostReason, PathStats, Received, ViewerConnection};
+
+use crate::limits;
+use aws_lc_rs::hmac;
+use quinn::congestion::CubicConfig;
+use quinn::crypto::rustls::QuicServerConfig;
+use quinn::udp::{UdpSockRef, UdpSocketState};
+use quinn::{
+    AckFrequencyConfig, ConnectionId, ConnectionIdGenerator, Endpoint, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
+    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+};
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::debug;
+
+/// Bytes of our connection ids: too many to guess or to meet twice.
+const CONNECTION_ID_BYTES: usize = 8;
+/// The version of QUIC that is spoken: 1 (RFC 9000).
+const QUIC_VERSIONS: [u32; 1] = [1];
+
+/// Which end a connection's limits are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The one that shows.
+    Viewer,
+    /// The one that runs the desktop.
+    Host,
+}
+
+/// All of QUIC's settings for a connection.
+///
+/// # Panics
+/// Never: all limits fit QUIC's integers.
+pub fn transport(side: Side) -> TransportConfig {
+    let mut t = TransportConfig::default();
+    t.max_idle_timeout(Some(IdleTimeout::try_from(limits::IDLE_TIMEOUT).expect("a minute fits")))
+        .keep_alive_interval((side == Side::Viewer).then_some(limits::KEEP_ALIVE))
+        .send_window(limits::SEND_WINDOW)
+        .crypto_buffer_size(limits::CRYPTO_BUFFER)
+        .datagram_receive_buffer_size(Some(limits::DATAGRAM_BUFFER))
+        .datagram_send_buffer_size(limits::DATAGRAM_BUFFER)
+        .mtu_discovery_config(Some(MtuDiscoveryConfig::default()))
+        .congestion_controller_factory(Arc::new(CubicConfig::default()))
+        // An older frame is worth more than a newer one: each is sent whole before the next.
+        .send_fairness(false)
+        .allow_spin(false);
+    match side {
+        Side::Viewer => t
+            .max_concurrent_bidi_streams(0u32.into())
+            .max_concurrent_uni_streams(limits::HOST_UNI_STREAMS.into())
+            .stream_receive_window(limits::HOST_STREAM_WINDOW.into())
+            .receive_window(limits::HOST_CONNECTION_WINDOW.into()),
+        Side::Host => t
+            .max_concurrent_bidi_streams(limits::VIEWER_BIDI_STREAMS.into())
+            .max_concurrent_uni_streams(limits::VIEWER_UNI_STREAMS.into())
+            .stream_receive_window(limits::VIEWER_STREAM_WINDOW.into())
+            .receive_window(limits::VIEWER_CONNECTION_WINDOW.into()),
+    };
+    t.ack_frequency_config(None::<AckFrequencyConfig>);
+    t
+}
+
+/// QUIC's settings for one incoming connection.
+pub fn server_config(tls: QuicServerConfig, transport: Arc<TransportConfig>) -> ServerConfig {
+    let mut config = ServerConfig::with_crypto(Arc::new(tls));
+    config
+        .transport_config(transport)
+        .migration(true)
+        .max_incoming(limits::HANDSHAKES_MAX)
+        .incoming_buffer_size(limits::HANDSHAKE_BUFFER)
+        .incoming_buffer_size_total(limits::HANDSHAKE_BUFFERS)
+        .retry_token_lifetime(limits::HANDSHAKE_TIMEOUT);
+    // Tokens for later visits would spare an address check that is cheap, and tell an observer who comes back.
+    let mut tokens = quinn::ValidationTokenConfig::default();
+    tokens.sent(0);
+    config.validation_token_config(tokens);
+    config
+}
+
+/// A host's endpoint.
+///
+/// `reset_key` must be the same at every start: then a viewer that was connected to the host's former process learns
+/// from its next packet that it must connect again.
+///
+/// # Errors
+/// What the system says to the socket.
+pub fn host_endpoint(listen: SocketAddr, config: ServerConfig, reset_key: &[u8; 64]) -> io::Result<Endpoint> {
+    let mut endpoint = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, reset_key));
+    endpoint.min_reset_interval(limits::RESET_INTERVAL);
+    Endpoint::new(endpoint, Some(config), udp_socket(listen)?, Arc::new(TokioRuntime))
+}
+
+/// A viewer's endpoint, for a host at `remote`.
+fn viewer_endpoint(remote: SocketAddr) -> io::Result<Endpoint> {
+    let mut key = [0; 64];
+    aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("the system gives no randomness"))?;
+    let config = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, &key));
+    Endpoint::new(config, None, udp_socket(any_address(remote))?, Arc::new(TokioRuntime))
+}
+
+fn endpoint_config(reset_key: hmac::Key) -> EndpointConfig {
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(|| Box::new(RandomIds)).supported_versions(QUIC_VERSIONS.to_vec()).grease_quic_bit(true);
+    config
+}
+
+/// The unspecified address of the same family.
+fn any_address(remote: SocketAddr) -> SocketAddr {
+    let ip: std::net::IpAddr = match remote {
+        SocketAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    };
+    SocketAddr::new(ip, 0)
+}
+
+fn udp_socket(local: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(local)?;
+    // The system may allow less; that costs speed, nothing else.
+    let asked = UdpSocketState::new(UdpSockRef::from(&socket)).and_then(|state| {
+        state.set_recv_buffer_size(UdpSockRef::from(&socket), limits::UDP_BUFFER)?;
+        state.set_send_buffer_size(UdpSockRef::from(&socket), limits::UDP_BUFFER)
+    });
+    if let Err(error) = asked {
+        debug!(%error, "The system does not set the socket's buffers");
+    }
+    Ok(socket)
+}
+
+/// Random connection ids without a mark of their own.
+///
+/// quinn's default marks its ids with a key that changes at every start and then ignores packets with a former one: no
+/// viewer would ever be told of a restart.
+struct RandomIds;
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        let mut id = [0; CONNECTION_ID_BYTES];
+        aws_lc_rs::rand::fill(&mut id).expect("aws-lc's generator does not fail once it has been seeded");
+        ConnectionId::new(&id)
+    }
+
+    fn cid_len(&self) -> usize {
+        CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+fn var_int(code: crate::proto::wire::CloseCode) -> VarInt {
+    VarInt::from_u32(code as u32)
+}

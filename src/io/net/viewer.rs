@@ -1,0 +1,563 @@
+//! A viewer's way to its host: tries every address, checks who answers, then carries messages both ways.
+//!
+//! One caller drives everything through [`ViewerConnection::recv`], which is safe to cancel; sending never waits.
+//! Reconnecting, and what the messages mean, is the caller's: `viewer::link`.
+
+use crate::codec::format::FRAME_BYTES_MAX;
+use crate::io::net::outbox::{Outbox, SendError};
+use crate::io::net::tls::{self, TlsError};
+use crate::io::net::trial::Trial;
+use crate::io::net::{Side, any_address, transport, udp_socket, var_int, viewer_endpoint};
+use crate::limits;
+use crate::proto::wire::{
+    CloseCode, InputMessage, STREAM_CURSOR, STREAM_FRAME, STREAM_INPUT, Splitter, ViewerMessage, WireError,
+};
+use bytes::{Buf, Bytes, BytesMut};
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{Chunk, Connection, ConnectionError, Endpoint, ReadError, RecvStream};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info};
+
+/// QUIC's priority of the input stream: nothing goes before a key.
+const PRIORITY_INPUT: i32 = 100;
+/// The control stream comes next.
+const PRIORITY_CONTROL: i32 = 99;
+/// TLS alerts that say something about the device (RFC 8446, section 6), in QUIC's error codes.
+const REFUSAL_ALERTS: [u64; 9] = [42, 43, 44, 45, 46, 48, 49, 51, 116];
+/// QUIC's error codes for TLS alerts begin here (RFC 9001, section 4.8).
+const CRYPTO_ERRORS: u64 = 0x100;
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub enum ConnectError {
+    /// A name has no address.
+    #[error("{address} cannot be found")]
+    Resolve {
+        /// The name and port.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// This machine cannot send there.
+    #[error("{address} cannot be reached from here")]
+    Socket {
+        /// Where.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// Nobody answers.
+    #[error("no host answers at {address}")]
+    Unreachable {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// Somebody answers, but it is not the host that we know.
+    #[error("{address} is not the host of this trial: {detail}")]
+    HostCertificate {
+        /// Where.
+        address: SocketAddr,
+        /// What the check says.
+        detail: String,
+    },
+    /// Somebody answers, but speaks something else.
+    #[error("{address} does not speak this protocol: {detail}")]
+    Incompatible {
+        /// Where.
+        address: SocketAddr,
+        /// What QUIC says.
+        detail: String,
+    },
+    /// The connection came and was lost at once.
+    #[error("{address}: {reason}")]
+    Lost {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        reason: LostReason,
+    },
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LostReason {
+    /// The host closed it.
+    #[error("the host closed the connection: {0:?}")]
+    Closed(CloseCode),
+    /// The host closed it with a code that this version does not know.
+    #[error("the host closed the connection with code {0}")]
+    ClosedUnknown(u64),
+    /// The host does not let this device in.
+    #[error("the host does not let this device in")]
+    DeviceRefused,
+    /// The host's process is another one than before: connect again.
+    #[error("the host was restarted")]
+    HostRestarted,
+    /// Nothing came for too long.
+    #[error("nothing comes from the host any more")]
+    TimedOut,
+    /// The host broke the protocol; the connection has been closed.
+    #[error("the host sent something impossible")]
+    Protocol(#[source] WireError),
+    /// The host sent a stream that is too long or of unknown kind; the connection has been closed.
+    #[error("the host sent a stream of kind {kind:?} with at least {bytes} bytes")]
+    Stream {
+        /// Its first byte, if there was one.
+        kind: Option<u8>,
+        /// What had come.
+        bytes: usize,
+    },
+    /// QUIC itself failed.
+    #[error("the connection broke: {0}")]
+    Transport(String),
+    /// This end closed it.
+    #[error("the connection was closed here")]
+    Here,
+}
+
+/// What came from the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// One control message without its length.
+    Control(Bytes),
+    /// One frame, whole. Frames come as they are whole, not in their order.
+    Frame(Bytes),
+    /// One cursor shape, whole.
+    Cursor(Bytes),
+    /// Nothing will come any more.
+    Closed(LostReason),
+}
+
+/// What is known about the way to the host.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathStats {
+    /// Smoothed round trip.
+    pub rtt: Duration,
+    /// Bytes in UDP packets received, without their headers.
+    pub bytes_received: u64,
+    /// Bytes in UDP packets sent, without their headers.
+    pub bytes_sent: u64,
+    /// UDP packets received.
+    pub packets_received: u64,
+    /// QUIC packets sent.
+    pub packets_sent: u64,
+    /// Of those that we sent, known to be lost.
+    pub packets_lost: u64,
+    /// Largest UDP payload that the path takes.
+    pub mtu: u16,
+}
+
+/// Makes connections for one trial.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    config: quinn::ClientConfig,
+    addresses: Vec<String>,
+    host_name: String,
+}
+
+impl Connector {
+    /// Takes the trial's keys. The trial has been checked when it was loaded.
+    ///
+    /// # Errors
+    /// [`TlsError`] if its keys and certificates do not fit together.
+    pub fn new(trial: &Trial) -> Result<Connector, TlsError> {
+        let bad = |field: &str| rustls::Error::General(format!("{field} is not PEM"));
+        let credentials = trial.credentials().map_err(bad)?;
+        let tls = tls::viewer_config(&credentials.ca, credentials.certificate, credentials.key)?;
+        let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+        config.transport_config(Arc::new(transport(Side::Viewer)));
+        config.token_store(Arc::new(quinn::NoneTokenStore));
+        Ok(Connector { config, addresses: trial.addresses.clone(), host_name: tls::host_name(&trial.host_id) })
+    }
+
+    /// Connects to the first address that answers as our host; each next one gets its chance a little later.
+    ///
+    /// The host judges the device only after this: a refusal comes as the first [`Received::Closed`].
+    ///
+    /// # Errors
+    /// [`ConnectError`], the most telling one of all addresses.
+    pub async fn connect(&self) -> Result<ViewerConnection, ConnectError> {
+        let mut names: VecDeque<&String> = self.addresses.iter().collect();
+        let mut found: VecDeque<SocketAddr> = VecDeque::new();
+        let mut attempts = JoinSet::new();
+        let mut worst: Option<ConnectError> = None;
+        loop {
+            while found.is_empty()
+                && let Some(name) = names.pop_front()
+            {
+                match resolve(name).await {
+                    Ok(addresses) => found.extend(addresses),
+                    Err(error) => worst = Some(more_telling(worst, error)),
+                }
+            }
+            let more = match found.pop_front() {
+                Some(address) => {
+                    attempts.spawn(attempt(self.config.clone(), address, self.host_name.clone()));
+                    true
+                }
+                None => false,
+            };
+            tokio::select! {
+                joined = attempts.join_next() => match joined {
+                    Some(Ok(Ok(connection))) => return Ok(connection),
+                    Some(Ok(Err(error))) => worst = Some(more_telling(worst, error)),
+                    Some(Err(_)) => {}
+                    None if !more => {
+                        return Err(worst.expect("there is an address, and each one failed with an error"));
+                    }
+                    None => {}
+                },
+                () = sleep(limits::ATTEMPT_DELAY), if more => {}
+            }
+        }
+    }
+}
+
+/// A connection to a host, alive or closed.
+pub struct ViewerConnection {
+    endpoint: Endpoint,
+    connection: Connection,
+    control: Outbox,
+    input: Outbox,
+    input_begun: bool,
+    control_in: RecvStream,
+    control_cut: Splitter,
+    accept: Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>>,
+    streams: Vec<Incoming>,
+    lost: Option<LostReason>,
+    scratch: Vec<u8>,
+}
+
+/// A stream of the host that is not yet whole.
+struct Incoming {
+    stream: RecvStream,
+    bytes: BytesMut,
+}
+
+impl ViewerConnection {
+    async fn new(endpoint: Endpoint, connection: Connection) -> Result<ViewerConnection, ConnectionError> {
+        let (control, control_in) = connection.open_bi().await?;
+        let input = connection.open_uni().await?;
+        // Fresh streams are not closed, so the priorities are taken.
+        let _ = (control.set_priority(PRIORITY_CONTROL), input.set_priority(PRIORITY_INPUT));
+        Ok(ViewerConnection {
+            accept: accept(&connection),
+            endpoint,
+            connection,
+            control: Outbox::new(control, limits::VIEWER_OUTBOX),
+            input: Outbox::new(input, limits::VIEWER_OUTBOX),
+            input_begun: false,
+            control_in,
+            control_cut: Splitter::new(limits::MESSAGE_BYTES_MAX),
+            streams: Vec::new(),
+            lost: None,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Waits for the next thing from the host, and meanwhile sends what QUIC did not take at once.
+    ///
+    /// Safe to cancel. After [`Received::Closed`] it says the same again.
+    pub async fn recv(&mut self) -> Received {
+        poll_fn(|cx| self.poll_recv(cx)).await
+    }
+
+    /// Sends a control message.
+    ///
+    /// # Errors
+    /// [`SendError`]; never waits.
+    pub fn send_control(&mut self, message: &ViewerMessage) -> Result<(), SendError> {
+        self.scratch.clear();
+        message.encode(&mut self.scratch);
+        self.control.send(&self.scratch)
+    }
+
+    /// Sends input events together.
+    ///
+    /// # Errors
+    /// [`SendError`]; never waits. All are sent or none.
+    pub fn send_input(&mut self, messages: &[InputMessage]) -> Result<(), SendError> {
+        self.scratch.clear();
+        if !self.input_begun {
+            self.scratch.push(STREAM_INPUT);
+        }
+        for message in messages {
+            message.encode(&mut self.scratch);
+        }
+        self.input.send(&self.scratch)?;
+        self.input_begun = true;
+        Ok(())
+    }
+
+    /// Goes on from a new UDP socket, for instance after the machine changed networks. The host follows.
+    ///
+    /// # Errors
+    /// What the system says; the old socket then stays.
+    pub fn rebind(&self) -> io::Result<()> {
+        self.endpoint.rebind(udp_socket(any_address(self.connection.remote_address()))?)
+    }
+
+    /// Ends the connection. What was sent just before may not arrive.
+    pub fn close(&mut self, code: CloseCode) {
+        self.connection.close(var_int(code), &[]);
+        self.lost.get_or_insert(LostReason::Here);
+    }
+
+    /// Waits until the host has heard of the close, or has had the time to.
+    pub async fn drained(&self) {
+        self.endpoint.wait_idle().await;
+    }
+
+    /// Numbers about the path, as they are now.
+    pub fn stats(&self) -> PathStats {
+        let stats = self.connection.stats();
+        PathStats {
+            rtt: stats.path.rtt,
+            bytes_received: stats.udp_rx.bytes,
+            bytes_sent: stats.udp_tx.bytes,
+            packets_received: stats.udp_rx.datagrams,
+            packets_sent: stats.path.sent_packets,
+            packets_lost: stats.path.lost_packets,
+            mtu: stats.path.current_mtu,
+        }
+    }
+
+    /// The host's address.
+    pub fn remote_address(&self) -> SocketAddr {
+        self.connection.remote_address()
+    }
+
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if let Some(reason) = &self.lost {
+            return Poll::Ready(Received::Closed(reason.clone()));
+        }
+        // A stream that failed fails the reads below too, with the reason.
+        let _ = self.input.poll_flush(cx).is_ready() && self.control.poll_flush(cx).is_ready();
+        match self.poll_control(cx) {
+            Poll::Ready(Ok(message)) => return Poll::Ready(Received::Control(message)),
+            Poll::Ready(Err(reason)) => return self.lose(reason),
+            Poll::Pending => {}
+        }
+        // Accepting first lets a stream that came whole be handed out in this very poll.
+        loop {
+            match self.accept.as_mut().poll(cx) {
+                Poll::Ready(Ok(stream)) => {
+                    self.streams.push(Incoming { stream, bytes: BytesMut::new() });
+                    self.accept = accept(&self.connection);
+                }
+                Poll::Ready(Err(error)) => return self.lose(LostReason::from(error)),
+                Poll::Pending => break,
+            }
+        }
+        let mut index = 0;
+        while index < self.streams.len() {
+            match self.streams[index].poll_whole(cx) {
+                Poll::Pending => index += 1,
+                Poll::Ready(Ok(Some(received))) => {
+                    self.streams.remove(index);
+                    return Poll::Ready(received);
+                }
+                Poll::Ready(Ok(None)) => drop(self.streams.remove(index)),
+                Poll::Ready(Err(reason)) => return self.lose(reason),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn poll_control(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LostReason>> {
+        loop {
+            match self.control_cut.poll_message() {
+                Ok(Some(message)) => return Poll::Ready(Ok(message)),
+                Ok(None) => {}
+                Err(error) => return Poll::Ready(Err(LostReason::Protocol(error))),
+            }
+            match pin!(self.control_in.read_chunk(limits::MESSAGE_BYTES_MAX, true)).poll(cx) {
+                Poll::Ready(Ok(Some(chunk))) => self.control_cut.handle_bytes(&chunk.bytes),
+                Poll::Ready(Err(ReadError::ConnectionLost(error))) => return Poll::Ready(Err(error.into())),
+                // A control stream that ends while the connection lives is a broken host.
+                Poll::Ready(_) => return Poll::Ready(Err(LostReason::Stream { kind: None, bytes: 0 })),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    fn lose(&mut self, reason: LostReason) -> Poll<Received> {
+        debug!(%reason, "Connection lost");
+        if matches!(reason, LostReason::Protocol(_) | LostReason::Stream { .. }) {
+            self.connection.close(var_int(CloseCode::Protocol), &[]);
+        }
+        self.streams.clear();
+        self.lost = Some(reason.clone());
+        Poll::Ready(Received::Closed(reason))
+    }
+}
+
+impl fmt::Debug for ViewerConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ViewerConnection")
+            .field("remote", &self.connection.remote_address())
+            .field("streams", &self.streams.len())
+            .field("lost", &self.lost)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for ViewerConnection {
+    fn drop(&mut self) {
+        // Without this QUIC would say code 0 as well, but only once the last handle is gone.
+        self.connection.close(var_int(CloseCode::Bye), &[]);
+    }
+}
+
+impl Incoming {
+    /// Ready with the whole content, or with nothing if the host gave the stream up.
+    fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>, LostReason>> {
+        loop {
+            match ready!(self.poll_chunk(cx)) {
+                Ok(Some(chunk)) => {
+                    self.bytes.extend_from_slice(&chunk.bytes);
+                    if self.bytes.len() > FRAME_BYTES_MAX + 1 {
+                        return Poll::Ready(Err(self.violation()));
+                    }
+                }
+                Ok(None) => break,
+                Err(ReadError::Reset(_)) => return Poll::Ready(Ok(None)),
+                Err(ReadError::ConnectionLost(error)) => return Poll::Ready(Err(error.into())),
+                Err(_) => return Poll::Ready(Err(self.violation())),
+            }
+        }
+        let received = match self.bytes.first() {
+            Some(&STREAM_FRAME) => Received::Frame as fn(Bytes) -> Received,
+            Some(&STREAM_CURSOR) => Received::Cursor,
+            _ => return Poll::Ready(Err(self.violation())),
+        };
+        let mut content = std::mem::take(&mut self.bytes).freeze();
+        content.advance(1);
+        Poll::Ready(Ok(Some(received(content))))
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Chunk>, ReadError>> {
+        pin!(self.stream.read_chunk(FRAME_BYTES_MAX, true)).poll(cx)
+    }
+
+    fn violation(&self) -> LostReason {
+        LostReason::Stream { kind: self.bytes.first().copied(), bytes: self.bytes.len() }
+    }
+}
+
+impl From<ConnectionError> for LostReason {
+    fn from(error: ConnectionError) -> LostReason {
+        match error {
+            ConnectionError::ApplicationClosed(close) => {
+                let code = close.error_code.into_inner();
+                match CloseCode::from_number(code) {
+                    Some(CloseCode::UnknownDevice) => LostReason::DeviceRefused,
+                    Some(code) => LostReason::Closed(code),
+                    None => LostReason::ClosedUnknown(code),
+                }
+            }
+            ConnectionError::ConnectionClosed(close) => {
+                let code = u64::from(close.error_code);
+                if code.checked_sub(CRYPTO_ERRORS).is_some_and(|alert| REFUSAL_ALERTS.contains(&alert)) {
+                    LostReason::DeviceRefused
+                } else {
+                    LostReason::Transport(close.to_string())
+                }
+            }
+            ConnectionError::Reset => LostReason::HostRestarted,
+            ConnectionError::TimedOut => LostReason::TimedOut,
+            ConnectionError::LocallyClosed => LostReason::Here,
+            error @ (ConnectionError::VersionMismatch
+            | ConnectionError::TransportError(_)
+            | ConnectionError::CidsExhausted) => LostReason::Transport(error.to_string()),
+        }
+    }
+}
+
+fn accept(connection: &Connection) -> Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>> {
+    let connection = connection.clone();
+    Box::pin(async move { connection.accept_uni().await })
+}
+
+async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ConnectError> {
+    if let Ok(address) = name.parse() {
+        return Ok(vec![address]);
+    }
+    let failed = |source| ConnectError::Resolve { address: name.to_owned(), source };
+    let found: Vec<SocketAddr> = timeout(limits::HANDSHAKE_TIMEOUT, tokio::net::lookup_host(name))
+        .await
+        .map_err(|late| failed(late.into()))?
+        .map_err(failed)?
+        .take(limits::ADDRESSES_MAX)
+        .collect();
+    if found.is_empty() { Err(failed(io::ErrorKind::NotFound.into())) } else { Ok(found) }
+}
+
+async fn attempt(
+    config: quinn::ClientConfig,
+    address: SocketAddr,
+    host_name: String,
+) -> Result<ViewerConnection, ConnectError> {
+    let socket = |source| ConnectError::Socket { address, source };
+    let endpoint = viewer_endpoint(address).map_err(socket)?;
+    let connecting =
+        endpoint.connect_with(config, address, &host_name).map_err(|error| socket(io::Error::other(error)))?;
+    let connection = match timeout(limits::HANDSHAKE_TIMEOUT, connecting).await {
+        Ok(connected) => connected.map_err(|error| connect_error(address, error))?,
+        Err(_) => return Err(ConnectError::Unreachable { address }),
+    };
+    info!(%address, rtt_us = connection.rtt().as_micros() as u64, "Connected");
+    ViewerConnection::new(endpoint, connection).await.map_err(|error| connect_error(address, error))
+}
+
+fn connect_error(address: SocketAddr, error: ConnectionError) -> ConnectError {
+    let code = match &error {
+        ConnectionError::TransportError(own) => Some(u64::from(own.code)),
+        _ => None,
+    };
+    match (code, error) {
+        // Our own check said no.
+        (Some(code), error) if (CRYPTO_ERRORS..CRYPTO_ERRORS + 0x100).contains(&code) => {
+            let detail = error.to_string();
+            if REFUSAL_ALERTS.contains(&(code - CRYPTO_ERRORS)) {
+                ConnectError::HostCertificate { address, detail }
+            } else {
+                ConnectError::Incompatible { address, detail }
+            }
+        }
+        (_, ConnectionError::TimedOut) => ConnectError::Unreachable { address },
+        (_, error) => match LostReason::from(error) {
+            LostReason::Transport(detail) => ConnectError::Incompatible { address, detail },
+            reason => ConnectError::Lost { address, reason },
+        },
+    }
+}
+
+/// Of two errors the one that tells a user more.
+fn more_telling(known: Option<ConnectError>, new: ConnectError) -> ConnectError {
+    let weight = |error: &ConnectError| match error {
+        ConnectError::Resolve { .. } => 0,
+        ConnectError::Socket { .. } => 1,
+        ConnectError::Unreachable { .. } => 2,
+        ConnectError::Incompatible { .. } => 3,
+        ConnectError::Lost { .. } => 4,
+        ConnectError::HostCertificate { .. } => 5,
+    };
+    match known {
+        Some(known) if weight(&known) >= weight(&new) => known,
+        _ => new,
+    }
+}
