@@ -648,6 +648,19 @@ impl Splitter {
     }
 }
 
+/// The one message in bytes that hold it with its length, as [`Relay::Control`] and [`Relay::Input`] do.
+///
+/// # Errors
+/// [`WireError`] if the bytes are anything else than one message.
+pub fn single_message(framed: &[u8]) -> Result<&[u8], WireError> {
+    let mut r = Reader::new(framed);
+    let length = r.varint()? as usize;
+    if length != r.remaining() || length > MESSAGE_BYTES_MAX {
+        return Err(WireError::Length(length));
+    }
+    Ok(r.take(length)?)
+}
+
 fn framed(out: &mut Vec<u8>, body: impl FnOnce(&mut Vec<u8>)) {
     let mut message = Vec::new();
     body(&mut message);

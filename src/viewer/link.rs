@@ -4,7 +4,7 @@
 //! the screen, room for a frame, and timers.
 
 use crate::geom::Size;
-use crate::io::net::viewer::{ConnectError, Connector, LostReason, Received, ViewerConnection};
+use crate::io::net::{ConnectError, Connector, LostReason, Received, ViewerConnection};
 use crate::proto::input::Input;
 use crate::proto::screen::assembler::{Assembler, Update};
 use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};

@@ -7,7 +7,7 @@ use crate::limits::CURSORS_MAX;
 use crate::proto::input::{Held, NumberError};
 use crate::proto::screen::pacer::Pacer;
 use crate::proto::session::host::{HostError, HostSession, Wish};
-use crate::proto::wire::{CloseCode, CursorShape, InputEvent, InputMessage, WireError};
+use crate::proto::wire::{CloseCode, CursorShape, InputEvent, InputMessage, WireError, single_message};
 use std::collections::HashMap;
 use thiserror::Error;
 
@@ -67,12 +67,12 @@ impl Viewer {
         }
     }
 
-    /// Takes a control message.
+    /// Takes a control message with its length.
     ///
     /// # Errors
     /// [`ViewerError`].
-    pub fn handle_control(&mut self, body: &[u8]) -> Result<Wish, ViewerError> {
-        Ok(self.session.handle_message(body)?)
+    pub fn handle_control(&mut self, framed: &[u8]) -> Result<Wish, ViewerError> {
+        Ok(self.session.handle_message(single_message(framed).map_err(HostError::from)?)?)
     }
 
     /// The next control message to send.
@@ -80,12 +80,12 @@ impl Viewer {
         self.session.poll_message()
     }
 
-    /// Takes an input message; the event if there is something to inject. Nothing counts before hello.
+    /// Takes an input message with its length; the event if there is something to inject. Nothing counts before hello.
     ///
     /// # Errors
     /// [`ViewerError`].
-    pub fn handle_input(&mut self, body: &[u8]) -> Result<Option<InputEvent>, ViewerError> {
-        let message = InputMessage::decode(body)?;
+    pub fn handle_input(&mut self, framed: &[u8]) -> Result<Option<InputEvent>, ViewerError> {
+        let message = InputMessage::decode(single_message(framed)?)?;
         if !self.session.is_greeted() {
             return Err(HostError::Hello.into());
         }
