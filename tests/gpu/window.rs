@@ -100,8 +100,8 @@ impl Desk {
 
 /// The three tiers.
 enum Shower {
-    Compute(Box<Decoder>, Presenter),
-    Gl(Mirror, Presenter),
+    Compute(Box<Decoder>, Box<Presenter>),
+    Gl(Mirror, Box<Presenter>),
     Cpu(SoftPresenter),
 }
 
@@ -115,7 +115,7 @@ impl Shower {
         let choice = gpu::choose(&instance, renderer, Some(&surface)).expect("the adapters before were there");
         let gpu = Gpu::new(choice.adapter.expect("it was asked for"), choice.tier).expect("the adapter opens");
         eprintln!("{renderer:?}: {} as {:?}", gpu.kind, gpu.tier);
-        let presenter = Presenter::new(&gpu, surface).expect("the adapter draws into windows");
+        let presenter = Box::new(Presenter::new(&gpu, surface).expect("the adapter draws into windows"));
         match gpu.tier {
             Tier::Compute => Shower::Compute(Box::new(Decoder::new(&gpu).expect("the shaders compile")), presenter),
             _ => Shower::Gl(Mirror::new(&gpu), presenter),

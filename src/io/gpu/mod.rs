@@ -9,6 +9,7 @@ pub mod layout;
 pub mod mirror;
 mod pipelines;
 pub mod present;
+pub mod proof;
 mod texture;
 
 use crate::geom::Size;
