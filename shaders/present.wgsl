@@ -1,5 +1,6 @@
 // Draws the screen into a window: black bars, the picture at its viewport, greyed where the link stalls, the viewer's own
-// pages on top. Draw-only; twin of the arithmetic: io::soft::compose. Entry points: cover (vertex), main (fragment).
+// pages on top. Draw-only; twin of the arithmetic: io::soft::compose. Entry points: cover (vertex), main and scaled
+// (fragment).
 //
 //   0 scene    uniform Scene, positions and sizes in pixels of the window
 //   1 screen   r32uint texture, 0x00RRGGBB
@@ -85,27 +86,52 @@ fn nearest_pixel(at: vec2<u32>) -> vec3<u32> {
 }
 
 fn dimmed(c: vec3<u32>) -> vec3<u32> {
-    let grey = ((c.x * 77u + c.y * 150u + c.z * 29u) >> 8u) * 5u / 8u;
+    let grey = (((c.x * 77u + c.y * 150u + c.z * 29u) >> 8u) * 5u) >> 3u;
     return (c * (256u - scene.dim) + vec3<u32>(grey * scene.dim)) >> vec3<u32>(8u);
 }
 
+// The position in the viewport, and whether it is one.
+struct Place {
+    at: vec2<u32>,
+    inside: bool,
+}
+
+fn place(at: vec2<u32>) -> Place {
+    let corner = vec2<u32>(scene.viewport_x, scene.viewport_y);
+    let inner = at - min(corner, at);
+    return Place(inner, all(at >= corner) && inner.x < scene.viewport_w && inner.y < scene.viewport_h);
+}
+
+fn with_overlay(at: vec2<u32>, below: vec3<u32>) -> vec4<f32> {
+    var color = below;
+    if at.x < scene.overlay_w && at.y < scene.overlay_h {
+        let word = textureLoad(overlay, at, 0).x;
+        let v = color * (255u - (word >> 24u)) + 127u;
+        // v / 255 for all v below 65535, without a division.
+        color = min(channels(word) + ((v + 1u + (v >> vec3<u32>(8u))) >> vec3<u32>(8u)), vec3<u32>(255u));
+    }
+    return vec4<f32>(vec3<f32>(color) / 255.0, 1.0);
+}
+
+// One pixel of the picture is one of the window: the usual case, without a division.
 @fragment
 fn main(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
     let at = vec2<u32>(position.xy);
-    let corner = vec2<u32>(scene.viewport_x, scene.viewport_y);
-    let inner = at - min(corner, at);
+    let to = place(at);
+    return with_overlay(at, select(vec3<u32>(0u), dimmed(screen_pixel(to.at)), to.inside));
+}
+
+@fragment
+fn scaled(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
+    let at = vec2<u32>(position.xy);
+    let to = place(at);
     var color = vec3<u32>(0u);
-    if all(at >= corner) && inner.x < scene.viewport_w && inner.y < scene.viewport_h {
+    if to.inside {
         if scene.area == 1u {
-            color = area_pixel(inner);
+            color = area_pixel(to.at);
         } else {
-            color = nearest_pixel(inner);
+            color = nearest_pixel(to.at);
         }
-        color = dimmed(color);
     }
-    if at.x < scene.overlay_w && at.y < scene.overlay_h {
-        let word = textureLoad(overlay, at, 0).x;
-        color = min(channels(word) + (color * (255u - (word >> 24u)) + 127u) / 255u, vec3<u32>(255u));
-    }
-    return vec4<f32>(vec3<f32>(color) / 255.0, 1.0);
+    return with_overlay(at, dimmed(color));
 }

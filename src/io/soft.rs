@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn parts_make_the_same_picture_as_the_whole() {
         let p = picture(Size::new(50, 40));
-        let pixels: Vec<u32> = (0..40 * 30).map(|i| 0x8000_0000 | i % 0x80).collect();
+        let pixels: Vec<u32> = (0..40 * 30).map(|i| 0x8000_0000 | (i % 0x80)).collect();
         let overlay = Overlay { pixels: &pixels, size: Size::new(40, 30), painted: Rect::new(5, 6, 20, 100) };
         let scene = Scene { picture: &p, fit: fit(Size::new(77, 45), p.size), overlay: Some(overlay), dim: 0.3 };
         let mut whole = vec![1; 77 * 45];

@@ -6,6 +6,7 @@ use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::plan::{CACHE_SIZE, Fill, Plan, Raw, Transfer, Unpack, packed};
 use kachel::geom::{Point, Size, TILE, TileGrid, TileIndex};
 use kachel::io::gpu::decode::Decoder;
+use kachel::io::gpu::proof::decodes_exactly;
 use kachel::io::gpu::{Gpu, GpuError, Tier};
 
 /// Sizes with whole tiles only, cut blocks at both edges, less than a block, and one pixel.
@@ -241,6 +242,13 @@ fn jobs_that_point_anywhere_do_no_harm() {
         canvas.apply(&plan);
         decoder.apply(&plan).expect("a sound plan is decoded");
         compare(&decoder.read_back().expect("the screen can be read"), &canvas.screen, "after nonsense");
+    }
+}
+
+#[test]
+fn a_good_driver_proves_itself() {
+    for gpu in gpus(Tier::Compute) {
+        assert!(decodes_exactly(&gpu).expect("the device is there"), "{}", gpu.kind);
     }
 }
 

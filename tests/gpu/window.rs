@@ -100,8 +100,8 @@ impl Desk {
 
 /// The three tiers.
 enum Shower {
-    Compute(Decoder, Presenter),
-    Gl(Mirror, Presenter),
+    Compute(Box<Decoder>, Box<Presenter>),
+    Gl(Mirror, Box<Presenter>),
     Cpu(SoftPresenter),
 }
 
@@ -115,9 +115,9 @@ impl Shower {
         let choice = gpu::choose(&instance, renderer, Some(&surface)).expect("the adapters before were there");
         let gpu = Gpu::new(choice.adapter.expect("it was asked for"), choice.tier).expect("the adapter opens");
         eprintln!("{renderer:?}: {} as {:?}", gpu.kind, gpu.tier);
-        let presenter = Presenter::new(&gpu, surface).expect("the adapter draws into windows");
+        let presenter = Box::new(Presenter::new(&gpu, surface).expect("the adapter draws into windows"));
         match gpu.tier {
-            Tier::Compute => Shower::Compute(Decoder::new(&gpu).expect("the shaders compile"), presenter),
+            Tier::Compute => Shower::Compute(Box::new(Decoder::new(&gpu).expect("the shaders compile")), presenter),
             _ => Shower::Gl(Mirror::new(&gpu), presenter),
         }
     }
@@ -174,6 +174,10 @@ fn plan_of(picture: &Picture) -> Plan {
     Plan { key: Some(picture.size), raws, bytes: Bytes::from(bytes), ..Plan::default() }
 }
 
+fn plain(picture: &Picture, fit: Fit) -> Scene<'_> {
+    Scene { picture, fit, overlay: None, dim: 0.0 }
+}
+
 fn paint(picture: &mut Picture, part: Rect, random: &mut Random) {
     for y in part.y..part.bottom() {
         for x in part.x..part.right() {
@@ -199,30 +203,29 @@ fn a_window_shows_every_pixel_on_every_tier() {
             let fit: Fit = fit(window, picture.size);
             let what = format!("{renderer:?} {fit:?}");
             let all = [picture.size.rect()];
-            let plain = |picture| Scene { picture, fit, overlay: None, dim: 0.0 };
-            shower.show(&plain(&picture), &all);
-            desk.expect(&plain(&picture), &what);
+            shower.show(&plain(&picture, fit), &all);
+            desk.expect(&plain(&picture, fit), &what);
 
             let mut times = Vec::new();
             for _ in 0..30 {
                 let part = Rect::new(random.below(200), random.below(100), 1 + random.below(100), 1 + random.below(90));
                 paint(&mut picture, part, &mut random);
                 let start = Instant::now();
-                shower.show(&plain(&picture), &[part]);
+                shower.show(&plain(&picture, fit), &[part]);
                 times.push(start.elapsed());
             }
-            desk.expect(&plain(&picture), &format!("{what}, small changes"));
+            desk.expect(&plain(&picture, fit), &format!("{what}, small changes"));
             times.sort();
-            eprintln!("{what}: a small change is handed over in {:?}", times[times.len() / 2]);
+            eprintln!("{what}: a frame is handed over in {:?}", times[times.len() / 2]);
 
             let painted = Rect::new(30, 20, 100, 50);
             let pixels = present::panel(window, painted);
             let overlay = Some(Overlay { pixels: &pixels, size: window, painted });
-            let scene = Scene { overlay, dim: 0.6, ..plain(&picture) };
+            let scene = Scene { overlay, dim: 0.6, ..plain(&picture, fit) };
             shower.show(&scene, &[]);
             desk.expect(&scene, &format!("{what}, with overlay and dimmed"));
-            shower.show(&plain(&picture), &[]);
-            desk.expect(&plain(&picture), &format!("{what}, without them again"));
+            shower.show(&plain(&picture, fit), &[]);
+            desk.expect(&plain(&picture, fit), &format!("{what}, without them again"));
         }
     }
 }

@@ -151,7 +151,7 @@ const SCENE: Struct = describe!(
 
 // Arrays of jobs have no gaps, and a uniform buffer is made of 16-byte rows.
 const _: () = assert!(size_of::<Fill>() == 16 && size_of::<Raw>() == 16 && size_of::<Transfer>() == 16);
-const _: () = assert!(size_of::<Unpack>() == 32 && size_of::<Scene>() % 16 == 0);
+const _: () = assert!(size_of::<Unpack>() == 32 && size_of::<Scene>().is_multiple_of(16));
 
 const fn size_of_member<S, M>(_: fn(&S) -> &M) -> usize {
     size_of::<M>()

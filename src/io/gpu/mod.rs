@@ -9,6 +9,7 @@ pub mod layout;
 pub mod mirror;
 mod pipelines;
 pub mod present;
+pub mod proof;
 mod texture;
 
 use crate::geom::Size;
@@ -293,5 +294,30 @@ mod tests {
         check(Renderer::Gpu, Cpu, false, None);
         check(Renderer::Gl, Cpu, true, Some(Tier::Gl));
         check(Renderer::Cpu, IntegratedGpu, true, None);
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_an_error_and_no_panic() {
+        let instance = instance(None);
+        let Ok(Choice { adapter: Some(adapter), .. }) = choose(&instance, Renderer::Gpu, None) else {
+            eprintln!("SKIPPED: no adapter");
+            return;
+        };
+        let gpu = Gpu::new(adapter, Tier::Compute).expect("an adapter that is listed opens");
+        let mut decoder = decode::Decoder::new(&gpu).expect("the shaders compile");
+        let size = Size::new(100, 100);
+        let fills = vec![crate::codec::plan::Fill { blocks: 1, ..Default::default() }];
+        let plan = crate::codec::plan::Plan { key: Some(size), fills, ..Default::default() };
+        decoder.apply(&plan).expect("the device is there");
+        gpu.device.destroy();
+        let late = decoder.apply(&plan);
+        assert!(late.is_err(), "{late:?}");
+        assert!(decoder.read_back().is_err());
+        assert!(decoder.wait().is_err());
+        decoder.poll_decode_time();
+        let mut mirror = mirror::Mirror::new(&gpu);
+        let picture = crate::codec::canvas::Picture::new(size);
+        assert!(mirror.upload(&picture, &[size.rect()]).is_err());
+        assert!(present::Painter::new(&gpu).is_err());
     }
 }

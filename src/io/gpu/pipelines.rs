@@ -46,35 +46,47 @@ impl Stage {
     }
 }
 
-/// The pipeline that draws into targets of one format.
-pub(super) fn present(
-    device: &wgpu::Device,
-    format: wgpu::TextureFormat,
-) -> (wgpu::RenderPipeline, wgpu::BindGroupLayout) {
-    let module = module(device, &PRESENT);
-    let layout = bind_group_layout(device, &PRESENT, wgpu::ShaderStages::FRAGMENT);
-    let pipeline = device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
-        label: Some(PRESENT.name),
-        layout: Some(&pipeline_layout(device, &PRESENT, &layout)),
-        vertex: wgpu::VertexState {
-            module: &module,
-            entry_point: Some("cover"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            buffers: &[],
-        },
-        primitive: wgpu::PrimitiveState::default(),
-        depth_stencil: None,
-        multisample: wgpu::MultisampleState::default(),
-        fragment: Some(wgpu::FragmentState {
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
-            targets: &[Some(format.into())],
-        }),
-        multiview_mask: None,
-        cache: None,
-    });
-    (pipeline, layout)
+/// What draws into targets of one format.
+#[derive(Debug)]
+pub(super) struct Present {
+    /// For a picture of which each pixel is one of the window.
+    pub(super) exact: wgpu::RenderPipeline,
+    /// For all others.
+    pub(super) scaled: wgpu::RenderPipeline,
+    pub(super) layout: wgpu::BindGroupLayout,
+}
+
+impl Present {
+    pub(super) fn new(device: &wgpu::Device, format: wgpu::TextureFormat) -> Self {
+        let module = module(device, &PRESENT);
+        let layout = bind_group_layout(device, &PRESENT, wgpu::ShaderStages::FRAGMENT);
+        let pipeline_layout = pipeline_layout(device, &PRESENT, &layout);
+        let pipeline = |entry_point| {
+            device.create_render_pipeline(&wgpu::RenderPipelineDescriptor {
+                label: Some(PRESENT.name),
+                layout: Some(&pipeline_layout),
+                vertex: wgpu::VertexState {
+                    module: &module,
+                    entry_point: Some("cover"),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    buffers: &[],
+                },
+                primitive: wgpu::PrimitiveState::default(),
+                depth_stencil: None,
+                multisample: wgpu::MultisampleState::default(),
+                fragment: Some(wgpu::FragmentState {
+                    module: &module,
+                    entry_point: Some(entry_point),
+                    compilation_options: wgpu::PipelineCompilationOptions::default(),
+                    targets: &[Some(format.into())],
+                }),
+                multiview_mask: None,
+                cache: None,
+            })
+        };
+        let (exact, scaled) = (pipeline("main"), pipeline("scaled"));
+        Self { exact, scaled, layout }
+    }
 }
 
 /// Binds resources in the order of the shader's table.

@@ -14,8 +14,7 @@ use crate::geom::{Filter, Fit, Rect, Size};
 #[derive(Debug)]
 pub struct Painter {
     gpu: Gpu,
-    pipeline: wgpu::RenderPipeline,
-    layout: wgpu::BindGroupLayout,
+    pipelines: pipelines::Present,
     scene: wgpu::Buffer,
     overlay: Overlay,
     /// Stands in where there is no screen yet.
@@ -110,7 +109,7 @@ impl Painter {
     }
 
     fn with_format(gpu: &Gpu, format: wgpu::TextureFormat) -> Result<Painter, GpuError> {
-        let (pipeline, layout) = pipelines::present(&gpu.device, format);
+        let pipelines = pipelines::Present::new(&gpu.device, format);
         let scene = gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("scene"),
             size: size_of::<Scene>() as u64,
@@ -120,7 +119,7 @@ impl Painter {
         let nothing = overlay_texture(gpu, Size::new(1, 1))?;
         let overlay = Overlay { pixels: nothing.clone(), size: Size::default(), painted: Rect::default() };
         gpu.check()?;
-        Ok(Painter { gpu: gpu.clone(), pipeline, layout, scene, overlay, nothing })
+        Ok(Painter { gpu: gpu.clone(), pipelines, scene, overlay, nothing })
     }
 
     /// Draws one frame; `dim` is 0 for the picture as it is to 1 for dark grey.
@@ -146,7 +145,7 @@ impl Painter {
             wgpu::BindingResource::TextureView(&screen.unwrap_or(&self.nothing).view),
             wgpu::BindingResource::TextureView(&self.overlay.pixels.view),
         ];
-        let group = pipelines::bind_group(device, "present", &self.layout, &resources);
+        let group = pipelines::bind_group(device, "present", &self.pipelines.layout, &resources);
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("present") });
         {
             let mut pass = encoder.begin_render_pass(&wgpu::RenderPassDescriptor {
@@ -162,7 +161,7 @@ impl Painter {
                 })],
                 ..wgpu::RenderPassDescriptor::default()
             });
-            pass.set_pipeline(&self.pipeline);
+            pass.set_pipeline(if fit.is_exact() { &self.pipelines.exact } else { &self.pipelines.scaled });
             pass.set_bind_group(0, &group, &[]);
             pass.draw(0..3, 0..1);
         }

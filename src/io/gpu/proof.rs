@@ -1,0 +1,66 @@
+//! Proves a driver before it is trusted: a small screen through every stage, compared with the CPU to the bit.
+//!
+//! A driver that compiles the shaders may still run them wrong. Who finds one takes a tier without compute.
+
+use super::decode::Decoder;
+use super::{Gpu, GpuError};
+use crate::codec::canvas::Canvas;
+use crate::codec::plan::{Fill, Plan, Raw, Transfer, Unpack, packed};
+use crate::geom::{Point, Size, TILE};
+use bytes::Bytes;
+
+/// A whole tile, and others that the edges cut through a block.
+const SCREEN: Size = Size::new(3 * TILE - 7, 2 * TILE - 21);
+
+/// Whether the device decodes exactly; takes some milliseconds.
+///
+/// # Errors
+/// The device's fault, which is a no as well.
+pub fn decodes_exactly(gpu: &Gpu) -> Result<bool, GpuError> {
+    let mut decoder = Decoder::new(gpu)?;
+    let mut canvas = Canvas::new();
+    for plan in plans() {
+        decoder.apply(&plan)?;
+        canvas.apply(&plan);
+    }
+    Ok(decoder.read_back()? == canvas.screen)
+}
+
+/// Frames that use every stage, at offsets that fall on every byte of a word.
+fn plans() -> [Plan; 3] {
+    let tile = |column: u32, row: u32| packed(Point { x: column * TILE, y: row * TILE });
+    // Blocks that have a pixel on the screen: in the lower row of tiles, three of four rows; all columns.
+    let (whole, cut) = (0xffff_u32, 0x0fff_u32);
+    let raw = |origin, blocks: u32, pixels| Raw { origin, blocks: blocks | blocks << 16, pixels, pad: 0 };
+    let unpack = |origin, coded: u32, write: u32, bits, index_max, at| Unpack {
+        origin,
+        blocks: coded | write << 16,
+        palette: at,
+        indices: at + 48,
+        bits,
+        index_max,
+        pad: [0; 2],
+    };
+    let noise: Vec<u8> = (0..4096 * 3 + 64).map(|i: u32| (i.wrapping_mul(0x9e37_79b1) >> 13) as u8).collect();
+    let tiles = Plan {
+        key: Some(SCREEN),
+        fills: vec![Fill { origin: tile(2, 0), blocks: whole & 0x5a5a, color: 0x0012_3456, pad: 0 }],
+        unpacks: vec![
+            unpack(tile(2, 0), whole, whole & 0xa5a5, 4, 12, 1),
+            unpack(tile(1, 1), cut, cut & 0x0770, 2, 3, 2),
+            unpack(tile(2, 1), cut, cut, 1, 1, 3),
+        ],
+        raws: vec![raw(tile(0, 0), whole, 0), raw(tile(1, 0), whole, 5), raw(tile(0, 1), cut, 10)],
+        bytes: Bytes::from(noise),
+        ..Plan::default()
+    };
+    let transfer = |source, destination| Transfer { source, destination, size: TILE | TILE << 16, pad: 0 };
+    let moved = Plan {
+        stores: vec![transfer(tile(1, 0), tile(31, 63))],
+        // Over a part of its own source.
+        copies: vec![transfer(tile(0, 0), packed(Point { x: 9, y: 30 }))],
+        ..Plan::default()
+    };
+    let recalled = Plan { recalls: vec![transfer(tile(31, 63), tile(0, 0))], ..Plan::default() };
+    [tiles, moved, recalled]
+}
