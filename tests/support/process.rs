@@ -34,8 +34,10 @@ impl Processes {
     pub fn new(name: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let run = std::env::var(TAG_VARIABLE).unwrap_or_else(|_| format!("kachel-{}", std::process::id()));
-        let tag = format!("{run}/{name}-{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        let folder = std::env::temp_dir().join(format!("kachel-{}-{}", std::process::id(), tag.replace('/', "-")));
+        let own = format!("{}-{name}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        // Short, because the path of a Unix socket in it has room for 107 bytes.
+        let folder = std::env::temp_dir().join(format!("kachel-{own}"));
+        let tag = format!("{run}/{own}");
         fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
         Self { tag, folder, children: Vec::new(), also: Vec::new(), files: Vec::new() }
     }
@@ -78,7 +80,11 @@ impl Processes {
         let output = child.stdout.take().expect("standard output is a pipe");
         match first_line(output, limit) {
             Some(line) => line,
-            None => panic!("{name}: no line on standard output within {limit:?}\n{}", self.log_tail(name)),
+            None => {
+                let end = wait_for(Duration::from_millis(200), || child.try_wait().ok().flatten());
+                let end = end.map_or(format!("stayed silent for {limit:?}"), |status| format!("ended with {status}"));
+                panic!("{name} {end} before its first line on standard output\n{}", self.log_tail(name))
+            }
         }
     }
 
