@@ -167,7 +167,7 @@ fn tiger(wire: &Wire, viewer_display: &str, settings: &[&str]) -> (Ends, String,
     let mut server = Processes::new("xtigervnc");
     let size = format!("{}x{}", SCREEN.w, SCREEN.h);
     let mut command = ip_exec(wire.at_server(), "Xtigervnc");
-    command.args(["-geometry", &size, "-depth", "24", "-SecurityTypes", "None", "-rfbport", "5974"]);
+    command.args(["-geometry", &size, "-depth", "24", "-dpi", "96", "-SecurityTypes", "None", "-rfbport", "5974"]);
     command.args(["-localhost=0", "-AlwaysShared", "-noreset"]);
     let display = start_server(&mut server, "Xtigervnc", &mut command);
 

@@ -48,7 +48,8 @@ impl Display {
 /// The arguments that `Display::start` gives to Xvfb, after the display.
 pub fn xvfb_arguments(size: Size) -> Vec<String> {
     let screen = format!("{}x{}x24", size.w, size.h);
-    ["-screen", "0", &screen, "-noreset", "-nolisten", "tcp"].map(str::to_owned).to_vec()
+    // Programs size their text by the resolution, so it is said, not left to the X server.
+    ["-screen", "0", &screen, "-dpi", "96", "-noreset", "-nolisten", "tcp"].map(str::to_owned).to_vec()
 }
 
 /// Starts an X server that understands `-displayfd` within a group and returns its display's name once it answers.
