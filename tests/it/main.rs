@@ -1,6 +1,7 @@
 //! Everything that needs no device: one binary, pure parts only.
 
 mod codec;
+mod layers;
 #[cfg(feature = "net")]
 mod trust;
 #[cfg(feature = "viewer")]

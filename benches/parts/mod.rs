@@ -1,0 +1,10 @@
+//! What the two side-by-side benches share: the line between both ends, the peers, the programs, the report.
+
+#![allow(dead_code, unreachable_pub, reason = "each bench uses its own share of this")]
+
+pub mod assets;
+pub mod options;
+pub mod peers;
+pub mod programs;
+pub mod report;
+pub mod wire;

@@ -1,0 +1,232 @@
+//! Host and viewer as a user starts them: `kachel-host serve --trial` and `kachel TRIALFILE`.
+//! The paths of both programs are passed in (`env!("CARGO_BIN_EXE_kachel")`), so that tests and benches share this.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::display::{WindowInfo, wait_window};
+use super::process::Processes;
+use super::wait::{wait_for, wait_until};
+
+/// A running `kachel-host serve`.
+pub struct Host {
+    processes: Processes,
+    program: PathBuf,
+    state: PathBuf,
+    trial: PathBuf,
+    prefix: Vec<String>,
+}
+
+/// How a host is started, beyond its defaults.
+#[derive(Clone, Debug, Default)]
+pub struct HostOptions {
+    /// Show this display (like `:7`) instead of starting a session.
+    pub attach: Option<String>,
+    /// Where to listen; a free UDP port of the loopback device otherwise.
+    pub listen: Option<SocketAddr>,
+    /// Words before the command, like `ip netns exec NAME`.
+    pub prefix: Vec<String>,
+    /// More environment for the host.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Host {
+    /// Starts a host and waits until it says that it is ready and its trial file is there.
+    ///
+    /// # Panics
+    /// When that takes more than 20 seconds; the message has the log's end.
+    pub fn start(program: &Path, options: &HostOptions) -> Self {
+        let mut processes = Processes::new("host");
+        let state = processes.folder().join("state");
+        let trial = processes.folder().join("trial");
+        std::fs::create_dir_all(&state).expect("the group's folder is ours");
+        std::fs::create_dir_all(&trial).expect("the group's folder is ours");
+        processes.include_environment(state.display().to_string());
+        let mut host = Self { processes, program: program.into(), state, trial, prefix: options.prefix.clone() };
+        host.serve(options);
+        host
+    }
+
+    /// Starts the front again in the same state folder, after `end_front`.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn serve(&mut self, options: &HostOptions) {
+        let listen = options.listen.unwrap_or_else(free_loopback_port).to_string();
+        let mut command = prefixed(&self.prefix, &self.program);
+        command.args(["serve", "--listen", &listen]).arg("--trial").arg(&self.trial).arg("--state").arg(&self.state);
+        command.args(options.attach.iter().flat_map(|display| ["--attach", display]));
+        command.envs(options.environment.iter().cloned()).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
+        self.processes.spawn_until_line("kachel-host", &mut command, Duration::from_secs(20));
+        let file = self.trial_file();
+        wait_until(Duration::from_secs(5), "the trial file", || file.exists().then_some(()));
+    }
+
+    /// The file that the viewer connects with.
+    pub fn trial_file(&self) -> PathBuf {
+        self.trial.join("trial.kachel")
+    }
+
+    /// The folder of the host's state.
+    pub fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// The host's processes, sessions included.
+    pub fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+
+    /// Ends the front alone by `signal`; sessions go on.
+    pub fn end_front(&mut self, signal: rustix::process::Signal) {
+        self.processes.end("kachel-host", signal);
+    }
+
+    /// What `kachel-host status --json` says; `None` when it says nothing that is JSON.
+    pub fn status(&self) -> Option<Value> {
+        let output = self.command("status").arg("--json").output().ok()?;
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    /// The display and, where it has one, the Xauthority file of session `index` as soon as `status` knows it.
+    ///
+    /// # Panics
+    /// When it is not there after 20 seconds.
+    pub fn session_display(&mut self, index: usize) -> (String, Option<String>) {
+        let found = wait_for(Duration::from_secs(20), || {
+            let status = self.status()?;
+            let session = status.get("sessions")?.get(index)?;
+            let authority = session.get("xauthority").and_then(Value::as_str).filter(|path| !path.is_empty());
+            Some((session.get("display")?.as_str()?.to_owned(), authority.map(str::to_owned)))
+        });
+        found.unwrap_or_else(|| panic!("no session {index} in status\n{}", self.processes.log_tail("kachel-host")))
+    }
+
+    /// Runs a program inside the session (`kachel-host exec`) and returns at once.
+    pub fn exec(&mut self, program: &[&str]) {
+        let mut command = self.command("exec");
+        command.arg("--").args(program);
+        self.processes.spawn("exec", &mut command);
+    }
+
+    /// Ends all desktops (`kachel-host stop`).
+    pub fn stop(&self) -> Output {
+        self.command("stop").output().unwrap_or_else(|error| panic!("cannot run {}: {error}", self.program.display()))
+    }
+
+    fn command(&self, verb: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg(verb).arg("--state").arg(&self.state).stdin(Stdio::null());
+        command
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let (mut command, patience) = (self.command("stop"), Duration::from_secs(5));
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        if let Ok(mut child) = command.spawn()
+            && wait_for(patience, || child.try_wait().ok().flatten()).is_none()
+        {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}
+
+/// A running `kachel` viewer.
+pub struct Viewer {
+    processes: Processes,
+    display: String,
+    stats: PathBuf,
+    pid: u32,
+}
+
+/// How a viewer is started, beyond its defaults.
+#[derive(Clone, Debug)]
+pub struct ViewerOptions {
+    /// The display that its window is on.
+    pub display: String,
+    /// `auto`, `gpu`, `gl` or `cpu`.
+    pub renderer: &'static str,
+    /// Whether it fills the screen.
+    pub fullscreen: bool,
+    /// Words before the command, like `ip netns exec NAME`.
+    pub prefix: Vec<String>,
+    /// More environment for the viewer.
+    pub environment: Vec<(String, String)>,
+}
+
+impl ViewerOptions {
+    /// A window on `display`, CPU tier.
+    pub fn on(display: &str) -> Self {
+        let display = display.to_owned();
+        Self { display, renderer: "cpu", fullscreen: false, prefix: Vec::new(), environment: Vec::new() }
+    }
+}
+
+impl Viewer {
+    /// Starts a viewer with a trial file; its window comes later.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn start(program: &Path, trial_file: &Path, options: &ViewerOptions) -> Self {
+        let mut processes = Processes::new("viewer");
+        let stats = processes.folder().join("stats.jsonl");
+        let home = processes.folder().join("home");
+        std::fs::create_dir_all(&home).expect("the group's folder is ours");
+        let mut command = prefixed(&options.prefix, program);
+        command.args(options.fullscreen.then_some("--fullscreen")).args(["--renderer", options.renderer]);
+        command.arg("--stats-file").arg(&stats).arg(trial_file);
+        command.env("DISPLAY", &options.display).env("HOME", &home).env("XDG_RUNTIME_DIR", &home);
+        command.env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").env_remove("XAUTHORITY");
+        for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {
+            command.env_remove(variable);
+        }
+        command.envs(options.environment.iter().cloned());
+        let pid = processes.spawn("kachel", &mut command);
+        Self { processes, display: options.display.clone(), stats, pid }
+    }
+
+    /// Waits for the viewer's window.
+    ///
+    /// # Panics
+    /// When it is not there after `limit`.
+    pub fn window(&mut self, limit: Duration) -> WindowInfo {
+        self.processes.assert_running();
+        wait_window(&self.display, "achel", limit)
+    }
+
+    /// The viewer's process.
+    pub fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+
+    /// The viewer's process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The lines that the viewer has written to its statistics file so far, oldest first.
+    pub fn stats(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(&self.stats).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+}
+
+/// A UDP address of the loopback device that is free at this moment.
+pub fn free_loopback_port() -> SocketAddr {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("the loopback device has a free port");
+    socket.local_addr().expect("a bound socket has an address")
+}
+
+fn prefixed(prefix: &[String], program: &Path) -> Command {
+    let Some((first, rest)) = prefix.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(rest).arg(program);
+    command
+}
