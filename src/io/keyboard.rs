@@ -43,12 +43,8 @@ impl Keyboard {
     pub fn layout(&self) -> Option<Layout> {
         let (connection, root) = self.connection.as_ref()?;
         let atom = connection.intern_atom(false, b"_XKB_RULES_NAMES").ok()?.reply().ok()?.atom;
-        let rules = connection
-            .get_property(false, *root, atom, AtomEnum::STRING, 0, RULES_WORDS_MAX)
-            .ok()?
-            .reply()
-            .ok()?
-            .value;
+        let rules =
+            connection.get_property(false, *root, atom, AtomEnum::STRING, 0, RULES_WORDS_MAX).ok()?.reply().ok()?.value;
         layout_from_rules(&rules)
     }
 

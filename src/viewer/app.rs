@@ -188,18 +188,22 @@ impl App {
         let mut egui = self.ui.window_state(&window);
         egui.init_accesskit(event_loop, &window, self.ends.proxy.clone());
         window.set_visible(true);
-        let surface = match self.settings.renderer {
+        let instance = match self.settings.renderer {
             Renderer::Cpu => None,
-            _ => {
+            renderer => {
                 let instance = gpu::instance(Some(event_loop.owned_display_handle()));
-                match instance.create_surface(Arc::clone(&window)) {
-                    Ok(surface) => Some((instance, surface)),
-                    Err(error) => {
-                        tracing::warn!(%error, "No surface for the GPU");
-                        None
-                    }
-                }
+                (renderer != Renderer::Auto || gpu::has_hardware(&instance)).then_some(instance)
             }
+        };
+        let surface = match instance {
+            None => None,
+            Some(instance) => match instance.create_surface(Arc::clone(&window)) {
+                Ok(surface) => Some((instance, surface)),
+                Err(error) => {
+                    tracing::warn!(%error, "No surface for the GPU");
+                    None
+                }
+            },
         };
         if let Some(ends) = self.ends.screen.take() {
             let parts = ScreenParts {
@@ -502,13 +506,9 @@ impl App {
         let link = &self.link;
         let host = link.host.clone();
         match link.state {
-            None => {
-                Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() }
-            }
+            None => Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() },
             Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
-            Some(LinkState::Live) if !link.has_picture => {
-                Page::Connecting { host, step: link.step, since: link.since }
-            }
+            Some(LinkState::Live) if !link.has_picture => Page::Connecting { host, step: link.step, since: link.since },
             Some(LinkState::Live) => {
                 Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
             }

@@ -8,7 +8,7 @@ use crate::geom::{Fit, Rect, Size, fit};
 use crate::io::gpu::decode::Decoder;
 use crate::io::gpu::mirror::Mirror;
 use crate::io::gpu::present::{Presenter, Shown};
-use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier};
+use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
 use crate::proto::screen::assembler::Update;
 use crate::viewer::event::{Fact, OverlayPicture, RendererFact, SceneChange, UiEvent};
@@ -147,14 +147,20 @@ fn open_gpu(
 ) -> Result<Option<(Painter, RendererFact)>, GpuError> {
     let choice = gpu::choose(instance, renderer, Some(&surface))?;
     let Some(adapter) = choice.adapter else { return Ok(None) };
-    let gpu = Gpu::new(adapter, choice.tier)?;
+    let mut tier = choice.tier;
+    let mut gpu = Gpu::new(adapter.clone(), tier)?;
+    if tier == Tier::Compute && !proof::decodes_exactly(&gpu)? {
+        tracing::warn!(adapter = %gpu.kind, "The adapter decodes wrongly; the CPU decodes instead");
+        tier = Tier::Gl;
+        gpu = Gpu::new(adapter, tier)?;
+    }
     let presenter = Box::new(Presenter::new(&gpu, surface)?);
-    let painter = match choice.tier {
+    let painter = match tier {
         Tier::Compute => Painter::Compute { decoder: Box::new(Decoder::new(&gpu)?), presenter },
         Tier::Gl => Painter::Gl { canvas: Box::default(), mirror: Box::new(Mirror::new(&gpu)), presenter },
         Tier::Cpu => return Ok(None),
     };
-    Ok(Some((painter, RendererFact { tier: choice.tier, adapter: gpu.kind.to_string() })))
+    Ok(Some((painter, RendererFact { tier, adapter: gpu.kind.to_string() })))
 }
 
 fn open_cpu(window: &Arc<Window>) -> Result<(Painter, RendererFact), ScreenError> {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kachel::proto::wire::{KeyAction, LockKeys};
 use kachel::{
     geom::{Point, Rect, Size},
     io::linux::{
@@ -18,7 +19,6 @@ use kachel::{
         xserver::{self, XserverInfo, XserverKind},
     },
 };
-use kachel::proto::wire::{KeyAction, LockKeys};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use x11rb::{
     connection::Connection,

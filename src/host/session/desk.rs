@@ -111,7 +111,11 @@ impl Desk {
 
     /// Processes without which the session is over: the X server and the desktop's main program.
     pub fn processes(&self) -> Vec<ProcessId> {
-        self.own.iter().flat_map(|own| [Some(own.xserver.process), own.desktop.processes().first().copied()]).flatten().collect()
+        self.own
+            .iter()
+            .flat_map(|own| [Some(own.xserver.process), own.desktop.processes().first().copied()])
+            .flatten()
+            .collect()
     }
 
     /// Whether the screen may be given another size.

@@ -18,7 +18,7 @@ use crate::proto::wire::{CloseCode, Hello, HostMessage, InputEvent, Relay};
 use bytes::Bytes;
 use desk::{Desk, DeskError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, Pid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use socket::{Listener, Peer, PeerError};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

@@ -130,6 +130,13 @@ pub fn instance(display: Option<winit::event_loop::OwnedDisplayHandle>) -> wgpu:
     wgpu::Instance::new(options)
 }
 
+/// Whether there is any adapter that is not a program on the CPU. Asked before a surface is made: a window that had
+/// one, even for a moment, is not drawn to by softbuffer on every driver.
+pub fn has_hardware(instance: &wgpu::Instance) -> bool {
+    let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    adapters.iter().any(|a| AdapterKind::of(a).is_hardware())
+}
+
 /// Finds the adapter and tier for what the user asks; with a surface, only adapters that can draw into it count.
 ///
 /// # Errors
