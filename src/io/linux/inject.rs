@@ -13,7 +13,10 @@ use x11rb::{
     protocol::{
         Event,
         xkb::EventType,
-        xproto::{BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT},
+        xproto::{
+            BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
+            MOTION_NOTIFY_EVENT,
+        },
         xtest::ConnectionExt as _,
     },
     rust_connection::RustConnection,
@@ -172,6 +175,23 @@ impl Injector {
             self.send(BUTTON_RELEASE_EVENT, button)?;
         }
         self.wheel = (0, 0);
+        self.flush()
+    }
+
+    /// Releases whatever is down, whoever pressed it: what a session process that was killed has left behind. Only for a
+    /// server that has no keyboard and pointer but ours.
+    ///
+    /// # Errors
+    /// [`InjectError::X11`] if the connection is lost.
+    pub fn release_left_behind(&mut self) -> Result<(), InjectError> {
+        let keys = self.conn.query_keymap().map_err(X11Error::from)?.reply().map_err(X11Error::from)?.keys;
+        for keycode in (8..=255u8).filter(|k| keys[usize::from(k / 8)] >> (k % 8) & 1 == 1) {
+            self.send(KEY_RELEASE_EVENT, keycode)?;
+        }
+        let pointer = self.conn.query_pointer(self.root).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
+        for button in (1..=5u8).filter(|b| u16::from(pointer.mask) >> (7 + b) & 1 == 1) {
+            self.send(BUTTON_RELEASE_EVENT, button)?;
+        }
         self.flush()
     }
 
