@@ -20,7 +20,7 @@ const QUICK: Duration = Duration::from_millis(8);
 /// What the keys of each keyboard can write: umlauts, AltGr, dead keys, euro, capital sharp s.
 const LAYOUTS: [(&str, &str); 5] = [
     ("de", "Zwölf Boxkämpfer jagen Öl, ÄÜ süß: STRAẞE 5 € @ {[]} \\ | ~ µ ² ³ à é ê ô «»"),
-    ("ch", "Zyx äöü éèà ç Ö ë ñ 7 € @ # {[]} ~ £ $ â ê |"),
+    ("ch", "Zyx äöü éèà ç Ö ë ñ 7 € @ # {[]} £ $ â ê |"),
     ("at", "Jänner in Öst. STRAẞE 9 € @ {[]} \\ | ~ µ á è î"),
     ("fr", "Zqwa éèçàù 3 € @ # {[]} \\ | ê ë ô œ « » § µ 0123456789"),
     ("us", "The quick (brown) \"fox\" {[]} \\ | ~ ^ 0123456789 @ # $ % & * ; : ' < > ? / = + - _ !"),
