@@ -86,9 +86,9 @@ impl Encoder {
         }
     }
 
-    /// A viewer came, or lost its picture: the next frame is its first, a key frame.
-    pub fn handle_viewer(&mut self) {
-        self.sequence = 0;
+    /// A viewer came whose connection has carried this many frames: the next one is a key frame with the number after.
+    pub fn handle_viewer(&mut self, frames: u32) {
+        self.sequence = frames;
         self.handle_refresh();
     }
 

@@ -162,9 +162,9 @@ impl Input {
 }
 
 impl Held {
-    /// Nothing is held, no event has come.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing is held; the connection has carried this many events.
+    pub fn new(events: u32) -> Self {
+        Self { last: events, ..Self::default() }
     }
 
     /// Takes an event; `None` if it changes nothing, so that nothing is to be injected.
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn the_host_takes_each_number_once_and_releases_when_the_viewer_goes() {
-        let mut held = Held::new();
+        let mut held = Held::new(0);
         let key = |number, usage, action| InputMessage { number, event: InputEvent::Key { usage, action } };
         assert!(held.handle_event(key(1, 4, KeyAction::Press)).unwrap().is_some());
         assert_eq!(held.handle_event(key(2, 5, KeyAction::Release)), Ok(None));

@@ -245,6 +245,11 @@ pub enum Relay {
     Attached {
         /// The device's name on the host's list.
         device: String,
+        /// Frames that the viewer's connection has carried so far: the next one has the number after it. More than 0 if
+        /// an earlier session process died.
+        frames: u32,
+        /// Input events that it has carried so far, likewise.
+        inputs: u32,
     },
     /// Front to session: the viewer is gone.
     Detached,
@@ -535,9 +540,11 @@ impl Relay {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
         match self {
-            Relay::Attached { device } => {
+            Relay::Attached { device, frames, inputs } => {
                 out.push(1);
                 put_text(out, device);
+                put_varint(out, *frames);
+                put_varint(out, *inputs);
             }
             Relay::Detached => out.push(2),
             Relay::Path(p) => {
@@ -586,7 +593,9 @@ impl Relay {
             Ok(Some(message))
         };
         match lane {
-            1 => plain(&body, |r| Ok(Relay::Attached { device: take_text(r, "device")? })),
+            1 => plain(&body, |r| {
+                Ok(Relay::Attached { device: take_text(r, "device")?, frames: r.varint()?, inputs: r.varint()? })
+            }),
             2 => plain(&body, |_| Ok(Relay::Detached)),
             3 => plain(&body, |r| {
                 Ok(Relay::Path(PathState { rtt_us: r.varint()?, window_bytes: r.varint()?, queued_bytes: r.varint()? }))

@@ -164,7 +164,7 @@ impl Session {
     async fn expect_viewer(&mut self) {
         loop {
             match self.next_word().await {
-                Relay::Attached { device } => {
+                Relay::Attached { device, .. } => {
                     assert_eq!(device, "trial desk");
                     break;
                 }

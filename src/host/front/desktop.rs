@@ -176,7 +176,12 @@ impl Desktop {
 
     fn handle_viewer(&mut self, event: ViewerEvent) {
         match event {
-            ViewerEvent::Input(message) => self.tell_session(&Relay::Input(framed(&message))),
+            ViewerEvent::Input(message) => {
+                if let Some(viewer) = &mut self.viewer {
+                    viewer.inputs += 1;
+                }
+                self.tell_session(&Relay::Input(framed(&message)));
+            }
             ViewerEvent::Control(message) => {
                 if let Some(viewer) = &mut self.viewer {
                     viewer.remember(&message);
@@ -281,7 +286,8 @@ impl Desktop {
     /// Tells the session who is there and what it has said.
     fn introduce_viewer(&mut self) {
         let (Session::Up(link), Some(viewer)) = (&mut self.session, &mut self.viewer) else { return };
-        link.send(&Relay::Attached { device: viewer.device.name.clone() });
+        let (frames, inputs) = (viewer.frames, viewer.inputs);
+        link.send(&Relay::Attached { device: viewer.device.name.clone(), frames, inputs });
         for message in viewer.said() {
             link.send(&Relay::Control(framed(message)));
         }

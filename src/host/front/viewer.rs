@@ -58,6 +58,9 @@ pub(super) struct Viewer {
     /// Streams with bytes that QUIC has not taken, oldest first.
     open: Vec<(SendStream, [Bytes; 2])>,
     queued_bytes: usize,
+    /// Frames and input events that the connection has carried: a session process that starts anew goes on from there.
+    pub(super) frames: u32,
+    pub(super) inputs: u32,
     send_window: u64,
     memory: Memory,
     _admission: OwnedSemaphorePermit,
@@ -94,6 +97,8 @@ impl Viewer {
             opening: None,
             open: Vec::new(),
             queued_bytes: 0,
+            frames: 0,
+            inputs: 0,
             send_window: limits::SEND_WINDOW,
             memory: Memory { hello: guest.hello, viewport: None, visible: None },
             connection,
@@ -132,6 +137,7 @@ impl Viewer {
 
     /// Queues a frame for a stream of its own.
     pub(super) fn send_frame(&mut self, frame: Bytes) {
+        self.frames += 1;
         self.send_stream(STREAM_FRAME, frame);
     }
 

@@ -108,7 +108,10 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
         None => Desk::adopt_or_start(&options.place)?,
     };
     let screen = Screen::connect(&desk.display, desk.xauthority.as_deref())?;
-    let injector = Injector::connect(&desk.display, desk.xauthority.as_deref())?;
+    let mut injector = Injector::connect(&desk.display, desk.xauthority.as_deref())?;
+    if desk.is_own() {
+        injector.release_left_behind()?;
+    }
     let mut session = Session {
         name: options.name,
         started: Instant::now(),
@@ -261,7 +264,9 @@ impl Session {
         let received = self.peers[index].receive();
         while let Some(message) = self.peers[index].poll_message()? {
             match message {
-                Relay::Attached { device } => self.attach(index, device),
+                Relay::Attached { device, frames, inputs } => {
+                    self.attach(index, Viewer::new(device, &self.name, frames, inputs));
+                }
                 Relay::Status(question) if question.is_empty() => {
                     let answer = self.status().to_string();
                     self.peers[index].send(&Relay::Status(answer.into()))?;
@@ -281,13 +286,13 @@ impl Session {
         Ok(received?)
     }
 
-    fn attach(&mut self, index: usize, device: String) {
+    fn attach(&mut self, index: usize, viewer: Viewer) {
         if let Err(End::Error(error)) = self.detach() {
             tracing::warn!(%error, "Held keys could not be released");
         }
-        tracing::info!(device, "Viewer attached");
+        tracing::info!(device = viewer.device, "Viewer attached");
         self.counters.viewers += 1;
-        self.viewer = Some((index, Viewer::new(device, &self.name)));
+        self.viewer = Some((index, viewer));
     }
 
     fn handle_control(&mut self, body: &Bytes) -> Result<(), PeerEnd> {
@@ -323,9 +328,9 @@ impl Session {
             }
         }
         self.resize(hello.viewport)?;
-        self.encoder.handle_viewer();
         self.cursor_changed = true;
         if let Some((_, viewer)) = &mut self.viewer {
+            self.encoder.handle_viewer(viewer.frames_before);
             viewer.pacer.handle_attached();
         }
         Ok(())

@@ -30,6 +30,8 @@ pub enum ViewerError {
 pub struct Viewer {
     /// The device's name.
     pub device: String,
+    /// Frames that its connection had carried when it was attached.
+    pub frames_before: u32,
     /// When frames may be sent.
     pub pacer: Pacer,
     /// What it holds down.
@@ -56,12 +58,14 @@ impl ViewerError {
 }
 
 impl Viewer {
-    /// A device was attached to the session with this name.
-    pub fn new(device: String, session: &str) -> Self {
+    /// A device was attached to the session with this name, over a connection that has carried this many frames and
+    /// input events already.
+    pub fn new(device: String, session: &str, frames: u32, inputs: u32) -> Self {
         Self {
             device,
+            frames_before: frames,
             pacer: Pacer::new(),
-            held: Held::new(),
+            held: Held::new(inputs),
             session: HostSession::new(session),
             cursors: Cursors::default(),
         }

@@ -175,6 +175,23 @@ impl Injector {
         self.flush()
     }
 
+    /// Releases whatever is down, whoever pressed it: what a session process that was killed has left behind. Only for a
+    /// server that has no keyboard and pointer but ours.
+    ///
+    /// # Errors
+    /// [`InjectError::X11`] if the connection is lost.
+    pub fn release_left_behind(&mut self) -> Result<(), InjectError> {
+        let keys = self.conn.query_keymap().map_err(X11Error::from)?.reply().map_err(X11Error::from)?.keys;
+        for keycode in (8..=255u8).filter(|k| keys[usize::from(k / 8)] >> (k % 8) & 1 == 1) {
+            self.send(KEY_RELEASE_EVENT, keycode)?;
+        }
+        let pointer = self.conn.query_pointer(self.root).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
+        for button in (1..=5u8).filter(|b| u16::from(pointer.mask) >> (7 + b) & 1 == 1) {
+            self.send(BUTTON_RELEASE_EVENT, button)?;
+        }
+        self.flush()
+    }
+
     /// Makes the server's lock keys equal to `wanted`; does nothing if they are.
     ///
     /// A lock that the layout does not have (Scroll Lock in most) is left alone.
