@@ -1,5 +1,5 @@
-//! The picture's whole way on a virtual network: whatever is drawn and however the packets fare, both ends hold the same
-//! pixels soon after it is quiet, and no queue grows.
+//! The picture's whole way on a virtual network: whatever is drawn and however the packets fare, both ends hold the
+//! same pixels soon after it is quiet, and no queue grows.
 
 use crate::fuzz::net::{Path, Random, World};
 use kachel::geom::Size;

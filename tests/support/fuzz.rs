@@ -1,4 +1,4 @@
-//! What must hold for any bytes: one function for each fuzz target, shared by `fuzz/` and `tests/it/fuzz_regression.rs`.
+//! What must hold for any bytes: one function for each fuzz target, shared by `fuzz/` and `tests/it/fuzz_regression`.
 //!
 //! Each of them panics if the code under test does, or if a promise of it is broken.
 
