@@ -557,9 +557,6 @@ fn limits_hold_at_their_edges() {
 
 #[test]
 fn our_own_long_names_are_cut_between_characters() {
-    let hello = ViewerMessage::Viewport(Size::new(1, 1));
-    let mut framed = Vec::new();
-    hello.encode(&mut framed);
     let welcome = HostMessage::Welcome(Welcome { version: 1, capabilities: 0, session: "€".repeat(100) });
     let body = body_of(|out| welcome.encode(out));
     let Ok(HostMessage::Welcome(read)) = HostMessage::decode(&body) else { panic!("our own message is refused") };

@@ -18,8 +18,11 @@ use kachel::proto::wire::{self, Relay, Splitter, WireError, single_message};
 use net::{Path, World};
 use std::time::Duration;
 
+/// Panics if a promise does not hold for these bytes.
+pub type Oracle = fn(&[u8]);
+
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, fn(&[u8])); 10] = [
+pub const ORACLES: [(&str, Oracle); 10] = [
     ("assembler", assembler),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),

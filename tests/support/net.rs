@@ -255,7 +255,10 @@ impl World {
                 self.viewer.keys.clear();
                 self.viewer.buttons.clear();
             }
-            13 => self.set_visible(self.random_bit()),
+            13 => {
+                let visible = self.random.below(3) > 0;
+                self.set_visible(visible);
+            }
             14 => self.say(&ViewerMessage::Refresh),
             15 => {
                 let size = Size::new(1 + self.random.below(180), 1 + self.random.below(140));
@@ -263,10 +266,6 @@ impl World {
             }
             _ => {}
         }
-    }
-
-    fn random_bit(&self) -> bool {
-        self.now.as_millis() % 3 != 0
     }
 
     /// Draws as programs do, and reports more damage than there is.
