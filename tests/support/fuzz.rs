@@ -92,7 +92,7 @@ pub fn frame_parse(data: &[u8]) {
 pub fn tile_roundtrip(data: &[u8]) {
     let mut next = data.iter().map(|b| u32::from(*b));
     let (Some(w), Some(h)) = (next.next(), next.next()) else { return };
-    let size = Size::new(1 + w, 1 + h);
+    let size = Size::new(1 + w % 160, 1 + h % 160);
     let mut screen = Picture::new(size);
     let mut encoder = Encoder::new(size);
     let (mut assembler, mut canvas) = (Assembler::new(), Canvas::new());
@@ -102,7 +102,7 @@ pub fn tile_roundtrip(data: &[u8]) {
         (next.next(), next.next(), next.next(), next.next(), next.next(), next.next())
     {
         operations += 1;
-        if operations > 40 {
+        if operations > 16 {
             break;
         }
         let r = Rect::new(x % size.w, y % size.h, 1 + w, 1 + h).intersection(size.rect());
