@@ -6,10 +6,14 @@
 use crate::codec::format::{FormatError, Frame, FrameHeader};
 use crate::codec::plan::Plan;
 use crate::geom::{BlockMask, Size, TileGrid, TileIndex};
-use crate::limits::FRAMES_WAITING_MAX;
+use crate::limits::{FRAMES_IN_FLIGHT_MAX, FRAMES_WAITING_MAX};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
+
+/// Frames applied although one before them is missing, at most: what can be in flight, twice, because a session process
+/// that starts anew does not wait for what its predecessor had sent.
+const FRAMES_AHEAD_MAX: usize = 2 * FRAMES_IN_FLIGHT_MAX as usize;
 
 /// Why a frame cannot be taken. The host is broken or hostile, and the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -23,6 +27,9 @@ pub enum AssemblerError {
     /// Too many frames came before the one that they need.
     #[error("more than {FRAMES_WAITING_MAX} frames wait for frame {0}")]
     Waiting(u32),
+    /// Too many frames came although one before them never did.
+    #[error("frame {0} does not come, but more than {FRAMES_AHEAD_MAX} after it did")]
+    Missing(u32),
 }
 
 /// One frame, ready to be applied.
@@ -75,6 +82,10 @@ impl Assembler {
         }
         if self.waiting.len() == FRAMES_WAITING_MAX && !self.is_ready(&header) {
             return Err(AssemblerError::Waiting(self.complete + 1));
+        }
+        // Only what closes the gap may come then; otherwise a host could make this grow for ever.
+        if self.ahead.len() >= FRAMES_AHEAD_MAX && header.key.is_none() && sequence != self.complete + 1 {
+            return Err(AssemblerError::Missing(self.complete + 1));
         }
         self.waiting.insert(sequence, (header, bytes));
         Ok(())
@@ -208,5 +219,19 @@ mod tests {
         assert_eq!(a.handle_frame(solid(90, 1, 0, 0)), Err(AssemblerError::Waiting(1)));
         assert_eq!(a.handle_frame(solid(2, 1, 0, 0)), Err(AssemblerError::Twice(2)));
         a.handle_frame(key(1)).unwrap();
+    }
+
+    #[test]
+    fn a_host_cannot_leave_a_gap_open_for_ever() {
+        let (mut a, mut canvas) = (Assembler::new(), Canvas::new());
+        a.handle_frame(key(1)).unwrap();
+        assert_eq!(apply_all(&mut a, &mut canvas), [1]);
+        for sequence in 0..FRAMES_AHEAD_MAX as u32 {
+            a.handle_frame(solid(sequence + 3, 1, 0, 0)).unwrap();
+            assert_eq!(apply_all(&mut a, &mut canvas), [sequence + 3]);
+        }
+        assert_eq!(a.handle_frame(solid(90, 1, 0, 0)), Err(AssemblerError::Missing(2)));
+        a.handle_frame(solid(2, 1, 0, 0)).unwrap();
+        assert_eq!(a.poll_update().unwrap().unwrap().complete, FRAMES_AHEAD_MAX as u32 + 2);
     }
 }
