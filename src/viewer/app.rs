@@ -301,6 +301,10 @@ impl App {
         self.link.has_picture && matches!(self.link.state, Some(LinkState::Live | LinkState::Stalled { .. }))
     }
 
+    fn is_stalled(&self) -> bool {
+        matches!(self.link.state, Some(LinkState::Stalled { .. }))
+    }
+
     fn handle_key(&mut self, event: &KeyEvent) -> bool {
         let Some(usage) = usage_from_key(event.physical_key) else { return false };
         let pressed = event.state == ElementState::Pressed;
@@ -319,7 +323,8 @@ impl App {
         if self.swallowed.contains(&usage) {
             return true;
         }
-        if !self.is_live() || self.wants_keyboard {
+        // What is typed while the link stands still is kept and arrives; a release goes out whoever has the keyboard now.
+        if !self.is_live() || (pressed && self.wants_keyboard && !self.is_stalled()) {
             return false;
         }
         self.input(UserInput::Key { usage, down: pressed });
@@ -442,7 +447,8 @@ impl App {
         let size = opened.size;
         if !size.is_empty() && self.viewport != Some(size) {
             self.viewport = Some(size);
-            self.command(Command::Viewport(size));
+            let scale_percent = (opened.window.scale_factor() * 100.0).round().clamp(50.0, 400.0) as u16;
+            self.command(Command::Viewport { size, scale_percent });
         }
     }
 
@@ -664,7 +670,7 @@ impl App {
         if matches!(event, WindowEvent::RedrawRequested) {
             return false;
         }
-        let page = self.page();
+        let (page, stalled) = (self.page(), self.is_stalled());
         let Some(opened) = &mut self.window else { return false };
         if let WindowEvent::CursorMoved { position, .. } = event {
             let y = position.y / opened.window.scale_factor();
@@ -673,7 +679,7 @@ impl App {
             }
         }
         let is_key = matches!(event, WindowEvent::KeyboardInput { .. } | WindowEvent::Ime(_));
-        if is_key && !self.wants_keyboard {
+        if is_key && (!self.wants_keyboard || stalled) {
             return false;
         }
         opened.egui.on_window_event(&opened.window, event).repaint

@@ -26,8 +26,13 @@ pub enum Command {
     Disconnect,
     /// Something the user did on the picture.
     Input(UserInput),
-    /// The picture's place has this size now, in physical pixels.
-    Viewport(Size),
+    /// The picture's place has this size now.
+    Viewport {
+        /// In physical pixels.
+        size: Size,
+        /// Scale of the screen it is on, 50 to 400.
+        scale_percent: u16,
+    },
     /// The window can, or cannot, be seen.
     Visible(bool),
     /// The ui wants [`UiEvent::Numbers`] every second, or no longer.
@@ -101,7 +106,7 @@ pub enum Fact {
         complete: u32,
         /// The last input event that it may show.
         input: u32,
-        /// Whether it was presented.
+        /// Whether it completes a picture, which the window was given then.
         presented: bool,
         /// What decoding took, if it is known already.
         decode: Option<Duration>,

@@ -37,8 +37,6 @@ pub struct Introduction {
     pub variant: String,
     /// The user's language.
     pub locale: String,
-    /// Scale of the screen in percent.
-    pub scale_percent: u16,
 }
 
 /// The ends of the channels that belong to the net thread.
@@ -59,6 +57,7 @@ struct Link {
     ui: EventLoopProxy<UiEvent>,
     introduction: Introduction,
     viewport: Size,
+    scale_percent: u16,
     visible: bool,
     connector: Option<Connector>,
     session: ClientSession,
@@ -85,6 +84,7 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
         ui: channels.ui,
         introduction,
         viewport: Size::new(1, 1),
+        scale_percent: 100,
         visible: true,
         connector: None,
         session: idle_session(),
@@ -193,8 +193,8 @@ impl Link {
             }
             Command::Disconnect => {}
             Command::Input(input) => self.handle_input(input),
-            Command::Viewport(size) => {
-                self.viewport = size;
+            Command::Viewport { size, scale_percent } => {
+                (self.viewport, self.scale_percent) = (size, scale_percent);
                 self.send(&ViewerMessage::Viewport(size));
             }
             Command::Visible(visible) => {
@@ -257,7 +257,7 @@ impl Link {
                     version: VERSION,
                     capabilities: 0,
                     viewport: self.viewport,
-                    scale_percent: i.scale_percent,
+                    scale_percent: self.scale_percent,
                     layout: i.layout.clone(),
                     variant: i.variant.clone(),
                     locale: i.locale.clone(),

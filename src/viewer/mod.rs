@@ -103,7 +103,6 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         layout: layout.layout.clone(),
         variant: layout.variant.clone(),
         locale: settings.locale.clone().unwrap_or(system),
-        scale_percent: 100,
     };
     let channels = Channels { commands, facts, updates: update_sender, ui: event_loop.create_proxy() };
     let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file)))?;

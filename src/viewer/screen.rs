@@ -101,7 +101,7 @@ pub async fn run(parts: ScreenParts) {
                 while let Ok(scene) = scenes.try_recv() {
                     screen.handle_scene(scene);
                 }
-                screen.present().map(|_| ())
+                screen.present()
             }
             update = updates.recv() => {
                 let Some(update) = update else { return };
@@ -193,7 +193,11 @@ impl Screen {
         }
         self.damage.extend_from_slice(&update.plan.damage);
         let decode = self.painter.apply(update)?.unwrap_or_else(|| begun.elapsed());
-        let presented = !update.more && self.present()?;
+        let presented = !update.more;
+        if presented {
+            // A window that cannot take it now is drawn when it is exposed.
+            self.present()?;
+        }
         let (complete, input) = (update.complete, update.input);
         let _ = facts.send(Fact::Shown { complete, input, presented, decode: Some(decode) }).await;
         Ok(())
@@ -203,11 +207,11 @@ impl Screen {
         fit(self.size, self.picture)
     }
 
-    /// Shows everything that changed; whether the window took it.
-    fn present(&mut self) -> Result<bool, ScreenError> {
+    /// Shows everything that changed.
+    fn present(&mut self) -> Result<(), ScreenError> {
         let fit = self.fit();
         if self.size.is_empty() {
-            return Ok(false);
+            return Ok(());
         }
         let (exposed, damage) = (std::mem::take(&mut self.exposed), std::mem::take(&mut self.damage));
         let overlay_damage = std::mem::take(&mut self.overlay_damage);
@@ -216,12 +220,12 @@ impl Screen {
         match &mut self.painter {
             Painter::Compute { decoder, presenter } => {
                 set_overlay(presenter, overlay, overlay_damage)?;
-                Ok(presenter.present(decoder.screen(), fit, 0.0)? == Shown::Presented)
+                self.exposed |= presenter.present(decoder.screen(), fit, 0.0)? == Shown::Skipped;
             }
             Painter::Gl { canvas, mirror, presenter } => {
                 set_overlay(presenter, overlay, overlay_damage)?;
                 mirror.upload(&canvas.screen, &damage)?;
-                Ok(presenter.present(mirror.screen(), fit, 0.0)? == Shown::Presented)
+                self.exposed |= presenter.present(mirror.screen(), fit, 0.0)? == Shown::Skipped;
             }
             Painter::Cpu { canvas, presenter } => {
                 let overlay = overlay
@@ -234,9 +238,9 @@ impl Screen {
                     soft::Damage::Parts { picture: &damage, overlay: overlay_damage }
                 };
                 presenter.present(&scene, damage)?;
-                Ok(true)
             }
         }
+        Ok(())
     }
 
     /// The GPU failed: the CPU goes on, with an empty picture at first.

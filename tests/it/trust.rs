@@ -80,7 +80,9 @@ fn damaged_identity_is_never_replaced() {
         assert!(result.is_err(), "{file} {content:?}");
     }
     let (one, two) = (TempDir::new().expect("dir"), TempDir::new().expect("dir"));
-    (identity(one.path()), identity(two.path()));
+    for dir in [&one, &two] {
+        identity(dir.path());
+    }
     fs::copy(one.path().join("identity/ca.key"), two.path().join("identity/ca.key")).expect("copy");
     let result = HostIdentity::load_or_create(&two.path().join("identity"), SystemTime::now());
     assert!(matches!(result, Err(IdentityError::Mismatch(_))), "{result:?}");

@@ -72,7 +72,7 @@ pub(super) struct Desktop {
 enum Event {
     Command(Option<Command>),
     Viewer(ViewerEvent),
-    Reached(Result<Link, ReachError>),
+    Reached(Result<Box<Link>, ReachError>),
     Session(LinkEvent),
     PathDue,
 }
@@ -112,6 +112,7 @@ impl Desktop {
                 Event::Command(None) => return,
                 Event::Viewer(event) => self.handle_viewer(event),
                 Event::Reached(Ok(link)) => self.handle_link(link),
+                Event::Reached(Err(ReachError::Over)) => self.handle_end(),
                 Event::Reached(Err(error)) => {
                     warn!(session = self.name, %error, source = std::error::Error::source(&error), "No session process");
                     self.handle_death(None);
@@ -146,7 +147,9 @@ impl Desktop {
         }
         match &mut self.session {
             Session::Off => Poll::Pending,
-            Session::Reaching(reaching) => reaching.as_mut().poll(cx).map(Event::Reached),
+            Session::Reaching(reaching) => {
+                reaching.as_mut().poll(cx).map(|reached| Event::Reached(reached.map(Box::new)))
+            }
             Session::Up(link) => {
                 let hear = self.viewer.as_ref().is_none_or(|viewer| viewer.has_room());
                 link.poll(cx, hear).map(Event::Session)
@@ -234,19 +237,16 @@ impl Desktop {
         self.close_viewer(code);
     }
 
-    fn handle_link(&mut self, link: Link) {
+    fn handle_link(&mut self, link: Box<Link>) {
         info!(session = self.name, "Session process reached");
-        self.session = Session::Up(Box::new(link));
+        self.session = Session::Up(link);
         self.introduce_viewer();
     }
 
     fn handle_link_loss(&mut self, error: &LinkError) {
         let Session::Up(link) = std::mem::replace(&mut self.session, Session::Off) else { return };
         if self.ended {
-            info!(session = self.name, "Desktop ended");
-            self.close_viewer(CloseCode::Ended as u32);
-            (self.ended, self.deaths) = (false, 0);
-            // A viewer that came in the meantime was closed too, so nobody waits for a start.
+            self.handle_end();
             return;
         }
         warn!(session = self.name, %error, "Session process lost");
@@ -259,6 +259,14 @@ impl Desktop {
             let _ = viewer.tell(&HostMessage::Progress(Progress::ResumingDesktop));
         }
         self.handle_death(link.into_child());
+    }
+
+    /// The desktop is over. A viewer that came in the meantime is closed too, so that nobody waits for a start.
+    fn handle_end(&mut self) {
+        info!(session = self.name, "Desktop ended");
+        self.session = Session::Off;
+        self.close_viewer(CloseCode::Ended as u32);
+        (self.ended, self.deaths) = (false, 0);
     }
 
     fn handle_death(&mut self, child: Option<Child>) {

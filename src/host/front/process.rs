@@ -17,13 +17,15 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 /// A session process that listens later than this is not coming.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 /// First and longest pause between looks for its socket, while it starts.
 const LOOK: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(50)];
+/// A session process that closed its socket gets this long to end before it is asked again.
+const PARTING: Duration = Duration::from_secs(1);
 /// A log that has grown to this is put aside when a session process starts.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 /// Read at once from a session: what a Unix socket holds by default.
@@ -55,6 +57,9 @@ pub enum ReachError {
     /// It ended before it listened.
     #[error("the session process ended at once: {0}")]
     Ended(ExitStatus),
+    /// It ended in good order: its desktop is over.
+    #[error("the desktop ended")]
+    Over,
     /// It runs but does not listen.
     #[error("the session process does not listen")]
     Silent,
@@ -75,21 +80,30 @@ pub async fn connect_session(place: &SessionPlace) -> Result<UnixStream, ReachEr
     Ok(stream)
 }
 
-/// Finds the running session process, or starts one; `child` is one started before that may still be on its way.
+/// Finds the running session process, or starts one; `child` is one started before that has closed its socket.
 pub(super) async fn reach(
     place: SessionPlace,
     name: String,
     attach: Option<String>,
     child: Option<Child>,
 ) -> Result<Link, ReachError> {
+    // How it ended says whether it is to come back.
+    let child = match child {
+        Some(mut child) => match timeout(PARTING, child.wait()).await {
+            Ok(Ok(status)) if status.success() => return Err(ReachError::Over),
+            Ok(_) => None,
+            Err(_) => Some(child),
+        },
+        None => None,
+    };
     match connect_session(&place).await {
         Ok(stream) => return Ok(Link::new(stream, child)),
         Err(error @ ReachError::Stranger { .. }) => return Err(error),
         Err(_) => {}
     }
-    let mut child = match child.map(|mut child| (child.try_wait(), child)) {
-        Some((Ok(None), child)) => child,
-        _ => start(&place, &name, attach.as_deref()).map_err(ReachError::Start)?,
+    let mut child = match child {
+        Some(child) => child,
+        None => start(&place, &name, attach.as_deref()).map_err(ReachError::Start)?,
     };
     let end = Instant::now() + START_TIMEOUT;
     let mut pause = LOOK[0];
@@ -181,7 +195,10 @@ impl Link {
         if let Poll::Ready(Err(error)) = self.poll_flush(cx) {
             return Poll::Ready(LinkEvent::Gone(LinkError::Broken(error)));
         }
-        while hear {
+        if !hear {
+            return Poll::Pending;
+        }
+        loop {
             match Relay::decode(&mut self.inbox) {
                 Ok(Some(message)) => return Poll::Ready(LinkEvent::Message(message)),
                 Ok(None) => {}
@@ -200,7 +217,6 @@ impl Link {
                 Err(error) => return Poll::Ready(LinkEvent::Gone(LinkError::Broken(error))),
             }
         }
-        Poll::Pending
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -130,14 +130,14 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     let _ = std::fs::remove_file(options.place.join("session.sock"));
     match ended {
         End::Desktop => {
-            session.dismiss(CloseCode::Ended);
+            session.say_ended();
             session.desk.stop();
             tracing::info!("Desktop ended");
             Ok(())
         }
         // The X server is gone, and with it the desktop.
         End::Error(_) if !session.desk.running() => {
-            session.dismiss(CloseCode::Ended);
+            session.say_ended();
             session.desk.stop();
             Ok(())
         }
@@ -391,9 +391,17 @@ impl Session {
         self.detach()
     }
 
+    /// Sends the viewer away.
     fn dismiss(&mut self, code: CloseCode) {
         if let Some((front, _)) = self.viewer {
             self.send(front, &Relay::Close(code as u32));
+        }
+    }
+
+    /// Tells everybody that the desktop is over: the front must know it too when nobody is looking.
+    fn say_ended(&mut self) {
+        for index in 0..self.peers.len() {
+            self.send(index, &Relay::Close(CloseCode::Ended as u32));
         }
     }
 

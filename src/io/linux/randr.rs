@@ -4,9 +4,10 @@
 
 use x11rb::{
     CURRENT_TIME,
+    connection::Connection as _,
     protocol::{
         randr::{ConnectionExt as _, GetScreenResourcesCurrentReply, ModeFlag, ModeInfo, Rotation, SetConfig},
-        xproto::ConnectionExt as _,
+        xproto::{ConnectionExt as _, CreateWindowAux, WindowClass},
     },
     rust_connection::RustConnection,
 };
@@ -66,7 +67,21 @@ pub(super) fn resize(conn: &RustConnection, root: u32, size: Size) -> Result<(),
     conn.grab_server().map_err(X11Error::from)?;
     let result = resize_grabbed(conn, root, size);
     conn.ungrab_server().map_err(X11Error::from)?.check().map_err(X11Error::from)?;
-    result
+    result?;
+    Ok(expose_all(conn, root, size)?)
+}
+
+/// Makes every program draw its windows again, as `xrefresh` does: the server keeps no pixels over a change of size, and
+/// not every program that is told so at that moment listens.
+fn expose_all(conn: &RustConnection, root: u32, size: Size) -> Result<(), X11Error> {
+    let cover = conn.generate_id()?;
+    let (w, h) = (size.w as u16, size.h as u16);
+    let transparent = CreateWindowAux::new().override_redirect(1).background_pixmap(x11rb::NONE);
+    let (depth, visual) = (x11rb::COPY_DEPTH_FROM_PARENT, x11rb::COPY_FROM_PARENT);
+    conn.create_window(depth, cover, root, 0, 0, w, h, 0, WindowClass::INPUT_OUTPUT, visual, &transparent)?.check()?;
+    conn.map_window(cover)?;
+    conn.destroy_window(cover)?.check()?;
+    Ok(())
 }
 
 fn resize_grabbed(conn: &RustConnection, root: u32, size: Size) -> Result<(), ResizeError> {
