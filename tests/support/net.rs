@@ -125,6 +125,9 @@ struct Host {
     said: Vec<Vec<u8>>,
     frames: u32,
     inputs: u32,
+    /// The first frame of this session process, and the last one that the viewer says it shows.
+    first_frame: u32,
+    shown: u32,
     /// Numbers of all events of this connection that were taken.
     taken: Vec<u32>,
     keys: BTreeSet<u16>,
@@ -190,6 +193,8 @@ impl World {
                 said: Vec::new(),
                 frames: 0,
                 inputs: 0,
+                first_frame: 1,
+                shown: 0,
                 taken: Vec::new(),
                 keys: BTreeSet::new(),
                 buttons: BTreeSet::new(),
@@ -341,11 +346,13 @@ impl World {
         }
     }
 
-    /// The session process dies and another takes its place; the connection stays.
+    /// The session process dies and another takes its place; the connection stays. It has lived long enough to be seen:
+    /// the front lets one that dies at once wait before the next.
     pub fn replace_session(&mut self) {
-        if !self.host.session.is_greeted() {
+        if !self.host.session.is_greeted() || self.host.shown < self.host.first_frame {
             return;
         }
+        self.host.first_frame = self.host.frames + 1;
         // Frames that no stream was begun for are forgotten.
         let kept = self.random.below(9) as usize;
         self.wires.frames_down.on_way.truncate(kept);
@@ -440,6 +447,7 @@ impl World {
         self.host.control_cut = Splitter::new(MESSAGE_BYTES_MAX);
         self.host.input_cut = Splitter::new(MESSAGE_BYTES_MAX);
         (self.host.frames, self.host.inputs) = (0, 0);
+        (self.host.first_frame, self.host.shown) = (1, 0);
         self.host.held = Held::new(0);
         self.host.session = HostSession::new("world");
         self.host.taken.clear();
@@ -573,7 +581,10 @@ impl World {
                 });
             }
             Wish::Resize(size) => self.resize_host(size),
-            Wish::Shown(sequence) => self.host.pacer.handle_shown(sequence),
+            Wish::Shown(sequence) => {
+                host.shown = sequence;
+                host.pacer.handle_shown(sequence);
+            }
             Wish::Visible(visible) => self.host.pacer.handle_visible(visible),
             Wish::Refresh => self.host.encoder.handle_refresh(),
         }

@@ -6,14 +6,10 @@
 use crate::codec::format::{FormatError, Frame, FrameHeader};
 use crate::codec::plan::Plan;
 use crate::geom::{BlockMask, Size, TileGrid, TileIndex};
-use crate::limits::{FRAMES_IN_FLIGHT_MAX, FRAMES_WAITING_MAX};
+use crate::limits::FRAMES_WAITING_MAX;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
-
-/// Frames applied although one before them is missing, at most: what can be in flight, twice, because a session process
-/// that starts anew does not wait for what its predecessor had sent.
-const FRAMES_AHEAD_MAX: usize = 2 * FRAMES_IN_FLIGHT_MAX as usize;
 
 /// Why a frame cannot be taken. The host is broken or hostile, and the connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -28,7 +24,7 @@ pub enum AssemblerError {
     #[error("more than {FRAMES_WAITING_MAX} frames wait for frame {0}")]
     Waiting(u32),
     /// Too many frames came although one before them never did.
-    #[error("frame {0} does not come, but more than {FRAMES_AHEAD_MAX} after it did")]
+    #[error("frame {0} does not come, but more than {FRAMES_WAITING_MAX} after it did")]
     Missing(u32),
 }
 
@@ -84,7 +80,7 @@ impl Assembler {
             return Err(AssemblerError::Waiting(self.complete + 1));
         }
         // Only what closes the gap may come then; otherwise a host could make this grow for ever.
-        if self.ahead.len() >= FRAMES_AHEAD_MAX && header.key.is_none() && sequence != self.complete + 1 {
+        if self.ahead.len() >= FRAMES_WAITING_MAX && header.key.is_none() && sequence != self.complete + 1 {
             return Err(AssemblerError::Missing(self.complete + 1));
         }
         self.waiting.insert(sequence, (header, bytes));
@@ -222,16 +218,29 @@ mod tests {
     }
 
     #[test]
+    fn frames_of_a_session_process_and_of_its_successor_may_wait_together() {
+        let (mut a, mut canvas) = (Assembler::new(), Canvas::new());
+        a.handle_frame(key(1)).unwrap();
+        assert_eq!(apply_all(&mut a, &mut canvas), [1]);
+        // Frame 2 and the successor's key frame 10 are late; all that may be in flight behind each of them is not.
+        for sequence in (3..=9).chain(11..=17) {
+            a.handle_frame(solid(sequence, sequence - 1, 0, sequence)).unwrap();
+        }
+        a.handle_frame(key(10)).unwrap();
+        assert_eq!(apply_all(&mut a, &mut canvas), (10..=17).collect::<Vec<_>>());
+    }
+
+    #[test]
     fn a_host_cannot_leave_a_gap_open_for_ever() {
         let (mut a, mut canvas) = (Assembler::new(), Canvas::new());
         a.handle_frame(key(1)).unwrap();
         assert_eq!(apply_all(&mut a, &mut canvas), [1]);
-        for sequence in 0..FRAMES_AHEAD_MAX as u32 {
+        for sequence in 0..FRAMES_WAITING_MAX as u32 {
             a.handle_frame(solid(sequence + 3, 1, 0, 0)).unwrap();
             assert_eq!(apply_all(&mut a, &mut canvas), [sequence + 3]);
         }
         assert_eq!(a.handle_frame(solid(90, 1, 0, 0)), Err(AssemblerError::Missing(2)));
         a.handle_frame(solid(2, 1, 0, 0)).unwrap();
-        assert_eq!(a.poll_update().unwrap().unwrap().complete, FRAMES_AHEAD_MAX as u32 + 2);
+        assert_eq!(a.poll_update().unwrap().unwrap().complete, FRAMES_WAITING_MAX as u32 + 2);
     }
 }
