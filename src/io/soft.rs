@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::{Arc, OnceLock};
 use thiserror::Error;
+use winit::raw_window_handle::{HasWindowHandle as _, RawWindowHandle};
 use winit::window::Window;
 
 /// Everything that a window shows.
@@ -64,6 +65,8 @@ pub enum SoftError {
 #[derive(Debug)]
 pub struct SoftPresenter {
     surface: softbuffer::Surface<Arc<Window>, Arc<Window>>,
+    /// On X11 what is presented lies in the connection's buffer until somebody sends it on.
+    is_x11: bool,
     shown: Option<Shown>,
     /// Rectangles of the frames before, the last one first: what an older buffer lacks.
     history: VecDeque<Vec<Rect>>,
@@ -91,8 +94,10 @@ impl SoftPresenter {
     pub fn new(window: Arc<Window>) -> Result<SoftPresenter, SoftError> {
         let open = |e: softbuffer::SoftBufferError| SoftError::Open(e.to_string());
         let context = softbuffer::Context::new(Arc::clone(&window)).map_err(open)?;
+        let handle = window.window_handle().map(|handle| handle.as_raw());
+        let is_x11 = matches!(handle, Ok(RawWindowHandle::Xlib(_) | RawWindowHandle::Xcb(_)));
         let surface = softbuffer::Surface::new(&context, window).map_err(open)?;
-        Ok(SoftPresenter { surface, shown: None, history: VecDeque::new() })
+        Ok(SoftPresenter { surface, is_x11, shown: None, history: VecDeque::new() })
     }
 
     /// Draws what changed and hands it to the window system. A change of fit, dimming or of the overlay's painted part
@@ -138,6 +143,10 @@ impl SoftPresenter {
         // Until it is handed over, nothing is known about what the window shows.
         self.shown = None;
         buffer.present_with_damage(&rects).map_err(fail)?;
+        if self.is_x11 {
+            // Waits for the X server's answer to the last request, which first sends the requests on their way.
+            drop(self.surface.buffer_mut().map_err(fail)?);
+        }
         self.shown = Some(now);
         self.history.push_front(parts);
         self.history.truncate(HISTORY_MAX);

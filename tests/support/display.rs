@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use kachel::geom::{Rect, Size};
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{AtomEnum, ConnectionExt, ImageFormat, MapState, Window};
-use x11rb::rust_connection::RustConnection;
+use x11rb::rust_connection::{DefaultStream, RustConnection};
 
 use super::picture::Picture;
 use super::process::Processes;
@@ -99,6 +100,24 @@ pub fn connect(display: &str) -> (RustConnection, Window) {
     (connection, root)
 }
 
+/// Connects to a display with the cookie of an Xauthority file that is not the user's own.
+///
+/// # Panics
+/// When there is no such display, or it does not take the cookie.
+pub fn connect_with_cookie(display: &str, xauthority: &Path) -> (RustConnection, Window) {
+    let file = fs::read(xauthority).unwrap_or_else(|error| panic!("{}: {error}", xauthority.display()));
+    // The cookie is the last field of the file's last entry.
+    let cookie = file[file.len().saturating_sub(16)..].to_vec();
+    let socket = format!("/tmp/.X11-unix/X{}", display.trim_start_matches(':'));
+    let stream = UnixStream::connect(&socket).unwrap_or_else(|error| panic!("{socket}: {error}"));
+    let (stream, _) = DefaultStream::from_unix_stream(stream).expect("a connected socket becomes a stream");
+    let name = b"MIT-MAGIC-COOKIE-1".to_vec();
+    let connection = RustConnection::connect_to_stream_with_auth_info(stream, 0, name, cookie)
+        .unwrap_or_else(|error| panic!("no X display {display}: {error}"));
+    let root = connection.setup().roots[0].root;
+    (connection, root)
+}
+
 /// Takes a picture of the whole display, without the pointer.
 ///
 /// # Panics
@@ -150,8 +169,13 @@ pub struct WindowInfo {
 /// All visible windows down to the third level that have a title or a class.
 pub fn windows(display: &str) -> Vec<WindowInfo> {
     let (connection, root) = connect(display);
+    windows_of(&connection, root)
+}
+
+/// The same over an open connection.
+pub fn windows_of(connection: &RustConnection, root: Window) -> Vec<WindowInfo> {
     let mut found = Vec::new();
-    walk(&connection, root, root, 3, &mut found);
+    walk(connection, root, root, 3, &mut found);
     found
 }
 

@@ -71,6 +71,9 @@ impl Input {
         for (column, shift, level3) in [(0, false, false), (1, true, false), (4, false, true), (5, true, true)] {
             for (index, row) in mapping.keysyms.chunks(usize::from(self.columns)).enumerate() {
                 let keycode = first + index as u8;
+                if NOT_ON_KEYBOARDS.contains(&keycode) {
+                    continue;
+                }
                 if let Some(keysym) = row.get(column).filter(|keysym| **keysym != 0) {
                     self.keys.entry(*keysym).or_insert(Stroke { keycode, shift, level3 });
                 }
@@ -87,6 +90,31 @@ impl Input {
             self.tap(keysym_of(character));
             std::thread::sleep(pause);
         }
+    }
+
+    /// Types a text with the keys that the display's layout really has, dead keys included, as a person would.
+    ///
+    /// # Panics
+    /// When the layout has no way to a character.
+    pub fn type_by_layout(&mut self, text: &str, pause: Duration) {
+        for character in text.chars() {
+            let keysyms = self.keysyms_by_layout(character);
+            for keysym in keysyms.unwrap_or_else(|| panic!("the layout has no way to {character:?}")) {
+                self.tap(keysym);
+                std::thread::sleep(pause);
+            }
+        }
+    }
+
+    /// The keysyms that make a character in this layout: one key, or a dead key and a letter.
+    fn keysyms_by_layout(&self, character: char) -> Option<Vec<u32>> {
+        let direct = [keysym_of(character), 0x0100_0000 + character as u32];
+        if let Some(keysym) = direct.into_iter().find(|keysym| self.keys.contains_key(keysym)) {
+            return Some(vec![keysym]);
+        }
+        let (_, dead, base) = *COMPOSED.iter().find(|(composed, ..)| *composed == character)?;
+        let both = vec![dead, keysym_of(base)];
+        both.iter().all(|keysym| self.keys.contains_key(keysym)).then_some(both)
     }
 
     /// Presses a chord like `ctrl+End`, `alt+F4`, `Page_Down` or `a`, and releases it in reverse order.
@@ -174,12 +202,40 @@ impl Input {
     }
 }
 
+/// Keycodes of the rules `evdev` that carry a modifier for programs' sake and stand for no key: LVL3, MDSW, ALT, META,
+/// SUPR, HYPR.
+const NOT_ON_KEYBOARDS: [u8; 6] = [92, 203, 204, 205, 206, 207];
+
+/// Characters by a dead key and a letter.
+const COMPOSED: [(char, u32, char); 14] = [
+    ('à', DEAD_GRAVE, 'a'),
+    ('è', DEAD_GRAVE, 'e'),
+    ('á', DEAD_ACUTE, 'a'),
+    ('é', DEAD_ACUTE, 'e'),
+    ('É', DEAD_ACUTE, 'E'),
+    ('â', DEAD_CIRCUMFLEX, 'a'),
+    ('ê', DEAD_CIRCUMFLEX, 'e'),
+    ('î', DEAD_CIRCUMFLEX, 'i'),
+    ('ô', DEAD_CIRCUMFLEX, 'o'),
+    ('ñ', DEAD_TILDE, 'n'),
+    ('ä', DEAD_DIAERESIS, 'a'),
+    ('ë', DEAD_DIAERESIS, 'e'),
+    ('Ö', DEAD_DIAERESIS, 'O'),
+    ('ü', DEAD_DIAERESIS, 'u'),
+];
+const DEAD_GRAVE: u32 = 0xfe50;
+const DEAD_ACUTE: u32 = 0xfe51;
+const DEAD_CIRCUMFLEX: u32 = 0xfe52;
+const DEAD_TILDE: u32 = 0xfe53;
+const DEAD_DIAERESIS: u32 = 0xfe57;
+
 /// The keysym of a character: Latin-1 as it is, everything else by its code point plus 0x01000000.
 fn keysym_of(character: char) -> u32 {
     match character {
         '\n' => 0xff0d,
         '\t' => 0xff09,
         '€' => 0x20ac,
+        'œ' => 0x13bd,
         _ if (character as u32) < 0x100 => character as u32,
         _ => 0x0100_0000 + character as u32,
     }

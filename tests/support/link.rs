@@ -19,6 +19,7 @@ pub struct Host {
     state: PathBuf,
     trial: PathBuf,
     prefix: Vec<String>,
+    front: u32,
 }
 
 /// How a host is started, beyond its defaults.
@@ -32,6 +33,8 @@ pub struct HostOptions {
     pub prefix: Vec<String>,
     /// More environment for the host.
     pub environment: Vec<(String, String)>,
+    /// How many desktops beyond the first, each with a trial of its own.
+    pub more_trials: usize,
 }
 
 impl Host {
@@ -46,7 +49,7 @@ impl Host {
         std::fs::create_dir_all(&state).expect("the group's folder is ours");
         std::fs::create_dir_all(&trial).expect("the group's folder is ours");
         processes.include_environment(state.display().to_string());
-        let mut host = Self { processes, program: program.into(), state, trial, prefix: options.prefix.clone() };
+        let mut host = Self { processes, program: program.into(), state, trial, prefix: options.prefix.clone(), front: 0 };
         host.serve(options);
         host
     }
@@ -58,10 +61,14 @@ impl Host {
     pub fn serve(&mut self, options: &HostOptions) {
         let listen = options.listen.unwrap_or_else(free_loopback_port).to_string();
         let mut command = prefixed(&self.prefix, &self.program);
-        command.args(["serve", "--listen", &listen]).arg("--trial").arg(&self.trial).arg("--state").arg(&self.state);
+        command.args(["serve", "--listen", &listen]).arg("--state").arg(&self.state);
+        for index in 0..=options.more_trials {
+            command.arg("--trial").arg(self.trial_folder(index));
+        }
         command.args(options.attach.iter().flat_map(|display| ["--attach", display]));
         command.envs(options.environment.iter().cloned()).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         self.processes.spawn_until_line("kachel-host", &mut command, Duration::from_secs(20));
+        self.front = self.processes.pid("kachel-host").expect("it has just been started");
         let file = self.trial_file();
         wait_until(Duration::from_secs(5), "the trial file", || file.exists().then_some(()));
     }
@@ -69,6 +76,20 @@ impl Host {
     /// The file that the viewer connects with.
     pub fn trial_file(&self) -> PathBuf {
         self.trial.join("trial.kachel")
+    }
+
+    /// The file of desktop `index`; 0 is `trial_file`.
+    pub fn trial_file_of(&self, index: usize) -> PathBuf {
+        self.trial_folder(index).join("trial.kachel")
+    }
+
+    /// The session's name of desktop `index`: a trial's session is called after its folder.
+    pub fn session_name(index: usize) -> String {
+        if index == 0 { "trial".to_owned() } else { format!("trial{index}") }
+    }
+
+    fn trial_folder(&self, index: usize) -> PathBuf {
+        self.trial.with_file_name(Self::session_name(index))
     }
 
     /// The folder of the host's state.
@@ -79,6 +100,11 @@ impl Host {
     /// The host's processes, sessions included.
     pub fn processes(&mut self) -> &mut Processes {
         &mut self.processes
+    }
+
+    /// The front's process id (that of the first word where the host was started with a prefix).
+    pub fn front_pid(&self) -> u32 {
+        self.front
     }
 
     /// Ends the front alone by `signal`; sessions go on.
@@ -111,6 +137,19 @@ impl Host {
         let mut command = self.command("exec");
         command.arg("--").args(program);
         self.processes.spawn("exec", &mut command);
+    }
+
+    /// Runs a program inside session `index` and returns at once.
+    pub fn exec_in(&mut self, index: usize, program: &[&str]) {
+        let mut command = self.command("exec");
+        command.args(["--session", &Self::session_name(index), "--"]).args(program);
+        self.processes.spawn("exec", &mut command);
+    }
+
+    /// Takes a device off the list (`kachel-host device revoke`).
+    pub fn revoke(&self, device: &str) -> Output {
+        let mut command = self.command("device");
+        command.args(["revoke", device]).output().unwrap_or_else(|error| panic!("cannot revoke {device}: {error}"))
     }
 
     /// Ends all desktops (`kachel-host stop`).

@@ -126,6 +126,11 @@ impl Processes {
         }
     }
 
+    /// The process id of the program that was started last as `name`.
+    pub fn pid(&self, name: &str) -> Option<u32> {
+        self.children.iter().rev().find(|(known, _)| known == name).map(|(_, child)| child.id())
+    }
+
     /// All living processes of the group, children of children included.
     pub fn pids(&self) -> Vec<u32> {
         let tag = format!("{TAG_VARIABLE}={}", self.tag);

@@ -182,7 +182,21 @@ impl Session {
 
     /// Takes X events and sends what there is a slot for; returns when to look again without being woken.
     fn step(&mut self) -> Result<Option<Duration>, End> {
+        self.take_events()?;
+        loop {
+            let timeout = self.send_what_there_is()?;
+            // Answers read meanwhile may have brought events along, and for those the connection does not wake us.
+            if !self.take_events()? {
+                return Ok(timeout);
+            }
+        }
+    }
+
+    /// Takes all X events that are there; whether there were any.
+    fn take_events(&mut self) -> Result<bool, End> {
+        let mut any = false;
         while let Some(event) = self.screen.poll_event()? {
+            any = true;
             match event {
                 ScreenEvent::Damaged => self.damaged = true,
                 ScreenEvent::Cursor => self.cursor_changed = true,
@@ -190,6 +204,11 @@ impl Session {
                 ScreenEvent::Locks(locks) => self.send_control(&HostMessage::Locks(locks)),
             }
         }
+        Ok(any)
+    }
+
+    /// Sends pointer shape and pictures as long as there is a slot; returns when the next one comes.
+    fn send_what_there_is(&mut self) -> Result<Option<Duration>, End> {
         if !self.viewer.as_ref().is_some_and(|(_, v)| v.pacer.is_attached()) {
             return Ok(None);
         }

@@ -1,0 +1,543 @@
+//! What every story here needs: a person's display with a window manager, a host with its desktop, a viewer between them.
+//! A picture is exact when the viewer's window and the session's own framebuffer are equal in every pixel.
+//! Which programs a story needs is asked first: without them it says that it is skipped, unless that is a failure.
+#![allow(unreachable_pub, reason = "shared by the stories beside it, in a binary that has no public")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use kachel::geom::{Rect, Size};
+use rustix::process::Signal;
+use serde_json::Value;
+use x11rb::connection::Connection;
+use x11rb::protocol::xproto::{
+    AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask,
+    InputFocus, Rectangle, StackMode, Window, WindowClass,
+};
+use x11rb::rust_connection::RustConnection;
+
+use crate::support::display::{Display, WindowInfo, connect, connect_with_cookie, grab, windows_of};
+use crate::support::input::Input;
+use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions};
+use crate::support::picture::{Difference, Picture};
+use crate::support::process::Processes;
+use crate::support::wait::{wait_for, wait_until};
+
+/// Nothing here takes this long unless it is broken.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+/// A picture that has not changed for this long is taken for the last one.
+const CALM: Duration = Duration::from_millis(300);
+/// What a picture may be behind the session at the end of a change. The aim is 0.5 s; the rest is for machines that
+/// compile something at the same time.
+pub const EXACT_WITHIN: Duration = Duration::from_millis(1500);
+/// The tiers, as `--renderer` names them.
+pub const TIERS: [&str; 3] = ["cpu", "gpu", "gl"];
+
+/// The programs that every story needs.
+pub const PROGRAMS: &[&str] = &["Xvfb", "openbox", "setxkbmap", "xterm", "xfce4-session", "mousepad"];
+
+/// Whether these programs are there; if not, the story is skipped and says so.
+///
+/// # Panics
+/// When one is missing and `KACHEL_TEST_E2E` is `require`.
+pub fn has(programs: &[&str]) -> bool {
+    let found = |name: &&&str| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(name).is_file())
+    };
+    let Some(missing) = programs.iter().find(|name| !found(name)) else { return true };
+    assert!(std::env::var("KACHEL_TEST_E2E").as_deref() != Ok("require"), "{missing} is not installed");
+    eprintln!("skipped: {missing} is not installed");
+    false
+}
+
+/// Which window manager a person's display has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowManager {
+    /// openbox.
+    Openbox,
+    /// None at all; windows get what they ask for, and no focus.
+    Absent,
+}
+
+/// A person's display: what stands on a desk, not what runs far away.
+pub struct Desk {
+    display: Display,
+    connection: RustConnection,
+    root: Window,
+    manager: WindowManager,
+    _programs: Processes,
+}
+
+impl Desk {
+    /// A display of 1600x1000 with a German keyboard.
+    pub fn new(manager: WindowManager) -> Self {
+        let display = Display::start(Size::new(1600, 1000));
+        let mut programs = Processes::new("desk");
+        let (connection, root) = connect(display.name());
+        if manager == WindowManager::Openbox {
+            programs.spawn("openbox", Command::new("openbox").env("DISPLAY", display.name()));
+            let check = intern(&connection, "_NET_SUPPORTING_WM_CHECK");
+            wait_until(PATIENCE, "openbox takes the display", || {
+                let reply = connection.get_property(false, root, check, AtomEnum::ANY, 0, 1).ok()?.reply().ok()?;
+                (!reply.value.is_empty()).then_some(())
+            });
+        }
+        let desk = Self { display, connection, root, manager, _programs: programs };
+        desk.set_layout("de");
+        desk
+    }
+
+    /// The display's name.
+    pub fn name(&self) -> &str {
+        self.display.name()
+    }
+
+    /// Gives the keyboard a layout, as a desktop's settings do.
+    pub fn set_layout(&self, layout: &str) {
+        let mut command = Command::new("setxkbmap");
+        command.args(["-rules", "evdev", "-model", "pc105", "-layout", layout]).env("DISPLAY", self.name());
+        assert!(command.status().expect("setxkbmap runs").success(), "setxkbmap refuses {layout}");
+    }
+
+    /// A keyboard and a pointer, with the layout of now.
+    pub fn input(&self) -> Input {
+        Input::of(self.name())
+    }
+
+    /// Gives a window the keyboard, by whoever decides that here.
+    pub fn focus(&self, window: Window) {
+        if self.manager == WindowManager::Openbox {
+            self.tell_manager(window, "_NET_ACTIVE_WINDOW", [2, 0, 0, 0, 0]);
+        } else {
+            let raised = ConfigureWindowAux::new().stack_mode(StackMode::ABOVE);
+            self.connection.configure_window(window, &raised).expect("the X connection holds");
+            self.connection.set_input_focus(InputFocus::PARENT, window, 0_u32).expect("the X connection holds");
+        }
+        self.sync();
+        wait_until(PATIENCE, "the window has the keyboard", || {
+            let focus = self.connection.get_input_focus().ok()?.reply().ok()?.focus;
+            (focus == window).then_some(())
+        });
+    }
+
+    /// Asks for another size of a window, as a drag at its corner does.
+    pub fn resize(&self, window: Window, size: Size) {
+        let wanted = ConfigureWindowAux::new().width(size.w).height(size.h);
+        self.connection.configure_window(window, &wanted).expect("the X connection holds");
+        self.sync();
+    }
+
+    /// Minimises a window.
+    pub fn minimise(&self, window: Window) {
+        const ICONIC: u32 = 3;
+        self.tell_manager(window, "WM_CHANGE_STATE", [ICONIC, 0, 0, 0, 0]);
+    }
+
+    /// Brings a minimised window back.
+    pub fn restore(&self, window: Window) {
+        self.tell_manager(window, "_NET_ACTIVE_WINDOW", [2, 0, 0, 0, 0]);
+    }
+
+    /// Where a window is now, without its frame.
+    pub fn place(&self, window: Window) -> Rect {
+        let geometry = self.connection.get_geometry(window).expect("the X connection holds").reply().expect("window");
+        let corner = self.connection.translate_coordinates(window, self.root, 0, 0).expect("the X connection holds");
+        let corner = corner.reply().expect("window");
+        let (x, y) = (corner.dst_x.max(0) as u32, corner.dst_y.max(0) as u32);
+        Rect::new(x, y, geometry.width.into(), geometry.height.into())
+    }
+
+    /// What a window shows, clipped at the display's edges.
+    pub fn picture(&self, window: Window) -> Picture {
+        let whole = Rect::new(0, 0, 1600, 1000);
+        grab(&self.connection, self.root, Some(self.place(window).intersection(whole)))
+    }
+
+    /// A plain window that takes the keyboard away, like any other program's; it ends with the desk.
+    pub fn another_window(&self) -> Window {
+        let window = self.connection.generate_id().expect("X has ids left");
+        let look = CreateWindowAux::new().background_pixel(0x44_6644).event_mask(EventMask::KEY_PRESS);
+        let (depth, class) = (24, WindowClass::INPUT_OUTPUT);
+        self.connection
+            .create_window(depth, window, self.root, 1300, 850, 200, 100, 0, class, 0, &look)
+            .expect("the X connection holds");
+        self.connection.map_window(window).expect("the X connection holds");
+        self.sync();
+        wait_until(PATIENCE, "the other window is seen", || {
+            let state = self.connection.get_window_attributes(window).ok()?.reply().ok()?.map_state;
+            (state == x11rb::protocol::xproto::MapState::VIEWABLE).then_some(())
+        });
+        self.focus(window);
+        window
+    }
+
+    /// Waits until the X server has done everything so far.
+    pub fn sync(&self) {
+        self.connection.get_input_focus().expect("the X connection holds").reply().expect("the X server answers");
+    }
+
+    fn tell_manager(&self, window: Window, message: &str, data: [u32; 5]) {
+        let kind = intern(&self.connection, message);
+        let event = ClientMessageEvent::new(32, window, kind, data);
+        let mask = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;
+        self.connection.send_event(false, self.root, mask, event).expect("the X connection holds");
+        self.sync();
+    }
+}
+
+/// A session's X server, seen from inside.
+pub struct Remote {
+    connection: RustConnection,
+    root: Window,
+}
+
+impl Remote {
+    /// The screen of session `index`.
+    pub fn of(host: &mut Host, index: usize) -> Self {
+        let (display, xauthority) = host.session_display(index);
+        let file = xauthority.expect("a desktop of our own has a cookie");
+        let (connection, root) = connect_with_cookie(&display, Path::new(&file));
+        Self { connection, root }
+    }
+
+    /// The size of the screen.
+    pub fn size(&self) -> Size {
+        let geometry = self.connection.get_geometry(self.root).expect("the session's X server lives");
+        let geometry = geometry.reply().expect("the session's X server lives");
+        Size::new(geometry.width.into(), geometry.height.into())
+    }
+
+    /// The whole framebuffer; `None` when its size changed meanwhile.
+    pub fn picture(&self) -> Option<Picture> {
+        let size = self.size();
+        let (w, h) = (size.w as u16, size.h as u16);
+        let format = x11rb::protocol::xproto::ImageFormat::Z_PIXMAP;
+        let image = self.connection.get_image(format, self.root, 0, 0, w, h, !0).ok()?.reply().ok()?;
+        let pixels = image.data.chunks_exact(4).map(|p| u32::from_le_bytes([p[0], p[1], p[2], 0])).collect();
+        Some(Picture::new(size, pixels))
+    }
+
+    /// The session's windows.
+    pub fn windows(&self) -> Vec<WindowInfo> {
+        windows_of(&self.connection, self.root)
+    }
+
+    /// Waits for a window whose title or class contains `text`.
+    pub fn wait_window(&self, text: &str) -> WindowInfo {
+        wait_until(PATIENCE, &format!("a window {text:?} in the session"), || {
+            self.windows().into_iter().find(|w| w.title.contains(text) || w.class.contains(text))
+        })
+    }
+
+    /// Gives a window of the session the keyboard.
+    pub fn focus(&self, window: Window) {
+        let kind = intern(&self.connection, "_NET_ACTIVE_WINDOW");
+        let event = ClientMessageEvent::new(32, window, kind, [2, 0, 0, 0, 0]);
+        let mask = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;
+        wait_until(PATIENCE, "a window of the session has the keyboard", || {
+            self.connection.send_event(false, self.root, mask, event).ok()?;
+            let focus = self.connection.get_input_focus().ok()?.reply().ok()?.focus;
+            (focus == window || self.is_inside(focus, window)).then_some(())
+        });
+    }
+
+    /// Moves and sizes a window of the session.
+    pub fn put(&self, window: Window, place: Rect) {
+        let (x, y) = (place.x.cast_signed(), place.y.cast_signed());
+        let wanted = ConfigureWindowAux::new().x(x).y(y).width(place.w).height(place.h);
+        self.connection.configure_window(window, &wanted).expect("the session's X server lives");
+        self.sync();
+    }
+
+    /// Covers the whole screen with a window of its own: the left part in one colour, the right part in another.
+    pub fn cover(&self, left: u32, right: u32) -> Cover<'_> {
+        let window = self.connection.generate_id().expect("X has ids left");
+        let look = CreateWindowAux::new().background_pixel(left).override_redirect(1);
+        let (depth, class) = (24, WindowClass::INPUT_OUTPUT);
+        let inner = self.connection.generate_id().expect("X has ids left");
+        self.connection.create_window(depth, window, self.root, 0, 0, 4000, 4000, 0, class, 0, &look).expect("lives");
+        let look = CreateWindowAux::new().background_pixel(right);
+        self.connection.create_window(depth, inner, window, 500, 0, 3500, 4000, 0, class, 0, &look).expect("lives");
+        self.connection.map_subwindows(window).expect("the session's X server lives");
+        self.connection.map_window(window).expect("the session's X server lives");
+        self.sync();
+        Cover { remote: self, window }
+    }
+
+    /// Keys of the session's keyboard that are down, by the X server's own account.
+    pub fn keys_down(&self) -> u32 {
+        let keys = self.connection.query_keymap().expect("the session's X server lives").reply();
+        keys.expect("the session's X server lives").keys.iter().map(|byte| byte.count_ones()).sum()
+    }
+
+    /// Pointer buttons and modifiers that are down.
+    pub fn buttons_down(&self) -> u16 {
+        let pointer = self.connection.query_pointer(self.root).expect("the session's X server lives").reply();
+        u16::from(pointer.expect("the session's X server lives").mask) & 0x1f00
+    }
+
+    /// Waits until the X server has done everything so far.
+    pub fn sync(&self) {
+        self.connection.get_input_focus().expect("the X connection holds").reply().expect("the X server answers");
+    }
+
+    fn is_inside(&self, mut window: Window, outer: Window) -> bool {
+        while window > 1 && window != self.root {
+            if window == outer {
+                return true;
+            }
+            let Some(tree) = self.connection.query_tree(window).ok().and_then(|c| c.reply().ok()) else { break };
+            window = tree.parent;
+        }
+        false
+    }
+}
+
+/// A window over everything in a session; gone when dropped.
+pub struct Cover<'a> {
+    remote: &'a Remote,
+    window: Window,
+}
+
+impl Cover<'_> {
+    /// Paints a rectangle of the cover's left part.
+    pub fn fill(&self, rect: Rect, color: u32) {
+        let connection = &self.remote.connection;
+        let gc = connection.generate_id().expect("X has ids left");
+        connection.create_gc(gc, self.window, &CreateGCAux::new().foreground(color)).expect("lives");
+        let r = Rectangle { x: rect.x as i16, y: rect.y as i16, width: rect.w as u16, height: rect.h as u16 };
+        connection.poly_fill_rectangle(self.window, gc, &[r]).expect("lives");
+        connection.free_gc(gc).expect("lives");
+        self.remote.sync();
+    }
+}
+
+impl Drop for Cover<'_> {
+    fn drop(&mut self) {
+        self.remote.connection.destroy_window(self.window).ok();
+        self.remote.connection.flush().ok();
+    }
+}
+
+/// A desk, a host, and a viewer between them.
+pub struct Seat {
+    /// The person's display.
+    pub desk: Desk,
+    /// The host.
+    pub host: Host,
+    /// The session's screen.
+    pub remote: Remote,
+    /// The viewer.
+    pub viewer: Viewer,
+    /// The viewer's window.
+    pub window: Window,
+    options: HostOptions,
+}
+
+impl Seat {
+    /// Starts everything and waits for the first exact picture.
+    pub fn new(manager: WindowManager, renderer: &'static str) -> Self {
+        Self::with_desk(Desk::new(manager), renderer)
+    }
+
+    /// The same with a desk that is there already.
+    pub fn with_desk(desk: Desk, renderer: &'static str) -> Self {
+        let options = host_options(0);
+        let mut host = Host::start(&host_program(), &options);
+        let remote = Remote::of(&mut host, 0);
+        let (viewer, window) = start_viewer(&desk, &host.trial_file(), renderer);
+        let mut seat = Self { desk, host, remote, viewer, window, options };
+        seat.wait_exact("the first picture", PATIENCE);
+        seat
+    }
+
+    /// Ends the viewer as a user does not, and starts another.
+    pub fn replace_viewer(&mut self, renderer: &'static str) {
+        self.viewer.processes().end("kachel", Signal::KILL);
+        self.open_viewer(renderer);
+        self.wait_exact("the new viewer's picture", PATIENCE);
+    }
+
+    /// Starts another viewer and looks at that one from now on. Its picture comes later.
+    pub fn open_viewer(&mut self, renderer: &'static str) {
+        (self.viewer, self.window) = start_viewer(&self.desk, &self.host.trial_file(), renderer);
+    }
+
+    /// Kills the front and starts it again.
+    pub fn restart_front(&mut self) {
+        self.host.end_front(Signal::KILL);
+        self.serve_again();
+    }
+
+    /// Starts the front again that has been ended.
+    pub fn serve_again(&mut self) {
+        self.host.serve(&self.options);
+    }
+
+    /// The keyboard and pointer before the viewer, which has the focus; the pointer rests in the window's middle.
+    pub fn input(&self) -> Input {
+        let input = self.desk.input();
+        self.desk.focus(self.window);
+        let place = self.desk.place(self.window);
+        input.move_to(place.x + place.w / 2, place.y + place.h / 2);
+        input.sync();
+        input
+    }
+
+    /// How far the viewer's window and the session are apart; `None` when the screen changes its size right now.
+    pub fn difference(&self) -> Option<Difference> {
+        Some(self.desk.picture(self.window).diff(&self.remote.picture()?))
+    }
+
+    /// Waits until the window shows the session's screen to the pixel, and says how long that took.
+    ///
+    /// # Panics
+    /// When it does not come to that in `limit`; both pictures are left in the folder of the viewer's log.
+    pub fn wait_exact(&mut self, what: &str, limit: Duration) -> Duration {
+        let begin = Instant::now();
+        let exact = wait_for(limit, || self.difference()?.is_none().then(|| begin.elapsed()));
+        exact.unwrap_or_else(|| self.fail(what, limit))
+    }
+
+    /// Waits until the session's screen is calm and the window equal to it; how long after the last change that was.
+    ///
+    /// # Panics
+    /// As `wait_exact`.
+    pub fn settle(&mut self, what: &str) -> Duration {
+        let end = Instant::now() + PATIENCE;
+        let mut last = None;
+        let (mut changed_at, mut equal_at) = (Instant::now(), None);
+        while Instant::now() < end {
+            let looked_at = Instant::now();
+            let remote = self.remote.picture();
+            if remote != last || remote.is_none() {
+                (changed_at, equal_at, last) = (looked_at, None, remote);
+            }
+            let window = self.desk.picture(self.window);
+            match &last {
+                Some(remote) if *remote == window => {
+                    let at = *equal_at.get_or_insert_with(Instant::now);
+                    if changed_at.elapsed() > CALM {
+                        return at.saturating_duration_since(changed_at);
+                    }
+                }
+                _ => equal_at = None,
+            }
+        }
+        self.fail(what, PATIENCE)
+    }
+
+    /// The session's line of `kachel-host status --json`.
+    pub fn status(&self) -> Option<Value> {
+        self.host.status()?.get("sessions")?.get(0).cloned()
+    }
+
+    /// A number of the session's status.
+    pub fn status_number(&self, key: &str) -> Option<u64> {
+        self.status()?.get(key)?.as_u64()
+    }
+
+    /// The viewer's idea of the link, as its statistics file last said.
+    pub fn link_state(&self) -> String {
+        state_of(&self.viewer)
+    }
+
+    /// A file that the session's programs and this test both reach.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.host.state().with_file_name(name)
+    }
+
+    /// Opens a terminal in the session in which whatever is typed goes to `file` line by line, and gives it the keyboard.
+    pub fn open_typewriter(&mut self, file: &Path) -> WindowInfo {
+        let script = format!("cat > '{}'", file.display());
+        let title = format!("typewriter {}", file.file_name().expect("a file has a name").to_string_lossy());
+        self.host.exec(&["xterm", "-u8", "-T", &title, "-e", "sh", "-c", &script]);
+        let window = self.remote.wait_window(&title);
+        self.remote.focus(window.id);
+        wait_until(PATIENCE, "the terminal reads", || file.exists().then_some(()));
+        window
+    }
+
+    /// The processes of the host that are the front and the session process.
+    pub fn host_pids(&self) -> Option<(u32, u32)> {
+        let session = u32::try_from(self.status_number("pid")?).ok()?;
+        Some((self.host.front_pid(), session))
+    }
+
+    /// Everything that the programs have logged.
+    pub fn logs(&mut self) -> String {
+        let session = self.host.state().join("sessions/trial/session.log");
+        let session = std::fs::read_to_string(session).unwrap_or_default();
+        let front = self.host.processes().log("kachel-host");
+        format!("{}\n{front}\n{session}", self.viewer.processes().log("kachel"))
+    }
+
+    /// Fails when a program has a defect to report.
+    pub fn assert_no_panic(&mut self) {
+        let logs = self.logs();
+        for line in logs.lines() {
+            let defect = ["has a defect", "internal error", "panicked"].iter().any(|word| line.contains(word));
+            assert!(!defect, "a program has panicked: {line}");
+        }
+        self.viewer.processes().assert_running();
+    }
+
+    fn fail(&mut self, what: &str, limit: Duration) -> ! {
+        let folder = self.viewer.processes().folder().to_owned();
+        let window = self.desk.picture(self.window);
+        window.save_png(&folder.join("window.png")).ok();
+        let difference = self.remote.picture().map(|remote| {
+            remote.save_png(&folder.join("remote.png")).ok();
+            window.diff(&remote)
+        });
+        let (size, state) = (self.remote.size(), self.link_state());
+        panic!(
+            "{what}: not exact within {limit:?}: {difference:?}, window {:?}, screen {size:?}, link {state}, pictures \
+             in {}\n{}",
+            window.size(),
+            folder.display(),
+            self.viewer.processes().log_tail("kachel")
+        )
+    }
+}
+
+/// Starts a viewer with a trial file and waits for its window.
+pub fn start_viewer(desk: &Desk, trial: &Path, renderer: &'static str) -> (Viewer, Window) {
+    let options = ViewerOptions { renderer, ..ViewerOptions::on(desk.name()) };
+    let before: Vec<Window> = kachel_windows(desk);
+    let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), trial, &options);
+    let window = wait_for(PATIENCE, || {
+        viewer.processes().assert_running();
+        kachel_windows(desk).into_iter().find(|window| !before.contains(window))
+    });
+    let window = window.unwrap_or_else(|| panic!("no window\n{}", viewer.processes().log_tail("kachel")));
+    (viewer, window)
+}
+
+/// The viewer's idea of the link, as its statistics file last said.
+pub fn state_of(viewer: &Viewer) -> String {
+    let state = viewer.stats().last().and_then(|line| line["state"].as_str().map(str::to_owned));
+    state.unwrap_or_default()
+}
+
+/// Options of a host at a port that stays the same when its front comes back.
+pub fn host_options(more_trials: usize) -> HostOptions {
+    let listen = Some(crate::support::link::free_loopback_port());
+    HostOptions { listen, more_trials, ..HostOptions::default() }
+}
+
+/// Where `kachel-host` is.
+pub fn host_program() -> PathBuf {
+    env!("CARGO_BIN_EXE_kachel-host").into()
+}
+
+fn kachel_windows(desk: &Desk) -> Vec<Window> {
+    let all = windows_of(&desk.connection, desk.root);
+    all.into_iter().filter(|w| w.title.contains("achel") || w.class.contains("achel")).map(|w| w.id).collect()
+}
+
+fn intern(connection: &RustConnection, name: &str) -> u32 {
+    connection.intern_atom(false, name.as_bytes()).expect("the X connection holds").reply().expect("an atom").atom
+}

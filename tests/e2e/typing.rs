@@ -1,0 +1,182 @@
+//! Typing into real applications through the viewer's window: every character of five keyboards, fast, on every tier,
+//! and no key that stays down when the window loses the focus or the link its other end.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use kachel::geom::Size;
+use rustix::process::Signal;
+
+use crate::seat::{Desk, EXACT_WITHIN, PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, has};
+use crate::support::input::{Button, Input};
+use crate::support::wait::{wait_for, wait_until};
+
+/// A fast typist's pace.
+const PACE: Duration = Duration::from_millis(33);
+/// For texts whose speed is not the point.
+const QUICK: Duration = Duration::from_millis(8);
+
+/// What the keys of each keyboard can write: umlauts, AltGr, dead keys, euro, capital sharp s.
+const LAYOUTS: [(&str, &str); 5] = [
+    ("de", "Zwölf Boxkämpfer jagen Öl, ÄÜ süß: STRAẞE 5 € @ {[]} \\ | ~ µ ² ³ à é ê ô «»"),
+    ("ch", "Zyx äöü éèà ç Ö ë ñ 7 € @ # {[]} £ $ â ê |"),
+    ("at", "Jänner in Öst. STRAẞE 9 € @ {[]} \\ | ~ µ á è î"),
+    ("fr", "Zqwa éèçàù 3 € @ # {[]} \\ | ê ë ô œ « » § µ 0123456789"),
+    ("us", "The quick (brown) \"fox\" {[]} \\ | ~ ^ 0123456789 @ # $ % & * ; : ' < > ? / = + - _ !"),
+];
+
+#[test]
+fn every_layout_writes_what_was_typed() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    desk.set_layout(LAYOUTS[0].0);
+    let mut seat = Seat::with_desk(desk, "cpu");
+    let file = seat.file("typed");
+    seat.open_typewriter(&file);
+    let mut wanted = String::new();
+    for (layout, text) in LAYOUTS {
+        if layout != LAYOUTS[0].0 {
+            // A viewer finds the layout of its display when it starts.
+            seat.desk.set_layout(layout);
+            seat.replace_viewer("cpu");
+        }
+        let mut input = seat.input();
+        input.type_by_layout(text, QUICK);
+        input.press("Return");
+        wanted += text;
+        wanted.push('\n');
+        wait_for_text(&file, &wanted, layout);
+        seat.settle(layout);
+        assert_eq!(seat.status_number("keys_down"), Some(0), "{layout}");
+    }
+}
+
+#[test]
+fn two_hundred_characters_arrive_once_and_in_order_on_every_tier() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, TIERS[0]);
+    let file = seat.file("letter.txt");
+    fs::write(&file, "").expect("the folder is ours");
+    seat.host.exec(&["mousepad", &file.display().to_string()]);
+    let editor = seat.remote.wait_window("letter.txt");
+    for renderer in TIERS {
+        if renderer != TIERS[0] {
+            seat.replace_viewer(renderer);
+        }
+        seat.remote.focus(editor.id);
+        seat.settle("the editor is open");
+        let mut input = seat.input();
+        input.press("ctrl+a");
+        let text = two_hundred_characters();
+        input.type_text(&text, PACE);
+        let behind = seat.settle(renderer);
+        eprintln!("{renderer}: exact {} ms after the last change of the picture", behind.as_millis());
+        assert!(behind < EXACT_WITHIN, "{renderer}: exact only after {behind:?}");
+        input.press("ctrl+s");
+        wait_for_text(&file, &text, renderer);
+        assert_eq!(seat.status_number("keys_down"), Some(0), "{renderer}");
+    }
+    seat.assert_no_panic();
+}
+
+#[test]
+fn typing_and_resizing_need_no_window_manager() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Absent, "cpu");
+    let file = seat.file("typed");
+    seat.open_typewriter(&file);
+    let mut input = seat.input();
+    input.type_by_layout("ohne Fensterverwaltung: äöüß €", QUICK);
+    input.press("Return");
+    wait_for_text(&file, "ohne Fensterverwaltung: äöüß €\n", "without a window manager");
+    seat.desk.resize(seat.window, Size::new(1011, 707));
+    wait_until(PATIENCE, "the session takes the window's size", || {
+        (seat.remote.size() == Size::new(1011, 707)).then_some(())
+    });
+    seat.settle("after the resize");
+}
+
+#[test]
+fn no_key_stays_down() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, "cpu");
+    let file = seat.file("typed");
+    seat.open_typewriter(&file);
+    let mut input = seat.input();
+    let keys = ["shift", "ctrl", "altgr", "Left"];
+
+    // The focus goes elsewhere, and the keys are let go there.
+    hold(&seat, &mut input, &keys);
+    seat.desk.another_window();
+    wait_released(&seat, "the focus is lost");
+    keys.iter().for_each(|key| input.hold(key, false));
+    seat.desk.focus(seat.window);
+
+    // The window is minimised with keys and a button held.
+    hold(&seat, &mut input, &keys);
+    input.button(Button::Left, true);
+    wait_until(PATIENCE, "the button is down", || (seat.remote.buttons_down() != 0).then_some(()));
+    seat.desk.minimise(seat.window);
+    wait_released(&seat, "the window is minimised");
+    keys.iter().for_each(|key| input.hold(key, false));
+    input.button(Button::Left, false);
+    seat.desk.restore(seat.window);
+    let mut input = seat.input();
+
+    // The front dies under held keys.
+    hold(&seat, &mut input, &keys);
+    seat.host.end_front(Signal::KILL);
+    wait_until(PATIENCE, "keys are up after the front's death", || (seat.remote.keys_down() == 0).then_some(()));
+    keys.iter().for_each(|key| input.hold(key, false));
+    seat.serve_again();
+    seat.wait_exact("after the front's return", PATIENCE);
+
+    // The viewer dies under held keys: the one that follows finds them up.
+    let mut input = seat.input();
+    hold(&seat, &mut input, &keys);
+    seat.replace_viewer("cpu");
+    keys.iter().for_each(|key| input.hold(key, false));
+    wait_released(&seat, "another viewer");
+
+    // And everything still writes.
+    let mut input = seat.input();
+    input.type_by_layout("frei\n", QUICK);
+    let wrote = wait_for(PATIENCE, || fs::read_to_string(&file).ok()?.ends_with("frei\n").then_some(()));
+    assert!(wrote.is_some(), "{:?}", fs::read_to_string(&file));
+}
+
+fn hold(seat: &Seat, input: &mut Input, keys: &[&str]) {
+    keys.iter().for_each(|key| input.hold(key, true));
+    wait_until(PATIENCE, "all keys are down in the session", || {
+        (seat.remote.keys_down() as usize >= keys.len()).then_some(())
+    });
+}
+
+fn wait_released(seat: &Seat, what: &str) {
+    wait_until(PATIENCE, &format!("keys and buttons are up: {what}"), || {
+        let told = seat.status_number("keys_down")?;
+        (told == 0 && seat.remote.keys_down() == 0 && seat.remote.buttons_down() == 0).then_some(())
+    });
+}
+
+/// Waits until a file holds exactly this text, and prints how it differs if it never does.
+fn wait_for_text(file: &Path, wanted: &str, what: &str) {
+    let read = || fs::read_to_string(file).unwrap_or_default();
+    let same = wait_for(PATIENCE, || (read().trim_end() == wanted.trim_end()).then_some(()));
+    assert!(same.is_some(), "{what}:\nwanted {wanted:?}\nfound  {:?}", read());
+}
+
+/// Words that no key could repeat unnoticed.
+fn two_hundred_characters() -> String {
+    let text: String = (1..=40).map(|n| format!("Satz {n:02}, grüßt. ")).collect();
+    text.chars().take(200).collect()
+}
