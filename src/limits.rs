@@ -17,8 +17,10 @@ pub const CURSORS_MAX: u32 = 256;
 /// Frames on their way or not yet shown, at most: enough for 100 ms at 60 pictures a second, small enough that what
 /// is on the screen is never far behind.
 pub const FRAMES_IN_FLIGHT_MAX: u32 = 8;
-/// Frames that a viewer holds because they came before one they depend on. All that can be in flight.
-pub const FRAMES_WAITING_MAX: usize = FRAMES_IN_FLIGHT_MAX as usize;
+/// Frames that a viewer holds because they came before one they depend on, and those it has applied although one before
+/// them is missing. All that can be in flight, twice: a session process that starts anew does not wait for what its
+/// predecessor had sent.
+pub const FRAMES_WAITING_MAX: usize = 2 * FRAMES_IN_FLIGHT_MAX as usize;
 /// Longest message between front and session process: a frame, a cursor, or a control message, and its head.
 pub const RELAY_BYTES_MAX: usize = crate::codec::format::FRAME_BYTES_MAX + 64;
 

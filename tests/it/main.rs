@@ -1,8 +1,14 @@
 //! Everything that needs no device: one binary, pure parts only.
 
 mod codec;
+#[path = "../support/fuzz.rs"]
+mod fuzz;
+mod fuzz_regression;
 mod layers;
+mod screen;
+mod session;
 #[cfg(feature = "net")]
 mod trust;
 #[cfg(feature = "viewer")]
 mod ui_pages;
+mod wire;

@@ -23,6 +23,9 @@ pub enum AssemblerError {
     /// Too many frames came before the one that they need.
     #[error("more than {FRAMES_WAITING_MAX} frames wait for frame {0}")]
     Waiting(u32),
+    /// Too many frames came although one before them never did.
+    #[error("frame {0} does not come, but more than {FRAMES_WAITING_MAX} after it did")]
+    Missing(u32),
 }
 
 /// One frame, ready to be applied.
@@ -75,6 +78,10 @@ impl Assembler {
         }
         if self.waiting.len() == FRAMES_WAITING_MAX && !self.is_ready(&header) {
             return Err(AssemblerError::Waiting(self.complete + 1));
+        }
+        // Only what closes the gap may come then; otherwise a host could make this grow for ever.
+        if self.ahead.len() >= FRAMES_WAITING_MAX && header.key.is_none() && sequence != self.complete + 1 {
+            return Err(AssemblerError::Missing(self.complete + 1));
         }
         self.waiting.insert(sequence, (header, bytes));
         Ok(())
@@ -208,5 +215,32 @@ mod tests {
         assert_eq!(a.handle_frame(solid(90, 1, 0, 0)), Err(AssemblerError::Waiting(1)));
         assert_eq!(a.handle_frame(solid(2, 1, 0, 0)), Err(AssemblerError::Twice(2)));
         a.handle_frame(key(1)).unwrap();
+    }
+
+    #[test]
+    fn frames_of_a_session_process_and_of_its_successor_may_wait_together() {
+        let (mut a, mut canvas) = (Assembler::new(), Canvas::new());
+        a.handle_frame(key(1)).unwrap();
+        assert_eq!(apply_all(&mut a, &mut canvas), [1]);
+        // Frame 2 and the successor's key frame 10 are late; all that may be in flight behind each of them is not.
+        for sequence in (3..=9).chain(11..=17) {
+            a.handle_frame(solid(sequence, sequence - 1, 0, sequence)).unwrap();
+        }
+        a.handle_frame(key(10)).unwrap();
+        assert_eq!(apply_all(&mut a, &mut canvas), (10..=17).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_host_cannot_leave_a_gap_open_for_ever() {
+        let (mut a, mut canvas) = (Assembler::new(), Canvas::new());
+        a.handle_frame(key(1)).unwrap();
+        assert_eq!(apply_all(&mut a, &mut canvas), [1]);
+        for sequence in 0..FRAMES_WAITING_MAX as u32 {
+            a.handle_frame(solid(sequence + 3, 1, 0, 0)).unwrap();
+            assert_eq!(apply_all(&mut a, &mut canvas), [sequence + 3]);
+        }
+        assert_eq!(a.handle_frame(solid(90, 1, 0, 0)), Err(AssemblerError::Missing(2)));
+        a.handle_frame(solid(2, 1, 0, 0)).unwrap();
+        assert_eq!(a.poll_update().unwrap().unwrap().complete, FRAMES_WAITING_MAX as u32 + 2);
     }
 }

@@ -1,0 +1,264 @@
+//! What must hold for any bytes: one function for each fuzz target, shared by `fuzz/` and `tests/it/fuzz_regression`.
+//!
+//! Each of them panics if the code under test does, or if a promise of it is broken.
+
+#![allow(dead_code, unreachable_pub, reason = "each fuzz target uses one of these")]
+
+#[path = "net.rs"]
+pub mod net;
+
+use bytes::{Bytes, BytesMut};
+use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
+use kachel::codec::format::{CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader};
+use kachel::codec::plan::Plan;
+use kachel::geom::{BlockMask, Rect, Size, TileGrid};
+use kachel::proto::screen::assembler::Assembler;
+use kachel::proto::wire::{self, Relay, Splitter, WireError, single_message};
+use net::{Path, World};
+use std::time::Duration;
+
+/// Panics if a promise does not hold for these bytes.
+pub type Oracle = fn(&[u8]);
+
+/// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
+pub const ORACLES: [(&str, Oracle); 10] = [
+    ("assembler", assembler),
+    ("cursor_shape", cursor_shape),
+    ("frame_parse", frame_parse),
+    ("host_message", host_message),
+    ("input_message", input_message),
+    ("relay", relay),
+    ("session_pair", session_pair),
+    ("splitter", splitter),
+    ("tile_roundtrip", tile_roundtrip),
+    ("viewer_message", viewer_message),
+];
+
+/// The screen of [`frame_parse`]: cut tiles and cut blocks at both edges.
+const SCREEN: Size = Size::new(200, 150);
+/// Larger screens are parsed and not drawn: they would only cost memory.
+const DRAWN_PIXELS_MAX: u64 = 1 << 17;
+
+/// A frame that parses stays inside its screen, its cache and its bytes, and can be drawn.
+pub fn frame_parse(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    let Ok(frame) = Frame::parse(bytes.clone(), SCREEN) else { return };
+    let size = frame.header.key.unwrap_or(SCREEN);
+    let grid = TileGrid::new(size);
+    assert!(bytes.len() <= FRAME_BYTES_MAX && frame.header.depends_on < frame.header.sequence);
+    for store in &frame.stores {
+        assert!(store.slot < CACHE_SLOTS && grid.rect(store.tile).area() == 4096);
+    }
+    for (i, copy) in frame.copies.iter().enumerate() {
+        assert!(size.rect().contains(copy.source) && size.rect().contains(copy.destination()));
+        assert!(frame.copies[..i].iter().all(|c| !c.destination().intersects(copy.destination())));
+    }
+    let mut last = (None, BlockMask::NONE);
+    for record in &frame.tiles {
+        assert!(record.tile.0 < grid.count() && !record.blocks.is_empty());
+        assert!(record.blocks.0 & !grid.visible(record.tile).0 == 0, "an invisible block");
+        let before = if last.0 == Some(record.tile) { last.1 } else { BlockMask::NONE };
+        assert!(last.0.is_none_or(|t| t <= record.tile) && before.0 & record.blocks.0 == 0, "a block written twice");
+        last = (Some(record.tile), BlockMask(before.0 | record.blocks.0));
+        match &record.content {
+            Content::Solid(color) => assert!(*color <= 0x00ff_ffff),
+            Content::Cache(slot) => assert!(*slot < CACHE_SLOTS && grid.rect(record.tile).area() == 4096),
+            Content::Pack { colors, palette, indices } => {
+                assert!((2..=16).contains(&colors.len()) && palette + 3 * colors.len() <= indices.start);
+                assert!(indices.end <= bytes.len());
+            }
+            Content::Raw(pixels) => {
+                assert!(pixels.end <= bytes.len() && pixels.len() == record.blocks.count() as usize * 768);
+            }
+        }
+    }
+    if size.area() > DRAWN_PIXELS_MAX {
+        return;
+    }
+    let mut canvas = Canvas::new();
+    canvas.apply(&Plan { key: Some(size), ..Plan::default() });
+    let plan = Plan::new(&frame, grid, |_| BlockMask::ALL);
+    assert!(plan.damage.iter().all(|r| size.rect().contains(*r)));
+    canvas.apply(&plan);
+    assert!(canvas.screen.size == size && canvas.screen.pixels.iter().all(|p| *p <= 0x00ff_ffff));
+    // With some blocks written by later frames, nothing but the others changes.
+    let mut other = Canvas::new();
+    other.apply(&Plan { key: Some(size), ..Plan::default() });
+    other.apply(&Plan::new(&frame, grid, |tile| BlockMask(0x5a5a ^ tile.0 as u16)));
+}
+
+/// Whatever is drawn, the viewer holds the same pixels.
+pub fn tile_roundtrip(data: &[u8]) {
+    let mut next = data.iter().map(|b| u32::from(*b));
+    let (Some(w), Some(h)) = (next.next(), next.next()) else { return };
+    let size = Size::new(1 + w % 160, 1 + h % 160);
+    let mut screen = Picture::new(size);
+    let mut encoder = Encoder::new(size);
+    let (mut assembler, mut canvas) = (Assembler::new(), Canvas::new());
+    let mut now = Duration::ZERO;
+    let mut operations = 0;
+    while let (Some(kind), Some(x), Some(y), Some(w), Some(h), Some(a)) =
+        (next.next(), next.next(), next.next(), next.next(), next.next(), next.next())
+    {
+        operations += 1;
+        if operations > 16 {
+            break;
+        }
+        let r = Rect::new(x % size.w, y % size.h, 1 + w, 1 + h).intersection(size.rect());
+        let old = screen.clone();
+        for py in r.y..r.bottom() {
+            for px in r.x..r.right() {
+                let pixel = &mut screen.pixels[(py * size.w + px) as usize];
+                *pixel = match kind % 6 {
+                    0 => a * 0x0101_0101,
+                    1 => ((px + py * 3) % (2 + a % 20)) * 0x0011_2233,
+                    2 => px.wrapping_mul(0x9e37_79b9) ^ py.wrapping_mul(0x85eb_ca6b) ^ a,
+                    3 => old.row((py + a) % size.h)[px as usize],
+                    4 => old.row(py)[((px + a) % size.w) as usize],
+                    _ => *pixel ^ (a << 8),
+                };
+            }
+        }
+        encoder.handle_damage(r);
+        if kind & 0x40 != 0 {
+            encoder.handle_refresh();
+        }
+        now += Duration::from_millis(u64::from(a) * 4);
+        if kind & 0x80 != 0 {
+            continue;
+        }
+        let mut frames = Vec::new();
+        while encoder.has_work() {
+            let budget = if kind & 0x20 != 0 { 1_500 } else { FRAME_BYTES_TARGET };
+            frames.extend(encoder.encode(&View::of(&screen), 0, now, budget));
+        }
+        // In any order, as far as frames in flight may overtake each other.
+        for group in frames.chunks_mut(8) {
+            let by = a as usize % group.len();
+            group.rotate_left(by);
+            for frame in group.iter() {
+                assert!(frame.len() <= FRAME_BYTES_MAX);
+                assembler.handle_frame(frame.clone().into()).expect("our own frame");
+                while let Some(update) = assembler.poll_update().expect("our own frame") {
+                    canvas.apply(&update.plan);
+                }
+            }
+        }
+        assert_eq!(canvas.screen.size, size);
+        assert!(screen.pixels.iter().zip(&canvas.screen.pixels).all(|(a, b)| a & 0x00ff_ffff == *b), "pixels differ");
+        assert!(canvas.screen == *encoder.held(), "the host does not know what the viewer holds");
+    }
+}
+
+/// Each byte sequence is one message at most, and each message one byte sequence.
+fn message<T>(data: &[u8], decode: impl Fn(&[u8]) -> Result<T, WireError>, encode: impl Fn(&T, &mut Vec<u8>)) {
+    let Ok(message) = decode(data) else { return };
+    let mut framed = Vec::new();
+    encode(&message, &mut framed);
+    assert_eq!(single_message(&framed).expect("our own length"), data, "two forms of one message");
+}
+
+/// A viewer's control message.
+pub fn viewer_message(data: &[u8]) {
+    message(data, wire::ViewerMessage::decode, wire::ViewerMessage::encode);
+}
+
+/// A host's control message.
+pub fn host_message(data: &[u8]) {
+    message(data, wire::HostMessage::decode, wire::HostMessage::encode);
+}
+
+/// An input message.
+pub fn input_message(data: &[u8]) {
+    message(data, wire::InputMessage::decode, wire::InputMessage::encode);
+}
+
+/// A cursor shape.
+pub fn cursor_shape(data: &[u8]) {
+    let Ok(shape) = wire::CursorShape::decode(data) else { return };
+    assert!(shape.pixels.len() as u64 == shape.size.area() && shape.hot.x < shape.size.w && shape.hot.y < shape.size.h);
+    let mut bytes = Vec::new();
+    shape.encode(&mut bytes);
+    assert_eq!(bytes, data, "two forms of one shape");
+}
+
+/// Relay messages one after the other.
+pub fn relay(data: &[u8]) {
+    let mut buffer = BytesMut::from(data);
+    let mut written = Vec::new();
+    while let Ok(Some(message)) = Relay::decode(&mut buffer) {
+        message.encode(&mut written);
+        assert!(data.starts_with(&written), "two forms of one message");
+    }
+}
+
+/// A stream cut into messages, in pieces whose size the first byte says.
+pub fn splitter(data: &[u8]) {
+    let Some((&first, data)) = data.split_first() else { return };
+    let mut splitter = Splitter::new(usize::from(first) * 16 + 1);
+    let mut written = Vec::new();
+    'pieces: for piece in data.chunks(usize::from(first % 32) + 1) {
+        splitter.handle_bytes(piece);
+        loop {
+            match splitter.poll_message() {
+                Ok(Some(body)) => {
+                    assert!((1..=usize::from(first) * 16 + 1).contains(&body.len()));
+                    kachel::codec::bytes::put_varint(&mut written, body.len() as u32);
+                    written.extend_from_slice(&body);
+                }
+                Ok(None) => break,
+                Err(_) => break 'pieces,
+            }
+        }
+    }
+    assert!(data.starts_with(&written), "bytes were lost or made up");
+}
+
+/// Frames one after the other, each with its length in two bytes before it.
+pub fn assembler(mut data: &[u8]) {
+    let (mut assembler, mut canvas) = (Assembler::new(), Canvas::new());
+    let mut complete = 0;
+    while let Some((length, rest)) = data.split_first_chunk::<2>() {
+        let (frame, rest) = rest.split_at(usize::from(u16::from_le_bytes(*length)).min(rest.len()));
+        data = rest;
+        if FrameHeader::parse(frame).is_ok_and(|(h, _)| h.key.is_some_and(|size| size.area() > DRAWN_PIXELS_MAX)) {
+            continue;
+        }
+        if assembler.handle_frame(Bytes::copy_from_slice(frame)).is_err() {
+            return;
+        }
+        loop {
+            match assembler.poll_update() {
+                Ok(Some(update)) => {
+                    canvas.apply(&update.plan);
+                    assert!(update.complete >= complete, "frames that were complete are no longer");
+                    complete = update.complete;
+                }
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Host and viewer over a virtual network: the bytes are the way's nature and what happens at both ends.
+pub fn session_pair(data: &[u8]) {
+    let Some((head, script)) = data.split_first_chunk::<4>() else { return };
+    let path = Path {
+        delay: Duration::from_millis(1 + u64::from(head[0] % 100)),
+        jitter: Duration::from_millis(u64::from(head[1] % 50)),
+        loss_percent: u32::from(head[2] % 25),
+    };
+    let mut world = World::new(Size::new(150, 100), path, u64::from(head[3]));
+    for &what in script.iter().take(60) {
+        match what {
+            0..=239 => world.act(what.into()),
+            240..=244 => world.break_connection(),
+            245..=249 => world.cut(Duration::from_millis(u64::from(what - 244) * 700)),
+            _ => world.replace_session(),
+        }
+        world.run(Duration::from_millis(u64::from(what % 7) * 8));
+    }
+    world.settle();
+}
