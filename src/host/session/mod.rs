@@ -231,7 +231,8 @@ impl Session {
 
     /// Captures and encodes what changed, and sends it if it really differs.
     fn send_frame(&mut self, budget: usize) -> Result<(), End> {
-        if std::mem::take(&mut self.damaged) {
+        // While the rest of a picture is out, its capture stays: what changes now is damage of the next one.
+        if !self.encoder.has_rest() && std::mem::take(&mut self.damaged) {
             let mut rects: Vec<Rect> = Vec::new();
             self.screen.take_damage(&mut rects)?;
             for rect in rects {
