@@ -151,8 +151,12 @@ impl Desk {
 
     /// What a window shows, clipped at the display's edges.
     pub fn picture(&self, window: Window) -> Picture {
-        let whole = Rect::new(0, 0, 1600, 1000);
-        grab(&self.connection, self.root, Some(self.place(window).intersection(whole)))
+        let place = self.place(window).intersection(Rect::new(0, 0, 1600, 1000));
+        if place.is_empty() {
+            // A minimised window lies outside.
+            return Picture::new(Size::default(), Vec::new());
+        }
+        grab(&self.connection, self.root, Some(place))
     }
 
     /// Gives the display behind all windows a colour.
