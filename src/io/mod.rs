@@ -10,3 +10,5 @@ pub mod linux;
 pub mod net;
 #[cfg(feature = "viewer")]
 pub mod soft;
+#[cfg(feature = "viewer")]
+pub mod window;

@@ -6,6 +6,7 @@ use crate::geom::{Fit, Point, Size, fit};
 use crate::io::gpu::{self, Renderer};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
+use crate::io::window::blacken_new_parts;
 use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::{LinkState, Lost, retry_after};
 use crate::proto::wire::{CloseCode, CursorShape, PointerButton, Progress, VERSION};
@@ -185,6 +186,7 @@ impl App {
             attributes = attributes.with_fullscreen(Some(Fullscreen::Borderless(None)));
         }
         let window = Arc::new(event_loop.create_window(attributes).map_err(|e| e.to_string())?);
+        blacken_new_parts(&window);
         let mut egui = self.ui.window_state(&window);
         egui.init_accesskit(event_loop, &window, self.ends.proxy.clone());
         window.set_visible(true);

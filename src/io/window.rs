@@ -1,0 +1,24 @@
+//! What a window shows where nothing is drawn yet, which winit leaves to chance.
+//!
+//! X11: the old picture stays at the top left while the window is resized, and what is new is black like the bars.
+
+use winit::raw_window_handle::{HasWindowHandle, RawWindowHandle};
+use x11rb::connection::Connection as _;
+use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, Gravity};
+
+/// Makes the window's new parts black. Where the window system has no such thing, nothing happens: it is only looks.
+pub fn blacken_new_parts(window: &impl HasWindowHandle) {
+    let id = match window.window_handle().map(|handle| handle.as_raw()) {
+        Ok(RawWindowHandle::Xlib(handle)) => handle.window as u32,
+        Ok(RawWindowHandle::Xcb(handle)) => handle.window.get(),
+        _ => return,
+    };
+    let Ok((connection, _)) = x11rb::connect(None) else { return };
+    let look = ChangeWindowAttributesAux::new().background_pixel(0).bit_gravity(Gravity::NORTH_WEST);
+    let told = connection.change_window_attributes(id, &look).is_ok() && connection.flush().is_ok();
+    tracing::debug!(told, "Background of the window");
+    // The answer to any request says that the one before has been done.
+    if let Ok(cookie) = connection.get_input_focus() {
+        let _ = cookie.reply();
+    }
+}
