@@ -74,7 +74,7 @@ fn random_input_resizes_and_kills_leave_no_trace() {
         (seat.status_number("keys_down")? == 0 && seat.remote.keys_down() == 0).then_some(())
     });
     assert_eq!(seat.remote.buttons_down(), 0);
-    assert_eq!(seat.remote.wait_window("paper.txt").id, editor.id, "the editor is the same");
+    assert_eq!(seat.remote.wait_window("ousepad").id, editor.id, "the editor is the same");
     for (who, (middle, end)) in ["viewer", "front", "session"].iter().zip(middle.into_iter().zip(end)) {
         assert!(end < middle + GROWTH_MAX, "{who} has grown from {middle} to {end} bytes");
     }
