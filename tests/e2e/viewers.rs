@@ -43,7 +43,6 @@ fn each_viewer_sees_its_own_desktop_and_the_last_one_takes_over() {
     let (mut three, window_three) = start_viewer(&desk, &host.trial_file_of(0), "cpu");
     look(window_three, FIRST, SECOND);
     wait_until(PATIENCE, "the first viewer is told", || (state_of(&one) == "ended").then_some(()));
-    assert!(one.processes().log("kachel").contains("TakenOver") || page_is_up(&desk, window_one, FIRST));
     desk.focus(window_one);
     wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window_one, FIRST).then_some(()));
     let lines = one.stats().len();
