@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kachel::geom::{Rect, Size};
 
-use crate::seat::{EXACT_WITHIN, PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, has};
+use crate::seat::{EXACT_WITHIN, PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has};
 use crate::support::input::{Button, Input};
 use crate::support::wait::{wait_for, wait_until};
 
@@ -166,7 +166,8 @@ fn turn(input: &Input, wheel: Button, clicks: u32) {
 /// Colours that are neither the picture's two, nor mixed of them by scaling, nor the bars beside a picture.
 fn strangers(seat: &Seat, left: u32, right: u32) -> Vec<u32> {
     const BARS: u32 = 0;
-    let Some(picture) = seat.desk.inside(seat.window) else { return Vec::new() };
+    // The viewer's own bar may come at the top, on a machine so busy that the link stands still for a second.
+    let Some(picture) = seat.desk.inside(seat.window).map(|picture| below_bar(&picture)) else { return Vec::new() };
     let colors: BTreeSet<u32> = picture.pixels().iter().copied().collect();
     let strange: Vec<u32> =
         colors.into_iter().filter(|color| *color != BARS && !is_between(*color, left, right)).take(5).collect();

@@ -202,9 +202,9 @@ impl Input {
     }
 }
 
-/// Keycodes of the rules `evdev` that carry a modifier for programs' sake and stand for no key: LVL3, MDSW, ALT, META,
-/// SUPR, HYPR.
-const NOT_ON_KEYBOARDS: [u8; 6] = [92, 203, 204, 205, 206, 207];
+/// Keycodes of the rules `evdev` that carry a modifier for programs' sake and stand for no key (LVL3, MDSW, ALT, META,
+/// SUPR, HYPR), and the two brackets of keypads that nobody has.
+const NOT_ON_KEYBOARDS: [u8; 8] = [92, 187, 188, 203, 204, 205, 206, 207];
 
 /// Characters by a dead key and a letter.
 const COMPOSED: [(char, u32, char); 14] = [
