@@ -3,7 +3,12 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod idle;
+mod kills;
 mod linux;
+mod picture;
 mod seat;
+mod soak;
 mod trust;
 mod typing;
+mod viewers;

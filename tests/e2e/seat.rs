@@ -12,8 +12,8 @@ use rustix::process::Signal;
 use serde_json::Value;
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{
-    AtomEnum, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask,
-    InputFocus, Rectangle, StackMode, Window, WindowClass,
+    AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
+    CreateWindowAux, EventMask, ImageFormat, InputFocus, Rectangle, StackMode, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -155,6 +155,22 @@ impl Desk {
         grab(&self.connection, self.root, Some(self.place(window).intersection(whole)))
     }
 
+    /// Gives the display behind all windows a colour.
+    pub fn paint_background(&self, color: u32) {
+        let look = ChangeWindowAttributesAux::new().background_pixel(color);
+        self.connection.change_window_attributes(self.root, &look).expect("the X connection holds");
+        self.connection.clear_area(false, self.root, 0, 0, 0, 0).expect("the X connection holds");
+        self.sync();
+    }
+
+    /// What is in a window itself at this moment; `None` when it changes its size right now.
+    pub fn inside(&self, window: Window) -> Option<Picture> {
+        let geometry = self.connection.get_geometry(window).ok()?.reply().ok()?;
+        let (w, h) = (geometry.width, geometry.height);
+        let image = self.connection.get_image(ImageFormat::Z_PIXMAP, window, 0, 0, w, h, !0).ok()?.reply().ok()?;
+        Some(picture_from_words(Size::new(w.into(), h.into()), &image.data))
+    }
+
     /// A plain window that takes the keyboard away, like any other program's; it ends with the desk.
     pub fn another_window(&self) -> Window {
         let window = self.connection.generate_id().expect("X has ids left");
@@ -213,10 +229,8 @@ impl Remote {
     pub fn picture(&self) -> Option<Picture> {
         let size = self.size();
         let (w, h) = (size.w as u16, size.h as u16);
-        let format = x11rb::protocol::xproto::ImageFormat::Z_PIXMAP;
-        let image = self.connection.get_image(format, self.root, 0, 0, w, h, !0).ok()?.reply().ok()?;
-        let pixels = image.data.chunks_exact(4).map(|p| u32::from_le_bytes([p[0], p[1], p[2], 0])).collect();
-        Some(Picture::new(size, pixels))
+        let image = self.connection.get_image(ImageFormat::Z_PIXMAP, self.root, 0, 0, w, h, !0).ok()?.reply().ok()?;
+        Some(picture_from_words(size, &image.data))
     }
 
     /// The session's windows.
@@ -401,6 +415,17 @@ impl Seat {
         exact.unwrap_or_else(|| self.fail(what, limit))
     }
 
+    /// Waits until the window shows the session's screen below the place of the viewer's own bar.
+    pub fn wait_picture(&mut self, what: &str) {
+        let shown = wait_for(PATIENCE, || {
+            let (window, remote) = (self.desk.picture(self.window), self.remote.picture()?);
+            (window.size() == remote.size() && below_bar(&window) == below_bar(&remote)).then_some(())
+        });
+        if shown.is_none() {
+            self.fail(what, PATIENCE);
+        }
+    }
+
     /// Waits until the session's screen is calm and the window equal to it; how long after the last change that was.
     ///
     /// # Panics
@@ -516,6 +541,13 @@ pub fn start_viewer(desk: &Desk, trial: &Path, renderer: &'static str) -> (Viewe
     (viewer, window)
 }
 
+/// All of a picture that the viewer's bar never covers.
+pub fn below_bar(picture: &Picture) -> Picture {
+    const BAR: u32 = 80;
+    let size = picture.size();
+    picture.crop(Rect::new(0, BAR, size.w, size.h - BAR))
+}
+
 /// The viewer's idea of the link, as its statistics file last said.
 pub fn state_of(viewer: &Viewer) -> String {
     let state = viewer.stats().last().and_then(|line| line["state"].as_str().map(str::to_owned));
@@ -536,6 +568,10 @@ pub fn host_program() -> PathBuf {
 fn kachel_windows(desk: &Desk) -> Vec<Window> {
     let all = windows_of(&desk.connection, desk.root);
     all.into_iter().filter(|w| w.title.contains("achel") || w.class.contains("achel")).map(|w| w.id).collect()
+}
+
+fn picture_from_words(size: Size, words: &[u8]) -> Picture {
+    Picture::new(size, words.chunks_exact(4).map(|p| u32::from_le_bytes([p[0], p[1], p[2], 0])).collect())
 }
 
 fn intern(connection: &RustConnection, name: &str) -> u32 {

@@ -49,7 +49,8 @@ impl Host {
         std::fs::create_dir_all(&state).expect("the group's folder is ours");
         std::fs::create_dir_all(&trial).expect("the group's folder is ours");
         processes.include_environment(state.display().to_string());
-        let mut host = Self { processes, program: program.into(), state, trial, prefix: options.prefix.clone(), front: 0 };
+        let mut host =
+            Self { processes, program: program.into(), state, trial, prefix: options.prefix.clone(), front: 0 };
         host.serve(options);
         host
     }

@@ -1,0 +1,116 @@
+//! Killing and coming back: the front, the session process, the viewer, and a link that stands still. The desktop and
+//! its programs survive all of it, and what was typed meanwhile arrives once.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::seat::{PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has};
+use crate::support::process::send;
+use crate::support::wait::{wait_for, wait_until};
+
+const QUICK: Duration = Duration::from_millis(8);
+/// The picture greys this long after the first key that nobody answers; the aim is 1 s.
+const GREYS_WITHIN: Duration = Duration::from_millis(1800);
+
+#[test]
+fn desktop_survives_front_session_process_and_viewer() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, TIERS[0]);
+    let file = seat.file("typed");
+    let terminal = seat.open_typewriter(&file);
+    let mut wanted = String::new();
+    for (round, victim) in ["front", "session", "both", "viewer", "front"].into_iter().enumerate() {
+        let begin = Instant::now();
+        match victim {
+            "front" => seat.restart_front(),
+            "session" => kill_session(&mut seat),
+            "both" => {
+                kill_session(&mut seat);
+                seat.restart_front();
+            }
+            _ => seat.replace_viewer("cpu"),
+        }
+        // An idle link is silent for up to 15 s; whoever sits there moves the mouse and so finds out at once.
+        let place = seat.desk.place(seat.window);
+        let nudge = seat.desk.input();
+        let mut step = 0;
+        wait_until(PATIENCE, "one viewer is there", || {
+            step += 1;
+            nudge.move_to(place.x + 300 + step % 2, place.y + 700);
+            (seat.status_number("viewers")? == 1 && seat.link_state() == "live").then_some(())
+        });
+        seat.wait_picture(&format!("{victim} killed"));
+        eprintln!("{victim}: the picture was back {} ms after the kill began", begin.elapsed().as_millis());
+        let same = seat.remote.wait_window("typewriter");
+        assert_eq!(same.id, terminal.id, "{victim}: the terminal is the same");
+        let line = format!("nach {round} {victim} äß\n");
+        seat.input().type_by_layout(&line, QUICK);
+        wanted += &line;
+        let read = || fs::read_to_string(&file).unwrap_or_default();
+        let same = wait_for(PATIENCE, || (read() == wanted).then_some(()));
+        assert!(same.is_some(), "{victim}: wanted {wanted:?}, found {:?}", read());
+        assert_eq!(seat.status_number("keys_down"), Some(0), "{victim}");
+    }
+    seat.settle("after all kills");
+    seat.assert_no_panic();
+}
+
+#[test]
+fn link_that_stands_still_is_told_within_a_second_and_heals() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, TIERS[0]);
+    let file = seat.file("typed");
+    seat.open_typewriter(&file);
+    let mut input = seat.input();
+    input.type_by_layout("vorher ", QUICK);
+    seat.settle("before the link stands still");
+
+    let front = seat.host.front_pid();
+    let before = seat.desk.picture(seat.window);
+    send(front, Signal::STOP);
+    let begin = Instant::now();
+    input.type_by_layout("mitten ", QUICK);
+    let greyed = wait_for(PATIENCE, || {
+        let now = seat.desk.picture(seat.window);
+        (now.diff(&before).share() > 0.5).then(|| begin.elapsed())
+    });
+    let begin_of_end = Instant::now();
+    input.type_by_layout("drin ", QUICK);
+    send(front, Signal::CONT);
+    let greyed = greyed.expect("the picture greys");
+    eprintln!("the picture greyed {} ms after the first key", greyed.as_millis());
+    assert!(greyed < GREYS_WITHIN, "the picture greyed only after {greyed:?}");
+    input.type_by_layout("danach\n", QUICK);
+    let wanted = "vorher mitten drin danach\n";
+    let same = wait_for(PATIENCE, || (fs::read_to_string(&file).ok()? == wanted).then_some(()));
+    assert!(same.is_some(), "wanted {wanted:?}, found {:?}", fs::read_to_string(&file));
+    eprintln!("all was there {} ms after the front went on", begin_of_end.elapsed().as_millis());
+    seat.settle("after the link has healed");
+    assert_eq!(seat.status_number("keys_down"), Some(0));
+
+    // For so long that the connection is given up: it comes back by itself, without a key stuck.
+    send(front, Signal::STOP);
+    input.hold("shift", true);
+    wait_until(PATIENCE, "the viewer gives the connection up", || (seat.link_state() == "reconnecting").then_some(()));
+    input.hold("shift", false);
+    send(front, Signal::CONT);
+    wait_until(PATIENCE, "the link lives again", || (seat.link_state() == "live").then_some(()));
+    seat.wait_picture("after the connection was made anew");
+    wait_until(PATIENCE, "no key is down", || (seat.status_number("keys_down")? == 0).then_some(()));
+    let whole = seat.remote.picture().map(|remote| below_bar(&remote) == below_bar(&seat.desk.picture(seat.window)));
+    assert_eq!(whole, Some(true));
+    seat.assert_no_panic();
+}
+
+/// Kills the session process and waits for the one that follows.
+fn kill_session(seat: &mut Seat) {
+    let (_, pid) = seat.host_pids().expect("the session answers");
+    send(pid, Signal::KILL);
+    wait_until(PATIENCE, "another session process", || (seat.host_pids()?.1 != pid).then_some(()));
+}

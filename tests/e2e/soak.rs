@@ -1,0 +1,133 @@
+//! Random input, resizes and kills for a while: no panic, no stuck key, no growing memory, an exact picture at the end.
+//! Thirty seconds, or `KACHEL_SOAK_S` of them.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use kachel::geom::{Rect, Size};
+use rustix::process::Signal;
+
+use crate::seat::{PATIENCE, PROGRAMS, Seat, WindowManager, has};
+use crate::support::input::{Button, Input};
+use crate::support::process::{resident_bytes, send};
+use crate::support::wait::{wait_for, wait_until};
+
+/// What one process may grow over the last half, when it has seen every size: allocators keep some pages.
+const GROWTH_MAX: u64 = 24 << 20;
+const SEED: u64 = 0x4b61_6368_656c;
+
+#[test]
+fn random_input_resizes_and_kills_leave_no_trace() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let seconds = std::env::var("KACHEL_SOAK_S").ok().and_then(|s| s.parse().ok()).unwrap_or(30_u64);
+    let mut seat = Seat::new(WindowManager::Openbox, "cpu");
+    let file = seat.file("paper.txt");
+    fs::write(&file, "Papier\n".repeat(300)).expect("the folder is ours");
+    seat.host.exec(&["mousepad", &file.display().to_string()]);
+    let editor = seat.remote.wait_window("paper.txt");
+    // Above the panel and away from its title bar, so that no random click ends the desktop.
+    seat.remote.put(editor.id, Rect::new(0, 20, 600, 440));
+    seat.remote.focus(editor.id);
+    let mut input = seat.input();
+    let mut random = Random(SEED);
+    let (begin, whole) = (Instant::now(), Duration::from_secs(seconds));
+    let (mut kills, mut resizes, mut steps) = (0, 0, 0_u64);
+    let mut memory: Option<[u64; 3]> = None;
+    let mut kill_at = Duration::from_secs(5);
+    while begin.elapsed() < whole {
+        steps += 1;
+        one_step(&seat, &mut input, &mut random);
+        if random.below(60) == 0 {
+            resizes += 1;
+            seat.desk.resize(seat.window, Size::new(900 + random.below(600), 600 + random.below(300)));
+        }
+        if begin.elapsed() > kill_at {
+            kills += 1;
+            kill_at += Duration::from_secs(8);
+            if kills % 2 == 0 {
+                seat.restart_front();
+            } else {
+                let pid = seat.host_pids().map(|(_, session)| session);
+                pid.into_iter().for_each(|pid| send(pid, Signal::KILL));
+            }
+            wait_until(PATIENCE, "the viewer is back", || (seat.status_number("viewers")? == 1).then_some(()));
+        }
+        if memory.is_none() && begin.elapsed() > whole / 2 {
+            memory = resident(&seat);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    release(&mut input);
+    let middle = memory.expect("half of the time has passed");
+    let end = wait_for(PATIENCE, || resident(&seat)).expect("the session answers");
+    eprintln!(
+        "soak of {seconds} s: {steps} inputs, {resizes} resizes, {kills} kills; KiB of viewer, front, session in the \
+         middle {:?}, at the end {:?}",
+        middle.map(|bytes| bytes >> 10),
+        end.map(|bytes| bytes >> 10)
+    );
+    seat.settle("after the soak");
+    seat.assert_no_panic();
+    wait_until(PATIENCE, "no key is down", || {
+        (seat.status_number("keys_down")? == 0 && seat.remote.keys_down() == 0).then_some(())
+    });
+    assert_eq!(seat.remote.buttons_down(), 0);
+    assert_eq!(seat.remote.wait_window("paper.txt").id, editor.id, "the editor is the same");
+    for (who, (middle, end)) in ["viewer", "front", "session"].iter().zip(middle.into_iter().zip(end)) {
+        assert!(end < middle + GROWTH_MAX, "{who} has grown from {middle} to {end} bytes");
+    }
+}
+
+/// One of the things that hands do.
+fn one_step(seat: &Seat, input: &mut Input, random: &mut Random) {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz     ";
+    const KEYS: [&str; 8] = ["Return", "BackSpace", "Up", "Down", "Left", "Right", "Page_Up", "Page_Down"];
+    let place = seat.desk.place(seat.window);
+    match random.below(12) {
+        0..=4 => {
+            let letter = LETTERS[random.below(LETTERS.len() as u32) as usize] as char;
+            input.type_by_layout(&letter.to_string(), Duration::ZERO);
+        }
+        5 => input.press(KEYS[random.below(KEYS.len() as u32) as usize]),
+        6 => input.hold("shift", random.below(2) == 0),
+        7 => {
+            input.hold("shift", false);
+            input.press(["ctrl+a", "ctrl+Home", "ctrl+End"][random.below(3) as usize]);
+        }
+        8 => input.click([Button::WheelUp, Button::WheelDown][random.below(2) as usize]),
+        9 => {
+            // Only inside the text, below the viewer's bar and the editor's menus.
+            input.move_to(place.x + 40 + random.below(500), place.y + 160 + random.below(220));
+            input.click(Button::Left);
+        }
+        _ => input.move_to(place.x + 5 + random.below(590), place.y + 120 + random.below(300)),
+    }
+}
+
+fn release(input: &mut Input) {
+    for key in ["shift", "ctrl"] {
+        input.hold(key, false);
+    }
+    input.sync();
+}
+
+/// Memory of viewer, front and session process.
+fn resident(seat: &Seat) -> Option<[u64; 3]> {
+    let (front, session) = seat.host_pids()?;
+    Some([seat.viewer.pid(), front, session].map(|pid| resident_bytes(&[pid])))
+}
+
+/// Marsaglia's xorshift64: the same run every time.
+struct Random(u64);
+
+impl Random {
+    /// A number from 0 to `end` - 1.
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 16) % u64::from(end)) as u32
+    }
+}

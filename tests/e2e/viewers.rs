@@ -1,0 +1,136 @@
+//! Who sees which desktop: two viewers on two sessions, one viewer after the other on the same, and those that must
+//! not get in and are told so on a page.
+
+use std::fs;
+
+use crate::seat::{
+    Desk, PATIENCE, PROGRAMS, Remote, WindowManager, has, host_options, host_program, start_viewer, state_of,
+};
+use crate::support::link::{Host, Viewer};
+use crate::support::picture::Picture;
+use crate::support::wait::{wait_for, wait_until};
+use x11rb::protocol::xproto::Window;
+
+/// Colours that no page of the viewer has.
+const FIRST: u32 = 0xfe_12_34;
+const SECOND: u32 = 0x12_fe_56;
+
+#[test]
+fn each_viewer_sees_its_own_desktop_and_the_last_one_takes_over() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    let mut host = Host::start(&host_program(), &host_options(1));
+    let (first, second) = (Remote::of(&mut host, 0), Remote::of(&mut host, 1));
+    let covers = (first.cover(FIRST, FIRST), second.cover(SECOND, SECOND));
+    let (mut one, window_one) = start_viewer(&desk, &host.trial_file_of(0), "cpu");
+    let (mut two, window_two) = start_viewer(&desk, &host.trial_file_of(1), "cpu");
+    // Windows overlap, so that each is raised to be looked at.
+    let look = |window: Window, color: u32, other: u32| {
+        desk.focus(window);
+        wait_until(PATIENCE, "the window shows its own session", || {
+            let share = share_of(&desk.picture(window), color);
+            (share > 0.9).then_some(())
+        });
+        assert_eq!(share_of(&desk.picture(window), other), 0.0);
+    };
+    look(window_one, FIRST, SECOND);
+    look(window_two, SECOND, FIRST);
+    look(window_one, FIRST, SECOND);
+
+    // Another viewer with the first trial: it has the desktop, and the one before says so and stays where it is.
+    let (mut three, window_three) = start_viewer(&desk, &host.trial_file_of(0), "cpu");
+    look(window_three, FIRST, SECOND);
+    wait_until(PATIENCE, "the first viewer is told", || (state_of(&one) == "ended").then_some(()));
+    assert!(one.processes().log("kachel").contains("TakenOver") || page_is_up(&desk, window_one, FIRST));
+    desk.focus(window_one);
+    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window_one, FIRST).then_some(()));
+    let lines = one.stats().len();
+    wait_until(PATIENCE, "it stays so for some seconds", || (one.stats().len() >= lines + 3).then_some(()));
+    assert_eq!(state_of(&one), "ended", "it does not come back by itself");
+    look(window_three, FIRST, SECOND);
+    look(window_two, SECOND, FIRST);
+    for viewer in [&mut one, &mut two, &mut three] {
+        viewer.processes().assert_running();
+    }
+    drop(covers);
+}
+
+#[test]
+fn strangers_get_in_nowhere_and_are_told() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    let mut host = Host::start(&host_program(), &host_options(0));
+    let remote = Remote::of(&mut host, 0);
+    let cover = remote.cover(FIRST, FIRST);
+
+    // A trial of another host, bent to this one's address.
+    let other = Host::start(&host_program(), &host_options(0));
+    let bent = host.state().with_file_name("bent.kachel");
+    let (mine, theirs) = (fs::read_to_string(host.trial_file()), fs::read_to_string(other.trial_file()));
+    let (mine, theirs) = (mine.expect("a trial is text"), theirs.expect("a trial is text"));
+    let text: String = theirs.lines().map(|line| if is_address(line) { address_of(&mine) } else { line }).fold(
+        String::new(),
+        |mut text, line| {
+            text += line;
+            text.push('\n');
+            text
+        },
+    );
+    assert_ne!(text, theirs, "the address has been changed");
+    fs::write(&bent, text).expect("the folder is ours");
+    let (mut viewer, window) = start_viewer(&desk, &bent, "cpu");
+    refuses(&desk, &mut viewer, window, "a stranger's trial");
+    drop(viewer);
+
+    // A device that was in and is taken off the list: out at once, and not in again.
+    let (mut viewer, window) = start_viewer(&desk, &host.trial_file(), "cpu");
+    wait_until(PATIENCE, "the picture", || (share_of(&desk.picture(window), FIRST) > 0.9).then_some(()));
+    let list = fs::read_to_string(host.state().join("devices.toml")).expect("a device list is there");
+    let id = list.lines().find_map(|line| line.strip_prefix("id = ")).expect("a device has an id").trim_matches('"');
+    let output = host.revoke(id);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait_until(PATIENCE, "it is sent away", || (state_of(&viewer) == "ended").then_some(()));
+    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    viewer.processes().assert_running();
+    drop(viewer);
+    let (mut viewer, window) = start_viewer(&desk, &host.trial_file(), "cpu");
+    refuses(&desk, &mut viewer, window, "a revoked device");
+    let status = host.status().expect("the host answers");
+    assert_eq!(status["sessions"][0]["viewers"], 0, "{status}");
+    drop(cover);
+}
+
+/// Waits until the viewer has given up, and sees to it that it never shows the picture and stays alive.
+fn refuses(desk: &Desk, viewer: &mut Viewer, window: Window, who: &str) {
+    let mut seen = 0.0_f64;
+    let told = wait_for(PATIENCE, || {
+        seen = seen.max(share_of(&desk.picture(window), FIRST));
+        (state_of(viewer) == "ended" && page_is_up(desk, window, FIRST)).then_some(())
+    });
+    assert!(told.is_some(), "{who}: link {}, {}", state_of(viewer), viewer.processes().log_tail("kachel"));
+    assert_eq!(seen, 0.0, "{who} has seen something");
+    viewer.processes().assert_running();
+}
+
+fn share_of(picture: &Picture, color: u32) -> f64 {
+    picture.pixels().iter().filter(|pixel| **pixel == color).count() as f64 / picture.size().area() as f64
+}
+
+/// Whether a page with words is shown and the desktop is not: many colours of text edges, none of the session.
+fn page_is_up(desk: &Desk, window: Window, color: u32) -> bool {
+    let picture = desk.picture(window);
+    let colors: std::collections::HashSet<u32> = picture.pixels().iter().copied().collect();
+    colors.len() > 20 && share_of(&picture, color) < 0.5
+}
+
+fn is_address(line: &str) -> bool {
+    line.starts_with("addresses")
+}
+
+fn address_of(trial: &str) -> &str {
+    trial.lines().find(|line| is_address(line)).expect("a trial has addresses")
+}
