@@ -304,6 +304,10 @@ impl Link {
 
     fn handle_message(&mut self, message: HostMessage) {
         match message {
+            HostMessage::Welcome(welcome) if welcome.version != VERSION || welcome.capabilities != 0 => {
+                tracing::error!(?welcome, "The host chose what was not offered");
+                self.give_up();
+            }
             HostMessage::Welcome(welcome) => self.tell(UiEvent::Welcome(welcome.session)),
             HostMessage::Progress(step) => self.tell(UiEvent::Progress(step)),
             HostMessage::Cursor(0) => {
@@ -437,7 +441,7 @@ impl Link {
         let Some(connection) = &self.connection else { return };
         let stats = connection.stats();
         let now = self.now();
-        self.session.handle_packets(stats.packets_sent, stats.packets_received, now);
+        self.session.handle_packets(stats.asked, stats.packets_received, now);
         if matches!(self.session.state(), LinkState::Reconnecting { .. }) {
             self.connection = None;
             self.pending = None;
