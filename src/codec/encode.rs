@@ -137,7 +137,7 @@ impl Encoder {
     /// Rows of the screen that have to be captured before the next frame, in ascending ranges.
     pub fn dirty_rows(&self) -> Vec<std::ops::Range<u32>> {
         if self.key {
-            return vec![0..self.grid.size().h];
+            return std::iter::once(0..self.grid.size().h).collect();
         }
         let mut rows: Vec<std::ops::Range<u32>> = Vec::new();
         for tiles in self.dirty.chunks(self.grid.columns() as usize).enumerate() {

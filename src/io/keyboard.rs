@@ -3,13 +3,6 @@
 //! X11 is asked. Elsewhere the layout comes from the locale, and the lock keys follow their own presses.
 
 use crate::proto::wire::LockKeys;
-use x11rb::connection::Connection;
-use x11rb::protocol::xkb::{self, ConnectionExt as _};
-use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _};
-use x11rb::rust_connection::RustConnection;
-
-/// Longest `_XKB_RULES_NAMES` in words of four bytes; real ones have some twenty.
-const RULES_WORDS_MAX: u32 = 256;
 
 /// A layout and variant in X's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,41 +13,36 @@ pub struct Layout {
     pub variant: String,
 }
 
-/// A connection to ask, where there is an X server.
+/// Whom to ask.
 #[derive(Debug)]
 pub struct Keyboard {
-    connection: Option<(RustConnection, u32)>,
+    #[cfg(target_os = "linux")]
+    x11: Option<x11::Server>,
 }
 
 impl Keyboard {
     /// Connects, if there is something to connect to.
     pub fn open() -> Keyboard {
-        let connect = || -> Option<(RustConnection, u32)> {
-            let (connection, screen) = x11rb::connect(None).ok()?;
-            connection.xkb_use_extension(1, 0).ok()?.reply().ok()?;
-            let root = connection.setup().roots.get(screen)?.root;
-            Some((connection, root))
-        };
-        let wanted = cfg!(target_os = "linux") && std::env::var_os("DISPLAY").is_some();
-        Keyboard { connection: if wanted { connect() } else { None } }
+        Keyboard {
+            #[cfg(target_os = "linux")]
+            x11: x11::Server::connect(),
+        }
     }
 
     /// The layout in use, the first one if there are several.
     pub fn layout(&self) -> Option<Layout> {
-        let (connection, root) = self.connection.as_ref()?;
-        let atom = connection.intern_atom(false, b"_XKB_RULES_NAMES").ok()?.reply().ok()?.atom;
-        let rules =
-            connection.get_property(false, *root, atom, AtomEnum::STRING, 0, RULES_WORDS_MAX).ok()?.reply().ok()?.value;
-        layout_from_rules(&rules)
+        #[cfg(target_os = "linux")]
+        return layout_from_rules(&self.x11.as_ref()?.rules()?);
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 
     /// The lock keys as they are now.
     pub fn locks(&self) -> Option<LockKeys> {
-        let (connection, _) = self.connection.as_ref()?;
-        let device = xkb::ID::USE_CORE_KBD.into();
-        let state = connection.xkb_get_indicator_state(device).ok()?.reply().ok()?.state;
-        // The order of the indicators is that of every keymap of xkeyboard-config: Caps, Num, Scroll.
-        Some(LockKeys { caps: state & 1 != 0, num: state & 2 != 0, scroll: state & 4 != 0 })
+        #[cfg(target_os = "linux")]
+        return self.x11.as_ref()?.locks();
+        #[cfg(not(target_os = "linux"))]
+        None
     }
 }
 
@@ -77,12 +65,56 @@ pub fn layout_from_locale(locale: &str) -> Layout {
 }
 
 /// Rules, model, layouts, variants and options, each ended by a zero byte.
+#[cfg(any(target_os = "linux", test))]
 fn layout_from_rules(rules: &[u8]) -> Option<Layout> {
     let mut names = rules.split(|b| *b == 0).map(|n| String::from_utf8_lossy(n));
     let first = |list: &str| list.split(',').next().unwrap_or_default().to_owned();
     let layout = first(&names.nth(2)?);
     let variant = first(&names.next().unwrap_or_default());
     (!layout.is_empty()).then_some(Layout { layout, variant })
+}
+
+#[cfg(target_os = "linux")]
+mod x11 {
+    use crate::proto::wire::LockKeys;
+    use x11rb::connection::Connection;
+    use x11rb::protocol::xkb::{self, ConnectionExt as _};
+    use x11rb::protocol::xproto::{AtomEnum, ConnectionExt as _};
+    use x11rb::rust_connection::RustConnection;
+
+    /// Longest `_XKB_RULES_NAMES` in words of four bytes; real ones have some twenty.
+    const RULES_WORDS_MAX: u32 = 256;
+
+    /// A connection to the X server that the window is on.
+    #[derive(Debug)]
+    pub(super) struct Server {
+        connection: RustConnection,
+        root: u32,
+    }
+
+    impl Server {
+        pub(super) fn connect() -> Option<Server> {
+            std::env::var_os("DISPLAY")?;
+            let (connection, screen) = x11rb::connect(None).ok()?;
+            connection.xkb_use_extension(1, 0).ok()?.reply().ok()?;
+            let root = connection.setup().roots.get(screen)?.root;
+            Some(Server { connection, root })
+        }
+
+        pub(super) fn rules(&self) -> Option<Vec<u8>> {
+            let c = &self.connection;
+            let atom = c.intern_atom(false, b"_XKB_RULES_NAMES").ok()?.reply().ok()?.atom;
+            let asked = c.get_property(false, self.root, atom, AtomEnum::STRING, 0, RULES_WORDS_MAX);
+            Some(asked.ok()?.reply().ok()?.value)
+        }
+
+        pub(super) fn locks(&self) -> Option<LockKeys> {
+            let device = xkb::ID::USE_CORE_KBD.into();
+            let state = self.connection.xkb_get_indicator_state(device).ok()?.reply().ok()?.state;
+            // The order of the indicators is that of every keymap of xkeyboard-config: Caps, Num, Scroll.
+            Some(LockKeys { caps: state & 1 != 0, num: state & 2 != 0, scroll: state & 4 != 0 })
+        }
+    }
 }
 
 #[cfg(test)]

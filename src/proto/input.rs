@@ -137,10 +137,17 @@ impl Input {
 
     /// The keyboard's lock keys; sent when they differ from what was sent last.
     pub fn handle_locks(&mut self, locks: LockKeys) {
-        if self.locks != Some(locks) {
-            self.locks = Some(locks);
-            self.queue.push_back(InputEvent::Locks(locks));
+        if self.locks == Some(locks) {
+            return;
         }
+        if let Some(InputEvent::Locks(last)) = self.queue.back_mut() {
+            *last = locks;
+        } else if self.has_room() {
+            self.queue.push_back(InputEvent::Locks(locks));
+        } else {
+            return;
+        }
+        self.locks = Some(locks);
     }
 
     /// The next event to send, with its number.

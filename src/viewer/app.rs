@@ -574,8 +574,11 @@ impl App {
             bytes_total: n.bytes_received,
             decode: n.decode.map(|d| if tier == gpu::Tier::Compute { DecodeTime::Gpu(d) } else { DecodeTime::Cpu(d) }),
             latency: n.latency,
-            // Every mode of protocol version 1 is lossless.
-            exact: if n.frames > 0 { Exactness::Yes } else { Exactness::Unknown },
+            exact: match n.exact {
+                true => Exactness::Yes,
+                false if n.frames == 0 => Exactness::Unknown,
+                false => Exactness::No,
+            },
             screen: self.link.picture,
             window: fit.window,
             scale: if self.link.picture.w == 0 {

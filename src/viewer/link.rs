@@ -277,19 +277,16 @@ impl Link {
     fn handle_received(&mut self, received: Received) {
         let done = match received {
             Received::Control(body) => HostMessage::decode(&body).map(|m| self.handle_message(m)),
-            Received::Frame(bytes) => {
-                self.meter.frames_received += 1;
-                match self.assembler.handle_frame(bytes) {
-                    Ok(()) => {
-                        self.next_update();
-                        Ok(())
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "Frame refused");
-                        return self.give_up();
-                    }
+            Received::Frame(bytes) => match self.assembler.handle_frame(bytes) {
+                Ok(()) => {
+                    self.next_update();
+                    Ok(())
                 }
-            }
+                Err(error) => {
+                    tracing::error!(%error, "Frame refused");
+                    return self.give_up();
+                }
+            },
             Received::Cursor(bytes) => CursorShape::decode(&bytes).map(|shape| self.handle_cursor(shape)),
             Received::Closed(reason) => {
                 tracing::info!(%reason, "Connection lost");
@@ -304,6 +301,10 @@ impl Link {
 
     fn handle_message(&mut self, message: HostMessage) {
         match message {
+            HostMessage::Welcome(welcome) if welcome.version != VERSION || welcome.capabilities != 0 => {
+                tracing::error!(?welcome, "The host chose what was not offered");
+                self.give_up();
+            }
             HostMessage::Welcome(welcome) => self.tell(UiEvent::Welcome(welcome.session)),
             HostMessage::Progress(step) => self.tell(UiEvent::Progress(step)),
             HostMessage::Cursor(0) => {
@@ -373,6 +374,7 @@ impl Link {
                 if let Some(size) = update.as_ref().and_then(|u| u.plan.key) {
                     self.tell(UiEvent::Picture(size));
                 }
+                self.meter.frames_taken += u64::from(update.is_some());
                 self.pending = update;
             }
             Err(error) => {
@@ -437,7 +439,7 @@ impl Link {
         let Some(connection) = &self.connection else { return };
         let stats = connection.stats();
         let now = self.now();
-        self.session.handle_packets(stats.packets_sent, stats.packets_received, now);
+        self.session.handle_packets(stats.asked, stats.packets_received, now);
         if matches!(self.session.state(), LinkState::Reconnecting { .. }) {
             self.connection = None;
             self.pending = None;
@@ -465,6 +467,7 @@ impl Link {
     /// Gives the numbers to whoever wants them, and comes back in a second if anybody does.
     fn give_numbers(&mut self) {
         let mut numbers = self.meter.numbers();
+        numbers.exact &= self.assembler.is_empty();
         if let Some(connection) = &self.connection {
             let stats = connection.stats();
             numbers.bytes_per_second = stats.bytes_received - self.meter.bytes_before;
@@ -488,7 +491,10 @@ impl Link {
 #[derive(Debug, Default)]
 struct Meter {
     begun: Option<Instant>,
-    frames_received: u64,
+    frames_taken: u64,
+    frames_applied: u64,
+    /// The last frame that was applied completed its picture.
+    whole: bool,
     frames: u64,
     frames_before: u64,
     bytes_before: u64,
@@ -516,6 +522,8 @@ impl Meter {
 
     fn handle_shown(&mut self, input: u32, presented: bool, decode: Option<Duration>) {
         self.decode = decode.or(self.decode);
+        self.frames_applied += 1;
+        self.whole = presented;
         if !presented {
             return;
         }
@@ -546,6 +554,7 @@ impl Meter {
             frames_per_second,
             frames: self.frames,
             decode: self.decode,
+            exact: self.whole && self.frames_applied == self.frames_taken,
             latency,
             ..Numbers::default()
         }

@@ -49,8 +49,7 @@ impl StatsFile {
             "latency_p95_us": numbers.latency.map(|l| us(l.1)),
             "tier": renderer.map(|r| tier_word(r.tier)),
             "adapter": renderer.map(|r| r.adapter.as_str()),
-            // Every mode of protocol version 1 is lossless: what is shown is exact as of its frame.
-            "exact": numbers.frames > 0,
+            "exact": numbers.exact,
         });
         if let Err(error) = writeln!(self.file, "{line}") {
             tracing::debug!(%error, "Statistics line lost");

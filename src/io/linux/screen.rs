@@ -33,6 +33,7 @@ use super::{
     randr, x11,
 };
 use crate::geom::{Point, Rect, Size};
+use crate::limits::CURSOR_SIDE_MAX;
 use crate::proto::wire::LockKeys;
 
 /// The picture of a screen could not be had.
@@ -410,7 +411,6 @@ fn cursor_from_x(serial: u32, full: Size, hot: Point, pixels: &[u32]) -> CursorI
 }
 
 /// Largest side of a pointer shape; larger ones are decoration.
-const CURSOR_SIDE_MAX: u32 = 256;
 
 #[cfg(test)]
 mod tests {

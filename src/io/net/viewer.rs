@@ -37,6 +37,10 @@ const PRIORITY_CONTROL: i32 = 99;
 const REFUSAL_ALERTS: [u64; 9] = [42, 43, 44, 45, 46, 48, 49, 51, 116];
 /// QUIC's error codes for TLS alerts begin here (RFC 9001, section 4.8).
 const CRYPTO_ERRORS: u64 = 0x100;
+/// The alert `no_application_protocol` (RFC 7301) among them.
+const NO_COMMON_ALPN: u64 = CRYPTO_ERRORS + 120;
+/// The host has too many handshakes (RFC 9000, section 20.1).
+const CONNECTION_REFUSED: u64 = 0x2;
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -152,6 +156,8 @@ pub struct PathStats {
     pub bytes_sent: u64,
     /// UDP packets received.
     pub packets_received: u64,
+    /// STREAM and PING frames sent: what the host has to acknowledge.
+    pub asked: u64,
     /// QUIC packets sent.
     pub packets_sent: u64,
     /// Of those that we sent, known to be lost.
@@ -329,6 +335,8 @@ impl ViewerConnection {
             bytes_received: stats.udp_rx.bytes,
             bytes_sent: stats.udp_tx.bytes,
             packets_received: stats.udp_rx.datagrams,
+            // Each search for a larger MTU holds a PING that may well be lost without meaning anything.
+            asked: (stats.frame_tx.stream + stats.frame_tx.ping).saturating_sub(stats.path.sent_plpmtud_probes),
             packets_sent: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,
             mtu: stats.path.current_mtu,
@@ -539,10 +547,16 @@ fn connect_error(address: SocketAddr, error: ConnectionError) -> ConnectError {
             }
         }
         (_, ConnectionError::TimedOut) => ConnectError::Unreachable { address },
-        (_, error) => match LostReason::from(error) {
-            LostReason::Transport(detail) => ConnectError::Incompatible { address, detail },
-            reason => ConnectError::Lost { address, reason },
-        },
+        (_, error @ ConnectionError::VersionMismatch) => {
+            ConnectError::Incompatible { address, detail: error.to_string() }
+        }
+        (_, ConnectionError::ConnectionClosed(close)) if u64::from(close.error_code) == NO_COMMON_ALPN => {
+            ConnectError::Incompatible { address, detail: close.to_string() }
+        }
+        (_, ConnectionError::ConnectionClosed(close)) if u64::from(close.error_code) == CONNECTION_REFUSED => {
+            ConnectError::Lost { address, reason: LostReason::Closed(CloseCode::Full) }
+        }
+        (_, error) => ConnectError::Lost { address, reason: LostReason::from(error) },
     }
 }
 

@@ -122,6 +122,11 @@ impl Assembler {
         Ok(Some(Update { sequence, complete: self.complete, input: header.input, more: header.more, plan }))
     }
 
+    /// Whether no frame waits for another.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     fn is_ready(&self, header: &FrameHeader) -> bool {
         header.key.is_some() || (self.grid.is_some() && header.depends_on <= self.complete)
     }

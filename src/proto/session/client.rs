@@ -77,7 +77,7 @@ pub enum Deed {
 pub struct ClientSession {
     state: LinkState,
     deed: Option<Deed>,
-    /// Packets sent and received, as QUIC counted them last.
+    /// What was sent to be acknowledged, and packets received, as counted last.
     counted: (u64, u64),
     /// When the oldest packet was sent that nothing has come back for.
     unanswered: Option<Duration>,
@@ -137,7 +137,8 @@ impl ClientSession {
         self.look_at = Some(now + wait);
     }
 
-    /// QUIC's counters of packets sent and received, whenever something was sent or received, or a timer ran out.
+    /// Counters of what was sent and has to be acknowledged, and of packets received, whenever something was sent or
+    /// received, or a timer ran out. Acknowledgements do not count as sent: nobody answers them.
     pub fn handle_packets(&mut self, sent: u64, received: u64, now: Duration) {
         if !matches!(self.state, LinkState::Live | LinkState::Stalled { .. }) {
             return;
