@@ -32,6 +32,11 @@ pub const PORT: u16 = 7474;
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The viewer's sign of life on an idle connection: well inside [`IDLE_TIMEOUT`] and inside what home routers keep.
 pub const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// While something is held down, a viewer says something at least this often.
+pub const HELD_ALIVE: Duration = Duration::from_secs(1);
+/// A host releases everything when something is held down and the viewer has said nothing for this long: it may have been
+/// killed, and QUIC alone notices that only after [`IDLE_TIMEOUT`].
+pub const HELD_TIMEOUT: Duration = Duration::from_secs(3);
 /// A handshake takes no longer.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time from the end of the handshake to a valid hello.

@@ -2,12 +2,19 @@
 //!
 //! X11: the old picture stays at the top left while the window is resized, and what is new is black like the bars.
 
-use winit::raw_window_handle::{HasWindowHandle, RawWindowHandle};
-use x11rb::connection::Connection as _;
-use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, Gravity};
+use winit::raw_window_handle::HasWindowHandle;
 
 /// Makes the window's new parts black. Where the window system has no such thing, nothing happens: it is only looks.
+#[cfg(not(target_os = "linux"))]
+pub fn blacken_new_parts(_: &impl HasWindowHandle) {}
+
+/// Makes the window's new parts black. Where the window system has no such thing, nothing happens: it is only looks.
+#[cfg(target_os = "linux")]
 pub fn blacken_new_parts(window: &impl HasWindowHandle) {
+    use winit::raw_window_handle::RawWindowHandle;
+    use x11rb::connection::Connection as _;
+    use x11rb::protocol::xproto::{ChangeWindowAttributesAux, ConnectionExt as _, Gravity};
+
     let id = match window.window_handle().map(|handle| handle.as_raw()) {
         Ok(RawWindowHandle::Xlib(handle)) => handle.window as u32,
         Ok(RawWindowHandle::Xcb(handle)) => handle.window.get(),

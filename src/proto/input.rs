@@ -128,11 +128,26 @@ impl Input {
 
     /// The window lost the focus: nothing is held any more.
     pub fn handle_focus_lost(&mut self) {
-        if !self.keys.is_empty() || !self.buttons.is_empty() {
+        if self.is_holding() {
             self.keys.clear();
             self.buttons.clear();
             self.queue.push_back(InputEvent::ReleaseAll);
         }
+    }
+
+    /// Nothing was sent for [`crate::limits::HELD_ALIVE`]: if something is held, says that we are still there, by the
+    /// release of a key that is not down, which changes nothing.
+    pub fn handle_silence(&mut self) {
+        if self.is_holding()
+            && let Some(usage) = (0x04..=0xe7).find(|u| !self.keys.contains(u))
+        {
+            self.queue.push_back(InputEvent::Key { usage, action: KeyAction::Release });
+        }
+    }
+
+    /// Whether a key or button is down.
+    pub fn is_holding(&self) -> bool {
+        !self.keys.is_empty() || !self.buttons.is_empty()
     }
 
     /// The keyboard's lock keys; sent when they differ from what was sent last.
@@ -197,10 +212,15 @@ impl Held {
 
     /// The viewer is gone, or says that nothing is held: what to inject, if anything is down.
     pub fn handle_gone(&mut self) -> Option<InputEvent> {
-        let any = !self.keys.is_empty() || !self.buttons.is_empty();
+        let any = self.is_holding();
         self.keys.clear();
         self.buttons.clear();
         any.then_some(InputEvent::ReleaseAll)
+    }
+
+    /// Whether a key or button is down.
+    pub fn is_holding(&self) -> bool {
+        !self.keys.is_empty() || !self.buttons.is_empty()
     }
 
     /// Number of the last event; 0 before the first.
@@ -251,6 +271,18 @@ mod tests {
         assert!(!input.handle_key(5, true));
         assert!(input.handle_key(4, false));
         assert_eq!(drain(&mut input).last(), Some(&InputEvent::Key { usage: 4, action: KeyAction::Release }));
+    }
+
+    #[test]
+    fn a_held_key_is_kept_alive_by_an_event_that_changes_nothing() {
+        let (mut input, mut held) = (Input::new(), Held::new(0));
+        input.handle_silence();
+        assert_eq!(input.poll_event(), None);
+        input.handle_key(4, true);
+        input.handle_silence();
+        assert!(held.handle_event(input.poll_event().unwrap()).unwrap().is_some());
+        assert_eq!(held.handle_event(input.poll_event().unwrap()), Ok(None));
+        assert!(held.is_holding());
     }
 
     #[test]

@@ -31,7 +31,7 @@ use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoopProxy};
 use winit::window::{CustomCursor, Fullscreen, Icon, Window, WindowId};
 
 /// The host is asked for another size when the window has kept it for this long.
-const RESIZE_QUIET: Duration = Duration::from_millis(120);
+const RESIZE_QUIET: Duration = Duration::from_millis(80);
 /// Pixels that a touch pad has to move for one detent of a wheel.
 const PIXELS_PER_DETENT: f64 = 40.0;
 /// What one detent is on the wire.

@@ -5,6 +5,7 @@
 
 use crate::geom::Size;
 use crate::io::net::{ConnectError, Connector, LostReason, Received, ViewerConnection};
+use crate::limits::HELD_ALIVE;
 use crate::proto::input::Input;
 use crate::proto::screen::assembler::{Assembler, Update};
 use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
@@ -69,6 +70,8 @@ struct Link {
     cursors: HashMap<u32, CursorShape>,
     cursor: Option<u32>,
     input: Input,
+    /// When input was sent last.
+    input_at: Instant,
     meter: Meter,
     watched: bool,
     stats_file: Option<StatsFile>,
@@ -96,6 +99,7 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
         cursors: HashMap::new(),
         cursor: None,
         input: Input::new(),
+        input_at: Instant::now(),
         meter: Meter::default(),
         watched: false,
         numbers_at: stats_file.is_some().then(Instant::now),
@@ -359,6 +363,9 @@ impl Link {
         let now = self.now();
         self.count_packets();
         self.session.handle_timeout(now);
+        if self.input_at.elapsed() >= HELD_ALIVE {
+            self.input.handle_silence();
+        }
         if self.numbers_at.is_some_and(|at| at <= Instant::now()) {
             self.give_numbers();
         }
@@ -394,6 +401,7 @@ impl Link {
         if messages.is_empty() {
             return;
         }
+        self.input_at = Instant::now();
         if let Err(error) = connection.send_input(&messages) {
             // The outbox holds seconds of input: nobody reads at the other end. A new connection starts clean.
             tracing::warn!(%error, "Input cannot be sent");
@@ -448,7 +456,8 @@ impl Link {
 
     fn wake_at(&self) -> Option<Instant> {
         let session = self.session.poll_timeout().map(|t| self.started + t);
-        session.into_iter().chain(self.numbers_at).min()
+        let held = (self.connection.is_some() && self.input.is_holding()).then(|| self.input_at + HELD_ALIVE);
+        session.into_iter().chain(self.numbers_at).chain(held).min()
     }
 
     fn tell_state(&mut self) {

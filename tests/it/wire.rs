@@ -252,6 +252,8 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("COPIES_MAX", format::COPIES_MAX as u64),
         ("PACK_COLORS_MAX", format::PACK_COLORS_MAX as u64),
         ("FRAME_BYTES_MAX", format::FRAME_BYTES_MAX as u64),
+        ("HELD_ALIVE", ms(limits::HELD_ALIVE)),
+        ("HELD_TIMEOUT", ms(limits::HELD_TIMEOUT)),
         ("STALL_AFTER", ms(STALL_AFTER)),
         ("GIVE_UP_AFTER", ms(GIVE_UP_AFTER)),
         ("QUEUE_MAX", QUEUE_MAX as u64),

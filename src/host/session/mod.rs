@@ -184,11 +184,27 @@ impl Session {
     fn step(&mut self) -> Result<Option<Duration>, End> {
         self.take_events()?;
         loop {
-            let timeout = self.send_what_there_is()?;
+            let slot = self.send_what_there_is()?;
             // Answers read meanwhile may have brought events along, and for those the connection does not wake us.
             if !self.take_events()? {
-                return Ok(timeout);
+                let release = self.release_if_silent()?;
+                return Ok(slot.into_iter().chain(release).min());
             }
+        }
+    }
+
+    /// Releases what a viewer holds that says nothing any more; returns when to look again.
+    fn release_if_silent(&mut self) -> Result<Option<Duration>, End> {
+        let now = self.now();
+        let Some((_, viewer)) = &mut self.viewer else { return Ok(None) };
+        match viewer.release_at() {
+            Some(at) if at <= now => {
+                tracing::info!("The viewer is silent: what it held is released");
+                viewer.held.handle_gone();
+                self.injector.release_all()?;
+                Ok(None)
+            }
+            at => Ok(at.map(|at| at - now)),
         }
     }
 
@@ -372,7 +388,9 @@ impl Session {
     }
 
     fn handle_input(&mut self, body: &Bytes) -> Result<(), PeerEnd> {
+        let now = self.now();
         let Some((_, viewer)) = &mut self.viewer else { return Ok(()) };
+        viewer.heard_at = now;
         match viewer.handle_input(body) {
             Ok(Some(event)) => {
                 self.counters.inputs += 1;

@@ -3,12 +3,13 @@
 //! The decisions are `proto`'s; here they meet for one viewer. What they lead to is the crank's business (`super`).
 
 use crate::io::linux::screen::CursorImage;
-use crate::limits::CURSORS_MAX;
+use crate::limits::{CURSORS_MAX, HELD_TIMEOUT};
 use crate::proto::input::{Held, NumberError};
 use crate::proto::screen::pacer::Pacer;
 use crate::proto::session::host::{HostError, HostSession, Wish};
 use crate::proto::wire::{CloseCode, CursorShape, InputEvent, InputMessage, WireError, single_message};
 use std::collections::HashMap;
+use std::time::Duration;
 use thiserror::Error;
 
 /// Why a viewer is sent away.
@@ -36,6 +37,8 @@ pub struct Viewer {
     pub pacer: Pacer,
     /// What it holds down.
     pub held: Held,
+    /// When it said something last, in the session's time.
+    pub heard_at: Duration,
     session: HostSession,
     cursors: Cursors,
 }
@@ -66,6 +69,7 @@ impl Viewer {
             frames_before: frames,
             pacer: Pacer::new(),
             held: Held::new(inputs),
+            heard_at: Duration::ZERO,
             session: HostSession::new(session),
             cursors: Cursors::default(),
         }
@@ -94,6 +98,11 @@ impl Viewer {
             return Err(HostError::Hello.into());
         }
         Ok(self.held.handle_event(message)?)
+    }
+
+    /// When everything it holds is to be released, should it say nothing until then.
+    pub fn release_at(&self) -> Option<Duration> {
+        self.held.is_holding().then(|| self.heard_at + HELD_TIMEOUT)
     }
 
     /// Whether it has said hello.

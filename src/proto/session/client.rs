@@ -7,7 +7,7 @@ use crate::proto::wire::CloseCode;
 use std::time::Duration;
 
 /// Nothing came back for this long after something was sent: the user is told.
-pub const STALL_AFTER: Duration = Duration::from_millis(900);
+pub const STALL_AFTER: Duration = Duration::from_millis(800);
 /// A link that stands still for this long is given up and made anew.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 /// A connection is looked after at least this often, a little later than QUIC's keep-alive.
