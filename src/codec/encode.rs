@@ -6,7 +6,8 @@
 
 use crate::codec::cache::{TileCache, TilePixels};
 use crate::codec::canvas::Picture;
-use crate::codec::format::{BLOCK_PIXELS, CopyRect, FrameHeader, PACK_COLORS_MAX, SectionWriter, pack_bits};
+use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
+use crate::codec::modes::Modes;
 use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::plan::Transfer;
 use crate::codec::stage::transfer;
@@ -45,6 +46,7 @@ pub struct Encoder {
     /// For each tile when it last changed.
     changed_at: Vec<Duration>,
     cache: TileCache,
+    modes: Modes,
     sequence: u32,
     /// The last frame that read what was there.
     ordered: u32,
@@ -79,6 +81,7 @@ impl Encoder {
             dirty: vec![BlockMask::NONE; tiles],
             changed_at: vec![Duration::ZERO; tiles],
             cache: TileCache::new(),
+            modes: Modes::new(),
             sequence: 0,
             ordered: 0,
             key: true,
@@ -320,16 +323,9 @@ impl Encoder {
             self.hold(current, rect);
             return false;
         }
-        let mut groups: Vec<Group> = Vec::new();
+        self.modes.write(current, rect, changed, (changed != visible).then_some(changed), tile, writer);
         for block in changed.blocks() {
-            let r = block_rect(self.grid, tile, block);
-            let pixels = block_pixels(current, r);
-            Group::add(&mut groups, block, &pixels);
-            self.hold(current, r);
-        }
-        groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
-        for group in &groups {
-            group.write(tile, (group.blocks != visible).then_some(group.blocks), writer);
+            self.hold(current, block_rect(self.grid, tile, block));
         }
         false
     }
@@ -345,81 +341,6 @@ impl Encoder {
             }
         }
     }
-}
-
-/// Blocks of a tile that one record can hold.
-struct Group {
-    blocks: BlockMask,
-    /// Up to 16 colours; empty for RAW.
-    colors: Vec<u32>,
-    /// 256 pixels for each block.
-    pixels: Vec<u32>,
-}
-
-impl Group {
-    /// Puts a block where it costs least: into a group whose pixels need as many bits with it as without.
-    fn add(groups: &mut Vec<Group>, block: u32, pixels: &[u32; BLOCK_PIXELS]) {
-        let colors = few_colors(pixels).unwrap_or_default();
-        let class = |n: usize| if n <= 1 { n } else { pack_bits(n) + 1 };
-        for group in groups.iter_mut() {
-            if class(group.colors.len()) != class(colors.len()) {
-                continue;
-            }
-            let mut merged = group.colors.clone();
-            merged.extend(colors.iter().filter(|c| !group.colors.contains(c)));
-            if merged.len() <= PACK_COLORS_MAX && class(merged.len()) == class(colors.len()) {
-                group.colors = merged;
-                group.blocks.0 |= 1 << block;
-                group.pixels.extend_from_slice(pixels);
-                return;
-            }
-        }
-        groups.push(Group { blocks: BlockMask(1 << block), colors, pixels: pixels.to_vec() });
-    }
-
-    fn write(&self, tile: TileIndex, blocks: Option<BlockMask>, writer: &mut SectionWriter) {
-        match self.colors.len() {
-            0 => writer.raw(tile, blocks, &self.pixels),
-            // A whole tile of one colour was found before, so a solid group is always masked.
-            1 => writer.solid(tile, Some(self.blocks), self.colors[0]),
-            _ => {
-                let index = |p: &u32| self.colors.iter().position(|c| c == p).map_or(0, |i| i as u8);
-                let indices: Vec<u8> = self.pixels.iter().map(index).collect();
-                writer.pack(tile, blocks, &self.colors, &indices);
-            }
-        }
-    }
-}
-
-/// The colours of a block, if there are at most 16.
-fn few_colors(pixels: &[u32; BLOCK_PIXELS]) -> Option<Vec<u32>> {
-    let mut colors: Vec<u32> = Vec::with_capacity(PACK_COLORS_MAX);
-    let mut last = !0;
-    for &p in pixels {
-        if p == last {
-            continue;
-        }
-        last = p;
-        if !colors.contains(&p) {
-            if colors.len() == PACK_COLORS_MAX {
-                return None;
-            }
-            colors.push(p);
-        }
-    }
-    Some(colors)
-}
-
-/// A block's pixels; those beyond the screen's edge repeat the block's first, so that they add no colour.
-fn block_pixels(current: &View, r: Rect) -> [u32; BLOCK_PIXELS] {
-    let first = current.row(r.y)[r.x as usize] & 0x00ff_ffff;
-    let mut pixels = [first; BLOCK_PIXELS];
-    for (y, out) in (r.y..r.bottom()).zip(pixels.chunks_exact_mut(BLOCK as usize)) {
-        for (out, pixel) in out.iter_mut().zip(&current.row(y)[r.x as usize..r.right() as usize]) {
-            *out = pixel & 0x00ff_ffff;
-        }
-    }
-    pixels
 }
 
 fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {

@@ -5,7 +5,8 @@
 //! layout in prose, with worked examples: PROTOCOL.md, "Frames".
 
 use crate::codec::bytes::{ReadError, Reader, put_u24, put_varint};
-use crate::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use crate::codec::ctx::{COLORS_MAX, Head, LANES_MAX, band};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use bytes::Bytes;
 use std::ops::Range;
 use thiserror::Error;
@@ -31,7 +32,10 @@ const SECTION_TILES: u8 = 4;
 const MODE_SOLID: u8 = 0;
 const MODE_CACHE: u8 = 1;
 const MODE_PACK: u8 = 2;
+const MODE_CTX: u8 = 3;
 const MODE_RAW: u8 = 5;
+/// Where a CTX record has its table set, three bits.
+const SET_SHIFT: u8 = 4;
 const MASKED: u8 = 0x80;
 
 /// What a frame says about itself.
@@ -95,6 +99,17 @@ pub enum Content {
         palette: usize,
         /// The indices in the frame's bytes: for each block in order 256 of [`pack_bits`] bits, low bits first.
         indices: Range<usize>,
+    },
+    /// Entropy-coded; `codec::ctx`.
+    Ctx {
+        /// Table set, below `codec::ctx::tables::SETS`.
+        set: u8,
+        /// The front of the payload.
+        head: Head,
+        /// Where the first lane starts in the frame's bytes; the others follow.
+        streams: usize,
+        /// Length of each lane in 16-bit words.
+        lengths: [u16; LANES_MAX],
     },
     /// Three bytes a pixel (blue, green, red), 768 a block, in the frame's bytes.
     Raw(Range<usize>),
@@ -186,6 +201,15 @@ pub enum FormatError {
     /// PACK has 2 to 16 colours.
     #[error("a palette of {0} colours is not possible")]
     Palette(usize),
+    /// A CTX payload has flags that this version does not know, or names a fourth colour.
+    #[error("flags {0:#04x} of an entropy-coded tile are unknown")]
+    Ctx(u8),
+    /// The first row of a CTX payload has none before it that it could repeat.
+    #[error("the first row of tile {0} cannot repeat another")]
+    Repeat(u32),
+    /// A lane of a CTX payload is shorter than a coder's state, or longer than 65535 words.
+    #[error("a lane of {0} words is not possible")]
+    Lane(u32),
 }
 
 /// Bits of an index into a palette of `colors` (2..=16) colours.
@@ -348,6 +372,7 @@ impl Frame {
             }
             written.0 |= blocks.0;
             let content = match head & !MASKED {
+                mode if mode & 0xf == MODE_CTX => parse_ctx(r, tile, blocks, mode >> SET_SHIFT)?,
                 MODE_SOLID => Content::Solid(r.u24()?),
                 MODE_CACHE => {
                     whole_tile(grid, tile)?;
@@ -459,6 +484,16 @@ impl SectionWriter {
         for group in indices.chunks_exact(8 / bits) {
             self.tiles.push(group.iter().rev().fold(0, |byte, i| byte << bits | i));
         }
+    }
+
+    /// Writes blocks with an entropy-coded payload, as `codec::ctx::encode` makes it.
+    ///
+    /// # Panics
+    /// If there is no such table set.
+    pub fn ctx(&mut self, tile: TileIndex, blocks: Option<BlockMask>, set: u8, payload: &[u8]) {
+        assert!(usize::from(set) < crate::codec::ctx::tables::SETS, "three bits name the table set");
+        self.head(MODE_CTX | set << SET_SHIFT, tile, blocks);
+        self.tiles.extend_from_slice(payload);
     }
 
     /// Writes blocks pixel by pixel; `pixels` has 256 values (0xRRGGBB) for each block.
@@ -579,4 +614,38 @@ fn parse_pack(r: &mut Reader, blocks: BlockMask) -> Result<Content, FormatError>
     let colors = (0..count).map(|_| r.u24()).collect::<Result<Vec<_>, _>>()?;
     let bytes = blocks.count() as usize * BLOCK_PIXELS * pack_bits(count) / 8;
     Ok(Content::Pack { colors, palette, indices: take_range(r, bytes)? })
+}
+
+fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Result<Content, FormatError> {
+    let flags = r.u8()?;
+    let named = usize::from(flags >> 5);
+    if named >= COLORS_MAX {
+        return Err(FormatError::Ctx(flags));
+    }
+    let (lanes, grey) = (1 << (flags & 3), flags >> 2 & 1 == 1);
+    let mut color = || if grey { Ok(u32::from(r.u8()?) * 0x01_0101) } else { r.u24() };
+    let mut colors = [color()?; COLORS_MAX];
+    for i in 1..=named {
+        colors[i] = color()?;
+    }
+    let mut repeats = 0;
+    if flags >> 4 & 1 == 1 {
+        for index in (0..BLOCKS_PER_SIDE).filter(|i| band(blocks, *i) != 0) {
+            repeats |= u64::from(r.u16()?) << (16 * index);
+        }
+        let first_row = blocks.0.trailing_zeros() / BLOCKS_PER_SIDE * BLOCK;
+        if repeats >> first_row & 1 == 1 {
+            return Err(FormatError::Repeat(tile.0));
+        }
+    }
+    let mut lengths = [0; LANES_MAX];
+    let mut words = 0;
+    for length in &mut lengths[..lanes] {
+        let count = r.varint()?;
+        // Two words are a coder's state.
+        *length = u16::try_from(count).ok().filter(|l| *l >= 2).ok_or(FormatError::Lane(count))?;
+        words += usize::from(*length);
+    }
+    let streams = take_range(r, 2 * words)?.start;
+    Ok(Content::Ctx { set, head: Head { lanes, grey, recall: flags >> 3 & 1 == 1, colors, repeats }, streams, lengths })
 }

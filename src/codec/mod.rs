@@ -7,8 +7,10 @@
 pub mod bytes;
 pub mod cache;
 pub mod canvas;
+pub mod ctx;
 pub mod encode;
 pub mod format;
+mod modes;
 pub mod motion;
 pub mod plan;
 pub mod stage;

@@ -76,6 +76,28 @@ pub struct Raw {
     pub pad: u32,
 }
 
+/// Writes blocks of a tile from an entropy-coded payload.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Ctx {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// `coded | write << 16`, as in [`Unpack`].
+    pub blocks: u32,
+    /// `log2(lanes) | grey << 2 | recall << 3 | table set << 8`.
+    pub shape: u32,
+    /// The most frequent colours; the first is the background.
+    pub colors: [u32; 3],
+    /// Bit `y` is set if row `y` of the tile equals the coded row before it; rows 0 to 31, then 32 to 63.
+    pub repeats: [u32; 2],
+    /// Byte offset of the first lane in the frame; the others follow.
+    pub streams: u32,
+    /// Length of each lane in 16-bit words, two in a word, low half first; 0 for lanes that there are not.
+    pub lengths: [u32; 4],
+    /// Zeroes; keep the job at 16 words.
+    pub pad: [u32; 3],
+}
+
 /// All work of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -93,7 +115,9 @@ pub struct Plan {
     pub unpacks: Vec<Unpack>,
     /// Pass 3 as well.
     pub raws: Vec<Raw>,
-    /// The frame's bytes, which [`Unpack`] and [`Raw`] point into.
+    /// Pass 3 as well.
+    pub ctxs: Vec<Ctx>,
+    /// The frame's bytes, which [`Unpack`], [`Ctx`] and [`Raw`] point into.
     pub bytes: Bytes,
     /// What part of the screen this changes at most.
     pub damage: Vec<Rect>,
@@ -157,6 +181,19 @@ impl Plan {
                     index_max: colors.len() as u32 - 1,
                     pad: [0; 2],
                 }),
+                Content::Ctx { set, head, streams, lengths } => plan.ctxs.push(Ctx {
+                    origin,
+                    blocks,
+                    shape: head.lanes.ilog2()
+                        | u32::from(head.grey) << 2
+                        | u32::from(head.recall) << 3
+                        | u32::from(*set) << 8,
+                    colors: head.colors,
+                    repeats: [head.repeats as u32, (head.repeats >> 32) as u32],
+                    streams: *streams as u32,
+                    lengths: std::array::from_fn(|i| u32::from(lengths[2 * i]) | u32::from(lengths[2 * i + 1]) << 16),
+                    pad: [0; 3],
+                }),
                 Content::Raw(pixels) => {
                     plan.raws.push(Raw { origin, blocks, pixels: pixels.start as u32, pad: 0 });
                 }
@@ -174,6 +211,7 @@ impl Plan {
             && self.fills.is_empty()
             && self.unpacks.is_empty()
             && self.raws.is_empty()
+            && self.ctxs.is_empty()
     }
 
     /// Adds a tile's rectangle; neighbours in a row become one rectangle.

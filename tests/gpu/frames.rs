@@ -4,6 +4,8 @@ use crate::twins::compare;
 use crate::{Random, gpus};
 use bytes::Bytes;
 use kachel::codec::canvas::Canvas;
+use kachel::codec::ctx::encode::CtxEncoder;
+use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::format::{BLOCK_PIXELS, CopyRect, Frame, FrameHeader, SectionWriter};
 use kachel::codec::plan::Plan;
 use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
@@ -21,11 +23,12 @@ struct Host {
     random: Random,
     sequence: u32,
     size: Size,
+    ctx: CtxEncoder,
 }
 
 impl Host {
     fn new(seed: u64) -> Self {
-        Self { random: Random(seed), sequence: 0, size: Size::default() }
+        Self { random: Random(seed), sequence: 0, size: Size::default(), ctx: CtxEncoder::new() }
     }
 
     /// The next frame's bytes; about every twentieth is a key frame with a new size.
@@ -96,8 +99,28 @@ impl Host {
     fn record(&mut self, sections: &mut SectionWriter, tile: TileIndex, mask: Option<BlockMask>, blocks: u16) {
         let r = &mut self.random;
         let pixels = blocks.count_ones() as usize * BLOCK_PIXELS;
-        match r.below(3) {
+        match r.below(4) {
             0 => sections.solid(tile, mask, r.color()),
+            3 => {
+                let few: Vec<u32> = (0..1 + r.below(40)).map(|_| r.color() & 0x00f0_ffff).collect();
+                let width = 1 + r.below(9);
+                let mut pixels = [0; 4096];
+                for i in 0..pixels.len() {
+                    // Glyph-like pieces that repeat, between noise.
+                    let piece = few[(i % 64) / width as usize * 7 % few.len()];
+                    let above = if i >= 64 { pixels[i - 64] } else { piece };
+                    pixels[i] = match r.below(12) {
+                        0 => piece,
+                        1 => r.color() & 0x0007_0f3f | few[0],
+                        _ => above,
+                    };
+                }
+                let blocks = BlockMask(blocks);
+                let mut payload = Vec::new();
+                let measured = self.ctx.measure(&pixels, blocks, &COSTS);
+                self.ctx.write(&measured, &COSTS, &mut payload);
+                sections.ctx(tile, mask, measured.set, &payload);
+            }
             1 => {
                 let colors: Vec<u32> = (0..2 + r.below(15)).map(|_| r.color()).collect();
                 let indices: Vec<u8> = (0..pixels).map(|_| r.below(colors.len() as u32) as u8).collect();

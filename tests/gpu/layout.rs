@@ -1,6 +1,6 @@
 //! The shaders against the table of `io::gpu::layout`.
 
-use kachel::io::gpu::layout::{Binding, JOBS_PER_ROW, PRESENT, STAGES, Shader, Struct, WORKGROUP_SIDE};
+use kachel::io::gpu::layout::{Binding, JOBS_PER_ROW, PRESENT, STAGES, Shader, Struct};
 use naga::{AddressSpace, ArraySize, ImageClass, Module, ScalarKind, StorageAccess, StorageFormat, TypeInner};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -70,12 +70,12 @@ fn bindings_and_structs_are_those_of_the_table() {
 }
 
 #[test]
-fn every_stage_has_one_entry_point_and_the_same_workgroup() {
+fn every_stage_has_one_entry_point_and_the_workgroup_of_the_table() {
     for shader in &STAGES {
         let module = parse(shader);
         let [entry] = module.entry_points.as_slice() else { panic!("{} has one entry point", shader.name) };
         assert_eq!(entry.name, "main");
-        assert_eq!(entry.workgroup_size, [WORKGROUP_SIDE, WORKGROUP_SIDE, 1], "{}", shader.name);
+        assert_eq!(entry.workgroup_size, [shader.lanes[0], shader.lanes[1], 1], "{}", shader.name);
         let per_row = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some("JOBS_PER_ROW"));
         let value = &module.global_expressions[per_row.expect("every stage finds its job by it").1.init];
         assert!(matches!(value, naga::Expression::Literal(naga::Literal::U32(JOBS_PER_ROW))), "{value:?}");

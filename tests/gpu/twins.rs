@@ -3,7 +3,7 @@
 use crate::{Random, gpus};
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
-use kachel::codec::plan::{CACHE_SIZE, Fill, Plan, Raw, Transfer, Unpack, packed};
+use kachel::codec::plan::{CACHE_SIZE, Ctx, Fill, Plan, Raw, Transfer, Unpack, packed};
 use kachel::geom::{Point, Size, TILE, TileGrid, TileIndex};
 use kachel::io::gpu::decode::Decoder;
 use kachel::io::gpu::proof::decodes_exactly;
@@ -134,6 +134,41 @@ fn unpack() {
 }
 
 #[test]
+fn ctx() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(9);
+        for size in SIZES {
+            let mut ctxs = Vec::new();
+            for (origin, visible) in tiles(size) {
+                for write in masks(&mut random, visible) {
+                    if write == 0 {
+                        continue;
+                    }
+                    // Payloads that no encoder made: any bytes decode to something, and to the same.
+                    let blocks = coded(&mut random, write);
+                    let first_row = (blocks & 0xffff).trailing_zeros() / 4 * 16;
+                    let few = random.below(2) * 0xffff_ffff;
+                    let mut repeats = [random.next() & few, random.next() & random.next()];
+                    repeats[first_row as usize / 32] &= !(1 << (first_row % 32));
+                    ctxs.push(Ctx {
+                        origin,
+                        blocks,
+                        shape: random.below(16) | random.below(8) << 8,
+                        colors: std::array::from_fn(|_| random.color()),
+                        repeats,
+                        streams: random.below(100),
+                        lengths: std::array::from_fn(|_| random.below(700) | random.below(30) << 16),
+                        pad: [0; 3],
+                    });
+                }
+            }
+            let bytes = Bytes::from(random.bytes(100 + 8 * 1400));
+            check(&gpu, &[Plan { ctxs, bytes, ..key(size) }], &format!("ctx {size:?}"));
+        }
+    }
+}
+
+#[test]
 fn the_last_byte_of_a_frame_is_read_whatever_its_place_in_a_word() {
     for gpu in gpus(Tier::Compute) {
         for start in 0..8 {
@@ -231,8 +266,19 @@ fn jobs_that_point_anywhere_do_no_harm() {
             let unpacks = (0..9).map(|_| unpack(&mut random)).collect();
             let raw = |r: &mut Random| Raw { origin: 0, blocks: r.next(), pixels: r.next(), pad: 0 };
             let raws = (0..9).map(|_| raw(&mut random)).collect();
+            let ctx = |r: &mut Random| Ctx {
+                origin: r.next() & 0x003f_003f,
+                blocks: r.next(),
+                shape: r.next(),
+                colors: std::array::from_fn(|_| r.next()),
+                repeats: std::array::from_fn(|_| r.next()),
+                streams: r.next(),
+                lengths: std::array::from_fn(|_| r.next()),
+                pad: [0; 3],
+            };
+            let ctxs = (0..9).map(|_| ctx(&mut random)).collect();
             let bytes = Bytes::from_static(b"few");
-            let plan = Plan { stores, copies, recalls, unpacks, raws, bytes, ..Plan::default() };
+            let plan = Plan { stores, copies, recalls, unpacks, raws, ctxs, bytes, ..Plan::default() };
             decoder.apply(&plan).expect("the shaders clamp what they are given");
         }
         decoder.wait().expect("the device is still there");

@@ -1,6 +1,7 @@
 //! Everything that needs no device: one binary, pure parts only.
 
 mod codec;
+mod ctx;
 #[path = "../support/fuzz.rs"]
 mod fuzz;
 mod fuzz_regression;

@@ -20,7 +20,7 @@ use std::fmt::Debug;
 const DOCUMENT: &str = include_str!("../../PROTOCOL.md");
 
 /// Every example of the document by name.
-fn examples() -> BTreeMap<&'static str, Vec<u8>> {
+pub(crate) fn examples() -> BTreeMap<&'static str, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut lines = DOCUMENT.lines();
     while let Some(line) = lines.next() {
@@ -128,7 +128,7 @@ fn examples_of_the_document_are_what_the_code_speaks() {
     ] {
         check(&mut all, name, message, Relay::encode, relay);
     }
-    all.retain(|name, _| !name.starts_with("frame-"));
+    all.retain(|name, _| !name.starts_with("frame-") && *name != "ctx-cross");
     assert!(all.is_empty(), "examples that no test looks at: {:?}", all.keys());
 }
 

@@ -68,6 +68,10 @@ pub fn frame_parse(data: &[u8]) {
                 assert!((2..=16).contains(&colors.len()) && palette + 3 * colors.len() <= indices.start);
                 assert!(indices.end <= bytes.len());
             }
+            Content::Ctx { head, streams, lengths, .. } => {
+                let words: usize = lengths.iter().map(|l| usize::from(*l)).sum();
+                assert!(head.lanes <= lengths.len() && streams + 2 * words <= bytes.len());
+            }
             Content::Raw(pixels) => {
                 assert!(pixels.end <= bytes.len() && pixels.len() == record.blocks.count() as usize * 768);
             }

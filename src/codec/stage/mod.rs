@@ -1,5 +1,6 @@
 //! The decoding stages, one file each, twin of the shader with the same name in `shaders/`.
 
+pub mod ctx;
 pub mod fill;
 pub mod raw;
 pub mod transfer;

@@ -3,11 +3,12 @@
 //! The order of the passes is `codec::plan::Plan`'s; what they compute is in `shaders/`, with `codec::stage` as twins.
 //! Decode times come from timestamp queries and are read when they are there, never waited for.
 
-use super::layout::{FILL, RAW, TRANSFER, UNPACK};
+use super::layout::{CTX, FILL, RAW, TRANSFER, UNPACK};
 use super::pipelines::Stage;
 pub use super::texture::Texture;
 use super::{Gpu, GpuError};
 use crate::codec::canvas::Picture;
+use crate::codec::ctx::tables;
 use crate::codec::plan::{CACHE_SIZE, Plan, Transfer};
 use crate::codec::stage::transfer::to_scratch;
 use crate::geom::Size;
@@ -27,6 +28,9 @@ pub struct Decoder {
     fill: Stage,
     unpack: Stage,
     raw: Stage,
+    ctx: Stage,
+    /// The probability tables of the stage above.
+    tables: wgpu::Buffer,
     screen: Option<Texture>,
     /// Copies go through it; made at the first one.
     scratch: Option<Texture>,
@@ -48,6 +52,8 @@ impl Decoder {
             fill: Stage::new(device, &FILL),
             unpack: Stage::new(device, &UNPACK),
             raw: Stage::new(device, &RAW),
+            ctx: Stage::new(device, &CTX),
+            tables: tables_buffer(gpu),
             screen: None,
             scratch: None,
             cache: None,
@@ -85,7 +91,8 @@ impl Decoder {
         let fills = upload.push(bytemuck::cast_slice(&plan.fills));
         let unpacks = upload.push(bytemuck::cast_slice(&plan.unpacks));
         let raws = upload.push(bytemuck::cast_slice(&plan.raws));
-        let reads_bytes = !plan.unpacks.is_empty() || !plan.raws.is_empty();
+        let ctxs = upload.push(bytemuck::cast_slice(&plan.ctxs));
+        let reads_bytes = !plan.unpacks.is_empty() || !plan.raws.is_empty() || !plan.ctxs.is_empty();
         let bytes = upload.push(if reads_bytes { &plan.bytes } else { &[] });
         if upload.parts.is_empty() {
             return Ok(());
@@ -107,6 +114,9 @@ impl Decoder {
                     Third::None => {}
                     Third::Source(from) => resources.push(wgpu::BindingResource::TextureView(&from.view)),
                     Third::Bytes(part) => resources.push(part.bind(buffer)),
+                    Third::BytesAndTables(part) => {
+                        resources.extend([part.bind(buffer), self.tables.as_entire_binding()]);
+                    }
                 }
                 stage.run(device, &mut pass, count as u32, &resources);
             };
@@ -124,6 +134,7 @@ impl Decoder {
             if let Some(bytes) = bytes {
                 run(&self.unpack, plan.unpacks.len(), unpacks, &screen, Third::Bytes(bytes));
                 run(&self.raw, plan.raws.len(), raws, &screen, Third::Bytes(bytes));
+                run(&self.ctx, plan.ctxs.len(), ctxs, &screen, Third::BytesAndTables(bytes));
             }
         }
         if let Some((timer, slot)) = self.timer.as_ref().zip(slot) {
@@ -213,6 +224,7 @@ enum Third<'a> {
     None,
     Source(&'a Texture),
     Bytes(Part),
+    BytesAndTables(Part),
 }
 
 /// A piece of the upload buffer; sizes in bytes.
@@ -255,6 +267,17 @@ impl<'a> Upload<'a> {
         self.parts.push((part, bytes));
         Some(part)
     }
+}
+
+fn tables_buffer(gpu: &Gpu) -> wgpu::Buffer {
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("tables"),
+        size: tables::FILE.len() as u64,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue.write_buffer(&buffer, 0, tables::FILE);
+    buffer
 }
 
 fn upload_buffer(device: &wgpu::Device, size: u64) -> wgpu::Buffer {

@@ -3,14 +3,14 @@
 //! The pipelines are made from this table, and a test parses the shaders and compares them with it. The job structs
 //! themselves are `codec::plan`'s.
 
-use crate::codec::plan::{Fill, Raw, Transfer, Unpack};
+use crate::codec::plan::{Ctx, Fill, Raw, Transfer, Unpack};
 use bytemuck::{Pod, Zeroable};
 use std::mem::{offset_of, size_of};
 
 /// Workgroups in one row of a dispatch; further jobs go to further rows. `shared/jobs.wgsl` has the same number.
 pub const JOBS_PER_ROW: u32 = 32768;
 
-/// Lanes of a workgroup along each side; one workgroup runs one job.
+/// Lanes of a workgroup along each side where each writes a pixel of a block; one workgroup runs one job.
 pub const WORKGROUP_SIDE: u32 = 16;
 
 /// A shader and what is bound to it, in group 0; a binding's number is its place in the list.
@@ -22,7 +22,11 @@ pub struct Shader {
     pub source: &'static str,
     /// What it wants, in order.
     pub bindings: &'static [Binding],
+    /// Lanes of a workgroup in x and y; none where nothing is dispatched.
+    pub lanes: [u32; 2],
 }
+
+const BLOCK_LANES: [u32; 2] = [WORKGROUP_SIDE, WORKGROUP_SIDE];
 
 /// One resource of a shader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,7 @@ pub const FILL: Shader = Shader {
         include_str!("../../../shaders/fill.wgsl")
     ),
     bindings: &[Binding::Jobs(&FILL_JOB), Binding::Written],
+    lanes: BLOCK_LANES,
 };
 
 /// `shaders/unpack.wgsl`.
@@ -99,6 +104,7 @@ pub const UNPACK: Shader = Shader {
         include_str!("../../../shaders/unpack.wgsl")
     ),
     bindings: &[Binding::Jobs(&UNPACK_JOB), Binding::Written, Binding::Words],
+    lanes: BLOCK_LANES,
 };
 
 /// `shaders/raw.wgsl`.
@@ -111,6 +117,20 @@ pub const RAW: Shader = Shader {
         include_str!("../../../shaders/raw.wgsl")
     ),
     bindings: &[Binding::Jobs(&RAW_JOB), Binding::Written, Binding::Words],
+    lanes: BLOCK_LANES,
+};
+
+/// `shaders/ctx.wgsl`; the second words are the probability tables.
+pub const CTX: Shader = Shader {
+    name: "ctx",
+    source: concat!(
+        include_str!("../../../shaders/shared/jobs.wgsl"),
+        include_str!("../../../shaders/shared/blocks.wgsl"),
+        include_str!("../../../shaders/shared/bytes.wgsl"),
+        include_str!("../../../shaders/ctx.wgsl")
+    ),
+    bindings: &[Binding::Jobs(&CTX_JOB), Binding::Written, Binding::Words, Binding::Words],
+    lanes: [32, 1],
 };
 
 /// `shaders/transfer.wgsl`.
@@ -118,6 +138,7 @@ pub const TRANSFER: Shader = Shader {
     name: "transfer",
     source: concat!(include_str!("../../../shaders/shared/jobs.wgsl"), include_str!("../../../shaders/transfer.wgsl")),
     bindings: &[Binding::Jobs(&TRANSFER_JOB), Binding::Written, Binding::Read],
+    lanes: BLOCK_LANES,
 };
 
 /// `shaders/present.wgsl`, the only one that draws.
@@ -125,10 +146,11 @@ pub const PRESENT: Shader = Shader {
     name: "present",
     source: include_str!("../../../shaders/present.wgsl"),
     bindings: &[Binding::Uniform(&SCENE), Binding::Read, Binding::Read],
+    lanes: [0, 0],
 };
 
 /// The decoding shaders; each has its twin in `codec::stage`.
-pub const STAGES: [Shader; 4] = [FILL, UNPACK, RAW, TRANSFER];
+pub const STAGES: [Shader; 5] = [FILL, UNPACK, RAW, CTX, TRANSFER];
 
 /// Describes a struct by its members.
 macro_rules! describe {
@@ -144,6 +166,7 @@ macro_rules! describe {
 const FILL_JOB: Struct = describe!(Fill: origin, blocks, color, pad);
 const UNPACK_JOB: Struct = describe!(Unpack: origin, blocks, palette, indices, bits, index_max, pad);
 const RAW_JOB: Struct = describe!(Raw: origin, blocks, pixels, pad);
+const CTX_JOB: Struct = describe!(Ctx: origin, blocks, shape, colors, repeats, streams, lengths, pad);
 const TRANSFER_JOB: Struct = describe!(Transfer: source, destination, size, pad);
 const SCENE: Struct = describe!(
     Scene: viewport_x, viewport_y, viewport_w, viewport_h, picture_w, picture_h, overlay_w, overlay_h, area, dim, pad
@@ -151,7 +174,7 @@ const SCENE: Struct = describe!(
 
 // Arrays of jobs have no gaps, and a uniform buffer is made of 16-byte rows.
 const _: () = assert!(size_of::<Fill>() == 16 && size_of::<Raw>() == 16 && size_of::<Transfer>() == 16);
-const _: () = assert!(size_of::<Unpack>() == 32 && size_of::<Scene>().is_multiple_of(16));
+const _: () = assert!(size_of::<Ctx>() == 64 && size_of::<Unpack>() == 32 && size_of::<Scene>().is_multiple_of(16));
 
 const fn size_of_member<S, M>(_: fn(&S) -> &M) -> usize {
     size_of::<M>()

@@ -25,7 +25,11 @@ impl Stage {
             layout: Some(&pipeline_layout(device, shader, &layout)),
             module: &module,
             entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions::default(),
+            // The shaders write before they read; and as GLSL the zeroes are so much text that llvmpipe needs minutes.
+            compilation_options: wgpu::PipelineCompilationOptions {
+                zero_initialize_workgroup_memory: false,
+                ..wgpu::PipelineCompilationOptions::default()
+            },
             cache: None,
         });
         Self { pipeline, layout, name: shader.name }

@@ -5,7 +5,7 @@
 use super::decode::Decoder;
 use super::{Gpu, GpuError};
 use crate::codec::canvas::Canvas;
-use crate::codec::plan::{Fill, Plan, Raw, Transfer, Unpack, packed};
+use crate::codec::plan::{Ctx, Fill, Plan, Raw, Transfer, Unpack, packed};
 use crate::geom::{Point, Size, TILE};
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ pub fn decodes_exactly(gpu: &Gpu) -> Result<bool, GpuError> {
 }
 
 /// Frames that use every stage, at offsets that fall on every byte of a word.
-fn plans() -> [Plan; 3] {
+fn plans() -> [Plan; 4] {
     let tile = |column: u32, row: u32| packed(Point { x: column * TILE, y: row * TILE });
     // Blocks that have a pixel on the screen: in the lower row of tiles, three of four rows; all columns.
     let (whole, cut) = (0xffff_u32, 0x0fff_u32);
@@ -61,6 +61,27 @@ fn plans() -> [Plan; 3] {
         copies: vec![transfer(tile(0, 0), packed(Point { x: 9, y: 30 }))],
         ..Plan::default()
     };
+    // No payload that an encoder made, but it takes every way through the shader.
+    let ctx = |origin, blocks: u32, shape, repeats| Ctx {
+        origin,
+        blocks: blocks | blocks << 16,
+        shape,
+        colors: [0x00ff_ffff, 0, 0x0040_80c0],
+        repeats: [repeats, repeats],
+        streams: shape,
+        lengths: [500 | 500 << 16; 4],
+        pad: [0; 3],
+    };
+    let coded = Plan {
+        ctxs: vec![
+            ctx(tile(2, 0), whole, 0x00b, 0xff0e),
+            ctx(tile(0, 1), cut & 0x0ff6, 0x70a, 0),
+            ctx(tile(1, 1), cut, 0x209, 0x4422),
+            ctx(tile(2, 1), cut & 0x0333, 0x30c, 0),
+        ],
+        bytes: tiles.bytes.clone(),
+        ..Plan::default()
+    };
     let recalled = Plan { recalls: vec![transfer(tile(31, 63), tile(0, 0))], ..Plan::default() };
-    [tiles, moved, recalled]
+    [tiles, moved, coded, recalled]
 }

@@ -1,0 +1,440 @@
+// Decodes entropy-coded tiles. PROTOCOL.md, mode CTX; twin: codec::stage::ctx, codec::ctx::model.
+//
+//   0 jobs    array<Ctx>, one a workgroup
+//   1 screen  r32uint texture of the screen's size, 0x00RRGGBB; pixels beyond its edge are left out
+//   2 frame   array<u32>, the frame's bytes, low byte first, with zeroes up to a whole word
+//   3 tables  array<u32>, assets/tables/ctx.bin
+//
+// One lane decodes one row of the row list, eight pixels behind the lane above it; a step is one pixel of every lane.
+// What lanes remember in a step is written after it, so that all read the same. Loops end at constants or at the number
+// of steps, which is at most 4096; no index depends on data without a mask.
+
+struct Ctx {
+    origin: u32,
+    blocks: u32,
+    shape: u32,
+    colors: array<u32, 3>,
+    repeats: array<u32, 2>,
+    streams: u32,
+    lengths: array<u32, 4>,
+    pad: array<u32, 3>,
+}
+
+@group(0) @binding(0) var<storage, read> jobs: array<Ctx>;
+@group(0) @binding(1) var screen: texture_storage_2d<r32uint, write>;
+@group(0) @binding(2) var<storage, read> frame: array<u32>;
+@group(0) @binding(3) var<storage, read> tables: array<u32>;
+
+const LANES_MAX: u32 = 8u;
+// Eight rows in work and the two above them; 16, so that a place is found by a mask.
+const RING_ROWS: u32 = 16u;
+const SLOTS: u32 = 1024u;
+const ONE: u32 = 4096u;
+const STAGGER: u32 = 8u;
+
+// What is decided next about a pixel. The order is the only one possible, so a pixel takes at most eight rounds.
+const FLAT_RUN: u32 = 0u;
+const LOOK_UP: u32 = 1u;
+const SEEN: u32 = 2u;
+const NEIGHBOUR: u32 = 3u;
+const LUMA: u32 = 4u;
+const SAME_TINT: u32 = 5u;
+const ORANGE_OFF: u32 = 6u;
+const GREEN_OFF: u32 = 7u;
+const DONE: u32 = 8u;
+
+const GROUP: u32 = 32u;
+
+// Places in a table set, in 16-bit halves; codec::ctx::tables.
+const SETS: u32 = 8u;
+const HIT: u32 = 4u;
+const TINT: u32 = 68u;
+const FLAGS: u32 = 76u;
+const PIXELS: u32 = 1024u;
+const LITERALS: u32 = 100u;
+const ORANGE: u32 = 40u;
+const GREEN: u32 = 70u;
+const SET_HALVES: u32 = FLAGS + PIXELS * 8u + LITERALS * 32u;
+
+var<workgroup> ring: array<u32, 1024>;
+// For each eight pixels of the ring: their colour with bit 24 set if they have only one, else 0.
+var<workgroup> octets: array<u32, 128>;
+var<workgroup> seen_long: array<u32, SLOTS>;
+var<workgroup> seen_short: array<u32, SLOTS>;
+var<workgroup> tints: array<u32, 256>;
+// What each lane remembers: slots, entry, tint, luma.
+var<workgroup> notes: array<vec4<u32>, LANES_MAX>;
+// The row list: tile row, coded blocks << 8, the last row that repeats it << 16.
+var<workgroup> rows: array<u32, 64>;
+
+// The state of this lane.
+var<private> state: u32;
+var<private> next: u32;
+var<private> end: u32;
+var<private> set_start: u32;
+
+fn half(index: u32) -> u32 {
+    let word = tables[min((set_start + index) >> 1u, arrayLength(&tables) - 1u)];
+    return (word >> (((set_start + index) & 1u) * 16u)) & 0xffffu;
+}
+
+// The next 16 bits of the lane, zeroes past its end.
+fn frame_half() -> u32 {
+    let value = frame_byte(next) | (frame_byte(next + 1u) << 8u);
+    let is_there = next < end;
+    next = select(next, next + 2u, is_there);
+    return select(0u, value, is_there);
+}
+
+fn refill() {
+    if state < 0x10000u {
+        state = (state << 16u) | frame_half();
+    }
+}
+
+fn take(start: u32, stop: u32) {
+    state = (stop - start) * (state >> 12u) + (state & 4095u) - start;
+    refill();
+}
+
+// Which of `count` symbols, whose starts are in the table from `first` on; that of symbol 0 is always 0 and not read.
+fn choice(first: u32, count: u32) -> u32 {
+    let slot = state & 4095u;
+    var which = 0u;
+    var start = 0u;
+    var stop = ONE;
+    for (var part = count >> 1u; part > 0u; part >>= 1u) {
+        let middle = half(first + which + part);
+        if middle <= slot {
+            which += part;
+            start = middle;
+        } else {
+            stop = middle;
+        }
+    }
+    take(start, stop);
+    return which;
+}
+
+fn raw_bits(count: u32) -> u32 {
+    let value = state & ((1u << count) - 1u);
+    state >>= count;
+    refill();
+    return value;
+}
+
+// Brightness, and two colour differences of nine bits.
+fn tone(color: u32) -> vec3<i32> {
+    let r = i32((color >> 16u) & 0xffu);
+    let g = i32((color >> 8u) & 0xffu);
+    let b = i32(color & 0xffu);
+    let orange = r - b;
+    let t = b + (orange >> 1u);
+    let green = g - t;
+    return vec3<i32>(t + (green >> 1u), orange, green);
+}
+
+fn color_of(t: vec3<i32>) -> u32 {
+    let base = t.x - (t.z >> 1u);
+    let g = t.z + base;
+    let b = base - (t.y >> 1u);
+    let r = b + t.y;
+    return (u32(r & 0xff) << 16u) | (u32(g & 0xff) << 8u) | u32(b & 0xff);
+}
+
+fn median(w: i32, n: i32, nw: i32) -> i32 {
+    return clamp(w + n - nw, min(w, n), max(w, n));
+}
+
+// The low nine bits as a signed number.
+fn wrapped(value: i32) -> i32 {
+    return (value << 23u) >> 23u;
+}
+
+// A number from -256 to 256 by its token.
+fn residual(token: u32) -> i32 {
+    let bucket = ((token + 1u) >> 1u) & 15u;
+    // Buckets 0 to 4 hold one size; then two buckets each have 1, 2, 3, 4 and 5 bits, and the last has 7.
+    var size = i32(bucket);
+    if bucket > 4u {
+        let bits = select((bucket - 3u) >> 1u, 7u, bucket == 15u);
+        let start = select((1u << (bits + 1u)) + ((bucket + 1u) & 1u) * (1u << bits) + 1u, 129u, bucket == 15u);
+        size = i32(start + raw_bits(bits));
+    }
+    return select(-size, size, (token & 1u) == 1u);
+}
+
+fn spread_class(v: i32) -> u32 {
+    return u32(v > 0) + u32(v > 2) + u32(v > 5) + u32(v > 10) + u32(v > 18) + u32(v > 32) + u32(v > 60) + u32(v > 110)
+        + u32(v > 200);
+}
+
+fn tint_class(v: i32) -> u32 {
+    return u32(v > 0) + u32(v > 2) + u32(v > 6) + u32(v > 14) + u32(v > 40);
+}
+
+fn run_class(run: u32) -> u32 {
+    return min(run, 2u) + u32(run > 2u) + u32(run > 4u) + u32(run > 8u) + u32(run > 16u);
+}
+
+// A pixel of the row list; rows 0 and 1 are the background above it.
+fn ring_at(row: u32, x: u32) -> u32 {
+    return ring[(row % RING_ROWS) * 64u + (x & 63u)];
+}
+
+fn set_ring(row: u32, x: u32, color: u32) {
+    ring[(row % RING_ROWS) * 64u + (x & 63u)] = color;
+}
+
+// Whether the eight pixels of which this is the first have this colour.
+fn is_flat(row: u32, x: u32, color: u32) -> bool {
+    return octets[(row % RING_ROWS) * 8u + ((x >> 3u) & 7u)] == (color | 0x1000000u);
+}
+
+// Bit y for each row of the tile that has coded blocks: rows 0 to 31, then 32 to 63.
+fn held_rows(coded: u32) -> vec2<u32> {
+    let bands = vec4<u32>(coded, coded >> 4u, coded >> 8u, coded >> 12u) & vec4<u32>(15u);
+    let rows_of = select(vec4<u32>(0u), vec4<u32>(0xffffu), bands != vec4<u32>(0u));
+    return vec2<u32>(rows_of.x | (rows_of.y << 16u), rows_of.z | (rows_of.w << 16u));
+}
+
+// Makes the row list: tile row, coded blocks << 8, the last row that repeats it << 16.
+fn list_rows(coded: u32, listed: vec2<u32>, held: vec2<u32>) {
+    var count = 0u;
+    for (var y = 0u; y < 64u; y++) {
+        let bit = 1u << (y & 31u);
+        if (select(listed.x, listed.y, y >= 32u) & bit) != 0u {
+            rows[count & 63u] = y | (((coded >> ((y >> 4u) * 4u)) & 15u) << 8u) | (y << 16u);
+            count += 1u;
+        } else if (select(held.x, held.y, y >= 32u) & bit) != 0u {
+            let before = (count - 1u) & 63u;
+            rows[before] = (rows[before] & 0xffffu) | (y << 16u);
+        }
+    }
+}
+
+@compute @workgroup_size(32)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let index = job_index(group);
+    if index >= arrayLength(&jobs) {
+        return;
+    }
+    let job = jobs[index];
+    let coded = job.blocks & 0xffffu;
+    let write = job.blocks >> 16u;
+    let lanes = 1u << (job.shape & 3u);
+    let recall = (job.shape & 8u) != 0u;
+    let back = job.colors[0];
+    let size = textureDimensions(screen);
+
+    // The first held row repeats nothing.
+    let held = held_rows(coded);
+    var listed = held & ~vec2<u32>(job.repeats[0], job.repeats[1]);
+    if held.x != 0u {
+        listed.x |= held.x & (0u - held.x);
+    } else {
+        listed.y |= held.y & (0u - held.y);
+    }
+    let count = countOneBits(listed.x) + countOneBits(listed.y);
+    let steps = 64u * ((count + lanes - 1u) / lanes) + STAGGER * (lanes - 1u);
+
+    if lane == 0u {
+        list_rows(coded, listed, held);
+    }
+    for (var i = lane; i < 128u; i += GROUP) {
+        ring[i] = back;
+        octets[i] = back | 0x1000000u;
+    }
+    if recall {
+        for (var i = lane; i < SLOTS; i += GROUP) {
+            seen_long[i] = 0u;
+            seen_short[i] = 0u;
+        }
+        for (var i = lane; i < 256u; i += GROUP) {
+            tints[i] = 0u;
+        }
+    }
+
+    set_start = ((job.shape >> 8u) % SETS) * SET_HALVES;
+    next = job.streams;
+    for (var i = 0u; i < lanes; i++) {
+        let length = 2u * ((job.lengths[i >> 1u] >> ((i & 1u) * 16u)) & 0xffffu);
+        next += select(0u, length, i < lane);
+        if i == lane {
+            end = next + length;
+        }
+    }
+    state = frame_half() << 16u;
+    state |= frame_half();
+    var run = 0u;
+    var skip = 0u;
+    // Whether the pixels since the last multiple of eight have one colour.
+    var same = true;
+    workgroupBarrier();
+
+    for (var step = 0u; step < steps; step++) {
+        let since = step - STAGGER * lane;
+        let x = since & 63u;
+        let row = (since >> 6u) * lanes + lane;
+        var note = vec4<u32>(0u);
+        if lane < lanes && step >= STAGGER * lane && row < count {
+            let n = ring_at(row + 1u, x);
+            let nn = ring_at(row, x);
+            let nw = select(ring_at(row + 1u, x - 1u), nn, x == 0u);
+            let ne = ring_at(row + 1u, min(x + 1u, 63u));
+            let nee = ring_at(row + 1u, min(x + 2u, 63u));
+            let w = select(ring_at(row + 2u, x - 1u), n, x == 0u);
+            let ww = select(select(ring_at(row + 2u, x - 2u), nw, x == 1u), n, x == 0u);
+            if x == 0u {
+                run = 0u;
+            }
+            var color = back;
+            var part = DONE;
+            var first = 0u;
+            var count = 2u;
+            if ((rows[row & 63u] >> (8u + (x >> 4u))) & 1u) == 1u {
+                color = w;
+                if skip > 0u {
+                    skip -= 1u;
+                } else {
+                    part = LOOK_UP;
+                    if (x & 7u) == 0u && w == nw && is_flat(row + 1u, x, w) {
+                        part = FLAT_RUN;
+                        first = u32(is_flat(row, x, w)) + 2u * u32(ww == w);
+                    }
+                }
+            }
+            let equal = u32(w == n) | (u32(w == nw) << 1u) | (u32(n == nw) << 2u) | (u32(n == ne) << 3u)
+                | (u32(w == ww) << 4u) | (u32(n == nn) << 5u) | (u32(ne == w) << 6u) | (u32(ne == nee) << 7u);
+            var relation = 0u;
+            var known = 0u;
+            var off = 0;
+            let tw = tone(w);
+            let tn = tone(n);
+            let tnw = tone(nw);
+            var found = vec3<i32>(0);
+            // One loop around one decoder of choices: some drivers take minutes to compile it in seven places.
+            while part < DONE {
+                if part == LOOK_UP {
+                    part = NEIGHBOUR;
+                    if recall && !(w == n && n == nw && n == ne && w == ww && n == nee) {
+                        let near = w * 0x9e3779b1u + n * 0x85ebca6bu + ne * 0xc2b2ae35u;
+                        let far = near + nw * 0x27d4eb2fu + nee * 0x165667b1u + ww * 0xd3a2646du + nn * 0xfd7046c5u;
+                        let check = ((far >> 14u) & 0xffu) | 1u;
+                        let long = seen_long[far >> 22u];
+                        let short = seen_short[near >> 22u];
+                        let is_long = (long >> 24u) == check;
+                        if is_long || short != 0u {
+                            part = SEEN;
+                            known = select(short, long, is_long) & 0xffffffu;
+                            relation = select(select(3u, 2u, known == n), 1u, known == w);
+                            first = HIT + select(32u, 0u, is_long) + run_class(run) * 4u + relation;
+                        }
+                        note = vec4<u32>((far >> 22u) | ((near >> 22u) << 16u), check << 24u, 0u, 0u);
+                    }
+                }
+                if part == NEIGHBOUR {
+                    first = FLAGS + (equal | (relation << 8u)) * 8u;
+                    count = 8u;
+                }
+                // The start of symbol 1 is all that the table has of a choice of two.
+                let which = choice(select(first, first - 1u, count == 2u), count);
+                if part == LUMA || part > SAME_TINT {
+                    off = residual(which);
+                }
+                switch part {
+                    case FLAT_RUN: {
+                        part = select(LOOK_UP, DONE, which == 1u);
+                        skip = select(0u, 7u, which == 1u);
+                        run = select(run, 0u, which == 1u);
+                    }
+                    case SEEN: {
+                        part = select(NEIGHBOUR, DONE, which == 1u);
+                        color = select(w, known, which == 1u);
+                        run = select(0u, run + 1u, which == 1u);
+                    }
+                    case NEIGHBOUR: {
+                        part = select(DONE, LUMA, which == 7u);
+                        color = select(color, n, which == 1u);
+                        color = select(color, nw, which == 2u);
+                        color = select(color, ne, which == 3u);
+                        color = select(color, back, which == 4u);
+                        color = select(color, job.colors[1], which == 5u);
+                        color = select(color, job.colors[2], which == 6u);
+                        let spread = abs(tw.x - tnw.x) + abs(tn.x - tnw.x) + abs(tn.x - tone(ne).x);
+                        first = spread_class(spread) * 4u + (u32(median(tw.x, tn.x, tnw.x)) >> 6u);
+                    }
+                    case LUMA: {
+                        found.x = (median(tw.x, tn.x, tnw.x) + off) & 0xff;
+                        color = u32(found.x) * 0x10101u;
+                        known = select(0u, tints[u32(found.x)], recall);
+                        part = select(select(ORANGE_OFF, SAME_TINT, known != 0u), DONE, (job.shape & 4u) != 0u);
+                        first = TINT + tint_class(abs(tw.y - tn.y) + abs(tw.z - tn.z));
+                    }
+                    case SAME_TINT: {
+                        part = select(ORANGE_OFF, DONE, which == 1u);
+                        color = known & 0xffffffu;
+                    }
+                    case ORANGE_OFF: {
+                        part = GREEN_OFF;
+                        found.y = wrapped(median(tw.y, tn.y, tnw.y) + off);
+                    }
+                    default: {
+                        part = DONE;
+                        found.z = wrapped(median(tw.z, tn.z, tnw.z) + off);
+                        color = color_of(found);
+                        note.z = select(0u, color | 0x1000000u, recall);
+                        note.w = u32(found.x);
+                    }
+                }
+                count = select(2u, 32u, part >= LUMA && part != SAME_TINT);
+                if part == ORANGE_OFF {
+                    first = ORANGE + tint_class(abs(tw.y - tnw.y) + abs(tn.y - tnw.y)) * 5u;
+                }
+                if part == GREEN_OFF {
+                    first = GREEN + tint_class(abs(tw.z - tnw.z) + abs(tn.z - tnw.z)) * 5u;
+                }
+                if part == ORANGE_OFF || part == GREEN_OFF {
+                    first += min(tint_class(abs(off)), 4u);
+                }
+                first = select(first, FLAGS + PIXELS * 8u + first * 32u, count == 32u);
+            }
+            note.y |= select(0u, color, note.y != 0u);
+            same = (same || (x & 7u) == 0u) && (color == w || (x & 7u) == 0u);
+            if (x & 7u) == 7u {
+                octets[((row + 2u) % RING_ROWS) * 8u + (x >> 3u)] = select(0u, color | 0x1000000u, same);
+            }
+            set_ring(row + 2u, x, color);
+            let y_first = rows[row & 63u] & 63u;
+            let y_last = (rows[row & 63u] >> 16u) & 63u;
+            for (var y = y_first; y <= y_last; y++) {
+                let at = unpacked(job.origin) + vec2<u32>(x, y);
+                if has_block(write, (y >> 4u) * 4u + (x >> 4u)) && all(at < size) {
+                    textureStore(screen, at, vec4<u32>(color, 0u, 0u, 0u));
+                }
+            }
+        }
+        if recall {
+            if lane < LANES_MAX {
+                notes[lane] = note;
+            }
+            workgroupBarrier();
+            // Later lanes overwrite what earlier ones remember.
+            if lane < 3u {
+                for (var i = 0u; i < lanes; i++) {
+                    let other = notes[i];
+                    if lane == 0u && other.y != 0u {
+                        seen_long[other.x & 1023u] = other.y;
+                    }
+                    if lane == 1u && other.y != 0u {
+                        seen_short[(other.x >> 16u) & 1023u] = (other.y & 0xffffffu) | 0x1000000u;
+                    }
+                    if lane == 2u && other.z != 0u {
+                        tints[other.w & 255u] = other.z;
+                    }
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+}

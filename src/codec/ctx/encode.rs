@@ -1,0 +1,343 @@
+//! Writes CTX payloads: measures a group of blocks by look-ups, chooses tables and lanes, then codes.
+//!
+//! The model runs once and leaves a trace of choices; its cost in all table sets is summed up on the way, so that the
+//! size is known to about a per cent before anything is coded.
+
+use super::model::{Canvas, Coder};
+use super::tables::{BITS, Costs, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
+use super::{COLORS_MAX, Head, LANES_MAX, Rows, band};
+use crate::codec::bytes::{put_u24, put_varint};
+use crate::geom::{BLOCK, BlockMask, TILE};
+
+/// Lower end of a coder's state; it is refilled by 16 bits below it.
+pub const STATE_MIN: u32 = 1 << 16;
+/// In a trace: bits without a model, `value | count << 16`.
+const RAW: u32 = 1 << 31;
+/// Literals in each lane that pay for its state and length, about.
+const LANE_BYTES: u32 = 96;
+/// Distinct colours of a tile above which colours seen before hardly ever come again.
+const RECALL_COLORS_MAX: usize = 1200;
+
+/// The pixels of a tile in row order.
+pub type Pixels = [u32; (TILE * TILE) as usize];
+
+/// Encodes tiles; keeps its memory.
+pub struct CtxEncoder {
+    canvas: Canvas,
+    trace: Trace,
+    colors: ColorCount,
+    words: Vec<u16>,
+}
+
+/// A measured tile: what it would cost, and everything to code it.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// The front of its payload.
+    pub head: Head,
+    /// The table set that is cheapest.
+    pub set: u8,
+    /// Bytes of the payload, to about a per cent.
+    pub bytes: usize,
+    blocks: BlockMask,
+}
+
+/// The choices of a tile, lane by lane.
+#[derive(Default)]
+pub struct Trace {
+    /// Entries of the tables, or bits without a model.
+    lanes: [Vec<u32>; LANES_MAX],
+    /// Cost of the modelled choices in each table set, 1/32 bit.
+    costs: [u32; SETS],
+    /// Bits without a model.
+    raw_bits: u32,
+}
+
+impl std::fmt::Debug for CtxEncoder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CtxEncoder").finish_non_exhaustive()
+    }
+}
+
+impl Default for CtxEncoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl CtxEncoder {
+    /// Makes the memory for one tile at a time.
+    pub fn new() -> Self {
+        Self { canvas: Canvas::new(), trace: Trace::default(), colors: ColorCount::new(), words: Vec::new() }
+    }
+
+    /// Measures the blocks (not none) of a tile with these tables.
+    pub fn measure(&mut self, pixels: &Pixels, blocks: BlockMask, costs: &Costs) -> Measured {
+        let head = self.head(pixels, blocks);
+        let rows = Rows::new(blocks, head.repeats);
+        self.trace.clear();
+        let mut recorder = Recorder { pixels, rows: &rows, costs, trace: &mut self.trace };
+        self.canvas.walk(&head, &rows, &mut recorder);
+        let (set, cost) =
+            (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
+        let front = 1 + COLORS_MAX * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
+        let bytes = front + head.lanes * 5 + (cost / 32 + self.trace.raw_bits).div_ceil(8) as usize;
+        Measured { head, set: set as u8, bytes, blocks }
+    }
+
+    /// Codes what was measured last.
+    pub fn write(&mut self, measured: &Measured, costs: &Costs, out: &mut Vec<u8>) {
+        measured.head.write(measured.blocks, out);
+        let parts = &costs.parts[usize::from(measured.set)];
+        self.words.clear();
+        let mut lengths = [0; LANES_MAX];
+        for (lane, length) in lengths.iter_mut().enumerate().take(measured.head.lanes) {
+            let start = self.words.len();
+            code(&self.trace.lanes[lane], parts, &mut self.words);
+            *length = self.words.len() - start;
+        }
+        for length in &lengths[..measured.head.lanes] {
+            put_varint(out, *length as u32);
+        }
+        out.extend(self.words.iter().flat_map(|w| w.to_le_bytes()));
+    }
+
+    /// What was measured last, for training: calls `each` with every entry of the tables that was chosen.
+    pub fn choices(&self, mut each: impl FnMut(usize)) {
+        for lane in &self.trace.lanes {
+            lane.iter().filter(|e| **e & RAW == 0).for_each(|e| each(*e as usize));
+        }
+    }
+
+    /// What the choices of the last measured tile cost in the cheapest set, in 1/32 bit.
+    pub fn least_cost(&self) -> u32 {
+        self.trace.costs.iter().copied().min().unwrap_or_default()
+    }
+
+    fn head(&mut self, pixels: &Pixels, blocks: BlockMask) -> Head {
+        self.colors.clear();
+        let mut repeats = 0u64;
+        let mut literals = 0;
+        let mut before: Option<(u8, usize)> = None;
+        for y in 0..TILE as usize {
+            let coded = band(blocks, y as u32 / BLOCK);
+            if coded == 0 {
+                continue;
+            }
+            if let Some((coded_before, y_before)) = before
+                && coded_before == coded
+                && spans(coded).all(|span| row(pixels, y)[span.clone()] == row(pixels, y_before)[span])
+            {
+                repeats |= 1 << y;
+                continue;
+            }
+            for span in spans(coded) {
+                let above = row(pixels, before.map_or(y, |b| b.1));
+                literals += self.colors.add_row(&row(pixels, y)[span.clone()], &above[span]);
+            }
+            before = Some((coded, y));
+        }
+        if repeats.count_ones() < 8 {
+            repeats = 0;
+        }
+        let rows = Rows::new(blocks, repeats).count;
+        // Each lane costs its state; but no lane should have more than 32 rows, for the sake of the slowest decoder.
+        let lanes = (literals / LANE_BYTES).max(rows as u32 / 32).clamp(1, LANES_MAX as u32);
+        Head {
+            lanes: 1 << lanes.ilog2(),
+            grey: self.colors.is_grey(),
+            recall: self.colors.count() <= RECALL_COLORS_MAX,
+            colors: self.colors.frequent(),
+            repeats,
+        }
+    }
+}
+
+impl Head {
+    /// Writes the front of a payload; the lanes' lengths follow.
+    pub fn write(&self, blocks: BlockMask, out: &mut Vec<u8>) {
+        let named = (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0);
+        let flags = u8::from(self.grey) << 2 | u8::from(self.recall) << 3 | u8::from(self.repeats != 0) << 4;
+        out.push(self.lanes.ilog2() as u8 | flags | (named as u8) << 5);
+        for color in &self.colors[..=named] {
+            match self.grey {
+                true => out.push(*color as u8),
+                false => put_u24(out, *color),
+            }
+        }
+        if self.repeats != 0 {
+            for index in (0..4).filter(|i| band(blocks, *i) != 0) {
+                out.extend(((self.repeats >> (16 * index)) as u16).to_le_bytes());
+            }
+        }
+    }
+}
+
+/// Codes a lane's choices, last first, and appends its words.
+fn code(choices: &[u32], parts: &[Part], words: &mut Vec<u16>) {
+    let first = words.len();
+    let mut state = STATE_MIN;
+    for choice in choices.iter().rev() {
+        if choice & RAW != 0 {
+            let (value, bits) = (choice & 0xffff, choice >> 16 & 0xff);
+            if state >= 1 << (32 - bits) {
+                words.push(state as u16);
+                state >>= 16;
+            }
+            state = state << bits | value;
+        } else {
+            let Part { start, frequency, reciprocal } = parts[*choice as usize];
+            if state >= frequency << (32 - BITS) {
+                words.push(state as u16);
+                state >>= 16;
+            }
+            let quotient = (u128::from(state) * u128::from(reciprocal) >> 44) as u32;
+            state = (quotient << BITS) + (state - quotient * frequency) + start;
+        }
+    }
+    words.extend([state as u16, (state >> 16) as u16]);
+    words[first..].reverse();
+}
+
+/// Writes down what the model asks, with the pixels as answers.
+struct Recorder<'a> {
+    pixels: &'a Pixels,
+    rows: &'a Rows,
+    costs: &'a Costs,
+    trace: &'a mut Trace,
+}
+
+impl Recorder<'_> {
+    #[inline(always)]
+    fn push(&mut self, lane: usize, entry: usize) {
+        self.trace.lanes[lane].push(entry as u32);
+        let bits = &self.costs.bits[entry];
+        for (sum, bits) in self.trace.costs.iter_mut().zip(bits) {
+            *sum += u32::from(*bits);
+        }
+    }
+}
+
+impl Coder for Recorder<'_> {
+    #[inline(always)]
+    fn truth(&self, row: usize, x: usize) -> u32 {
+        self.pixels[usize::from(self.rows.y[row % 64]) % 64 * 64 + x % 64]
+    }
+
+    #[inline(always)]
+    fn flag(&mut self, lane: usize, context: usize, truth: bool) -> bool {
+        self.push(lane, 2 * context + usize::from(truth));
+        truth
+    }
+
+    #[inline(always)]
+    fn pixel(&mut self, lane: usize, context: usize, truth: usize) -> usize {
+        self.push(lane, PIXEL_ENTRIES + 8 * context + truth);
+        truth
+    }
+
+    #[inline(always)]
+    fn token(&mut self, lane: usize, context: usize, truth: usize) -> usize {
+        self.push(lane, LITERAL_ENTRIES + 32 * context + truth);
+        truth
+    }
+
+    #[inline(always)]
+    fn raw(&mut self, lane: usize, bits: u32, truth: u32) -> u32 {
+        self.trace.lanes[lane].push(RAW | bits << 16 | truth);
+        self.trace.raw_bits += bits;
+        truth
+    }
+}
+
+impl Trace {
+    fn clear(&mut self) {
+        self.lanes.iter_mut().for_each(Vec::clear);
+        self.costs = [0; SETS];
+        self.raw_bits = 0;
+    }
+}
+
+fn row(pixels: &Pixels, y: usize) -> &[u32] {
+    &pixels[y * TILE as usize..][..TILE as usize]
+}
+
+/// The coded pixels of a row.
+fn spans(coded: u8) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let side = BLOCK as usize;
+    (0..4).filter(move |i| coded >> i & 1 == 1).map(move |i| i * side..(i + 1) * side)
+}
+
+/// Slots of [`ColorCount`]: twice the pixels of a tile would never be full, so a colour is always found or new.
+const COLOR_SLOTS: usize = 8192;
+
+/// Counts the colours of a tile.
+struct ColorCount {
+    /// `color | 1 << 24`, and how often; 0 for a free slot.
+    slots: Vec<(u32, u32)>,
+    used: Vec<u16>,
+}
+
+impl ColorCount {
+    fn new() -> Self {
+        Self { slots: vec![(0, 0); COLOR_SLOTS], used: Vec::new() }
+    }
+
+    fn clear(&mut self) {
+        for slot in self.used.drain(..) {
+            self.slots[usize::from(slot)] = (0, 0);
+        }
+    }
+
+    /// Counts pixels; returns how many equal neither the one before nor the one above.
+    fn add_row(&mut self, pixels: &[u32], above: &[u32]) -> u32 {
+        let mut literals = 0;
+        let mut start = 0;
+        for x in 1..=pixels.len() {
+            if x == pixels.len() || pixels[x] != pixels[start] {
+                self.add(pixels[start], (x - start) as u32);
+                literals += u32::from(pixels[start] != above[start]);
+                start = x;
+            }
+        }
+        literals
+    }
+
+    fn add(&mut self, color: u32, count: u32) {
+        let mut at = (color.wrapping_mul(0x9e37_79b1) >> 19) as usize;
+        loop {
+            let slot = &mut self.slots[at % COLOR_SLOTS];
+            if slot.0 == 0 {
+                slot.0 = color | 1 << 24;
+                self.used.push((at % COLOR_SLOTS) as u16);
+            }
+            if slot.0 == color | 1 << 24 {
+                slot.1 += count;
+                return;
+            }
+            at += 1;
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.used.len()
+    }
+
+    fn is_grey(&self) -> bool {
+        let grey = |c: u32| c & 0xff == c >> 8 & 0xff && c & 0xff == c >> 16 & 0xff;
+        self.used.iter().all(|slot| grey(self.slots[usize::from(*slot)].0))
+    }
+
+    /// The most frequent colours; the first again where a further one is too rare to be named.
+    fn frequent(&self) -> [u32; COLORS_MAX] {
+        let mut best = [(0u32, 0u32); COLORS_MAX];
+        for slot in &self.used {
+            let (color, count) = self.slots[usize::from(*slot)];
+            let entry = (count, color & 0x00ff_ffff);
+            if let Some(at) = best.iter().position(|b| entry > *b) {
+                best[at..].rotate_right(1);
+                best[at] = entry;
+            }
+        }
+        best.map(|(count, color)| if count >= 6 { color } else { best[0].1 })
+    }
+}

@@ -1,0 +1,161 @@
+//! Chooses how the changed blocks of a tile are written: entropy-coded in one record, or as colours, palettes and pixels.
+//!
+//! The smallest wins; at the same size the one that a viewer decodes with less work.
+
+use crate::codec::ctx::encode::{CtxEncoder, Measured, Pixels};
+use crate::codec::ctx::tables::COSTS;
+use crate::codec::encode::View;
+use crate::codec::format::{BLOCK_PIXELS, PACK_COLORS_MAX, SectionWriter, pack_bits};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileIndex};
+
+/// Bytes of a record's head: mode, tile, mask.
+const HEAD_BYTES: usize = 4;
+/// Bytes of a pixel or a colour.
+const COLOR_BYTES: usize = 3;
+
+/// Writes changed blocks; keeps its memory from tile to tile.
+#[derive(Debug)]
+pub(super) struct Modes {
+    ctx: CtxEncoder,
+    pixels: Box<Pixels>,
+    payload: Vec<u8>,
+}
+
+impl Modes {
+    pub(super) fn new() -> Self {
+        Self { ctx: CtxEncoder::new(), pixels: Box::new([0; (TILE * TILE) as usize]), payload: Vec::new() }
+    }
+
+    /// Writes the changed blocks of the tile at `rect`; `mask` is none if those are all that are visible.
+    pub(super) fn write(
+        &mut self,
+        current: &View,
+        rect: Rect,
+        changed: BlockMask,
+        mask: Option<BlockMask>,
+        tile: TileIndex,
+        writer: &mut SectionWriter,
+    ) {
+        load(current, rect, &mut self.pixels);
+        let mut groups: Vec<Group> = Vec::new();
+        for block in changed.blocks() {
+            Group::add(&mut groups, block, &self.pixels);
+        }
+        if groups.iter().all(|g| g.colors.len() == 1) {
+            return groups.iter().for_each(|g| g.write(tile, mask, &self.pixels, writer));
+        }
+        let measured = self.ctx.measure(&self.pixels, changed, &COSTS);
+        if HEAD_BYTES + measured.bytes < groups.iter().map(Group::bytes).sum() {
+            return self.write_ctx(&measured, tile, mask, writer);
+        }
+        // What is left is one palette, or noise that nothing makes smaller, perhaps beside something calm.
+        groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
+        for group in &groups {
+            let mask = if groups.len() == 1 { mask } else { Some(group.blocks) };
+            if groups.len() > 1 && group.colors.len() != 1 {
+                let measured = self.ctx.measure(&self.pixels, group.blocks, &COSTS);
+                if HEAD_BYTES + measured.bytes < group.bytes() {
+                    self.write_ctx(&measured, tile, mask, writer);
+                    continue;
+                }
+            }
+            group.write(tile, mask, &self.pixels, writer);
+        }
+    }
+
+    fn write_ctx(&mut self, measured: &Measured, tile: TileIndex, mask: Option<BlockMask>, writer: &mut SectionWriter) {
+        self.payload.clear();
+        self.ctx.write(measured, &COSTS, &mut self.payload);
+        writer.ctx(tile, mask, measured.set, &self.payload);
+    }
+}
+
+/// Copies a tile; where the screen's edge cuts it, the last pixels go on.
+fn load(current: &View, rect: Rect, pixels: &mut Pixels) {
+    for (y, out) in pixels.chunks_exact_mut(TILE as usize).enumerate() {
+        let row = &current.row(rect.y + (y as u32).min(rect.h - 1))[rect.x as usize..rect.right() as usize];
+        for (out, pixel) in out.iter_mut().zip(row) {
+            *out = pixel & 0x00ff_ffff;
+        }
+        let last = out[row.len() - 1];
+        out[row.len()..].fill(last);
+    }
+}
+
+/// Blocks of a tile that one record can hold.
+struct Group {
+    blocks: BlockMask,
+    /// Up to 16 colours; empty for more.
+    colors: Vec<u32>,
+}
+
+impl Group {
+    /// Puts a block where it costs least: into a group whose pixels need as many bits with it as without.
+    fn add(groups: &mut Vec<Group>, block: u32, pixels: &Pixels) {
+        let colors = few_colors(pixels, block).unwrap_or_default();
+        let class = |n: usize| if n <= 1 { n } else { pack_bits(n) + 1 };
+        for group in groups.iter_mut() {
+            if class(group.colors.len()) != class(colors.len()) {
+                continue;
+            }
+            let mut merged = group.colors.clone();
+            merged.extend(colors.iter().filter(|c| !group.colors.contains(c)));
+            if merged.len() <= PACK_COLORS_MAX && class(merged.len()) == class(colors.len()) {
+                group.colors = merged;
+                group.blocks.0 |= 1 << block;
+                return;
+            }
+        }
+        groups.push(Group { blocks: BlockMask(1 << block), colors });
+    }
+
+    /// Bytes of its record without entropy coding.
+    fn bytes(&self) -> usize {
+        let pixels = self.blocks.count() as usize * BLOCK_PIXELS;
+        let content = match self.colors.len() {
+            0 => pixels * COLOR_BYTES,
+            1 => COLOR_BYTES,
+            n => 1 + n * COLOR_BYTES + pixels * pack_bits(n) / 8,
+        };
+        HEAD_BYTES + content
+    }
+
+    fn write(&self, tile: TileIndex, mask: Option<BlockMask>, pixels: &Pixels, writer: &mut SectionWriter) {
+        let pixels = || self.blocks.blocks().flat_map(|block| block_pixels(pixels, block));
+        match self.colors.len() {
+            0 => writer.raw(tile, mask, &pixels().collect::<Vec<_>>()),
+            // A whole tile of one colour was found before, so a solid group is always masked.
+            1 => writer.solid(tile, Some(self.blocks), self.colors[0]),
+            _ => {
+                let index = |p: u32| self.colors.iter().position(|c| *c == p).map_or(0, |i| i as u8);
+                let indices: Vec<u8> = pixels().map(index).collect();
+                writer.pack(tile, mask, &self.colors, &indices);
+            }
+        }
+    }
+}
+
+/// The colours of a block, if there are at most 16.
+fn few_colors(pixels: &Pixels, block: u32) -> Option<Vec<u32>> {
+    let mut colors: Vec<u32> = Vec::with_capacity(PACK_COLORS_MAX);
+    let mut last = !0;
+    for p in block_pixels(pixels, block) {
+        if p == last {
+            continue;
+        }
+        last = p;
+        if !colors.contains(&p) {
+            if colors.len() == PACK_COLORS_MAX {
+                return None;
+            }
+            colors.push(p);
+        }
+    }
+    Some(colors)
+}
+
+/// A block's pixels, row by row.
+fn block_pixels(pixels: &Pixels, block: u32) -> impl Iterator<Item = u32> {
+    let start = (block / BLOCKS_PER_SIDE * BLOCK * TILE + block % BLOCKS_PER_SIDE * BLOCK) as usize;
+    (0..BLOCK as usize).flat_map(move |y| pixels[start + y * TILE as usize..][..BLOCK as usize].iter().copied())
+}

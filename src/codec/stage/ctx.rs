@@ -1,0 +1,135 @@
+//! Decodes entropy-coded tiles. Twin of `shaders/ctx.wgsl`; PROTOCOL.md, mode CTX.
+//!
+//! What comes out of a damaged payload is undefined but harmless, and the same on both twins: a lane reads zeroes past
+//! its end.
+
+use crate::codec::canvas::Picture;
+use crate::codec::ctx::encode::STATE_MIN;
+use crate::codec::ctx::model::{Canvas, Coder};
+use crate::codec::ctx::tables::{BITS, ONE, SETS, SHIPPED, Set};
+use crate::codec::ctx::{Head, LANES_MAX, Rows};
+use crate::codec::plan::Ctx;
+use crate::codec::stage::{block_rect, masks};
+
+/// Runs all jobs on the frame's bytes.
+///
+/// # Panics
+/// If a job points outside `bytes`; `Frame::parse` never lets one pass.
+pub fn run(jobs: &[Ctx], bytes: &[u8], screen: &mut Picture) {
+    if jobs.is_empty() {
+        return;
+    }
+    let mut canvas = Canvas::new();
+    let stride = screen.size.w as usize;
+    for job in jobs {
+        let (coded, write) = masks(job.blocks);
+        let head = Head {
+            lanes: 1 << (job.shape & 3),
+            grey: job.shape >> 2 & 1 == 1,
+            recall: job.shape >> 3 & 1 == 1,
+            colors: job.colors,
+            repeats: u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32,
+        };
+        let rows = Rows::new(coded, head.repeats);
+        let mut lanes = Lanes::new(job, head.lanes, bytes, &SHIPPED[(job.shape >> 8) as usize % SETS]);
+        canvas.walk(&head, &rows, &mut lanes);
+        for block in write.blocks() {
+            let r = block_rect(screen, job.origin, block);
+            for y in 0..r.h {
+                let row = rows.of[(block / 4 * 16 + y) as usize];
+                let source = &canvas.row(usize::from(row))[(block % 4 * 16) as usize..][..r.w as usize];
+                screen.pixels[(r.y + y) as usize * stride + r.x as usize..][..r.w as usize].copy_from_slice(source);
+            }
+        }
+    }
+}
+
+/// The lanes' states and what they have left to read.
+struct Lanes<'a> {
+    set: &'a Set,
+    states: [u32; LANES_MAX],
+    rest: [&'a [u8]; LANES_MAX],
+}
+
+impl<'a> Lanes<'a> {
+    fn new(job: &Ctx, count: usize, bytes: &'a [u8], set: &'a Set) -> Self {
+        let mut lanes = Self { set, states: [0; LANES_MAX], rest: [&[]; LANES_MAX] };
+        let mut start = job.streams as usize;
+        for lane in 0..count {
+            let length = 2 * (job.lengths[lane / 2] >> (16 * (lane % 2)) & 0xffff) as usize;
+            lanes.rest[lane] = &bytes[start..start + length];
+            lanes.states[lane] = lanes.word(lane) << 16;
+            lanes.states[lane] |= lanes.word(lane);
+            start += length;
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn word(&mut self, lane: usize) -> u32 {
+        match self.rest[lane].split_first_chunk() {
+            Some((word, rest)) => {
+                self.rest[lane] = rest;
+                u32::from(u16::from_le_bytes(*word))
+            }
+            None => 0,
+        }
+    }
+
+    /// Takes one choice off the state.
+    #[inline(always)]
+    fn take(&mut self, lane: usize, start: u32, end: u32) {
+        let state = self.states[lane];
+        let state = (end - start) * (state >> BITS) + (state & (ONE - 1)) - start;
+        self.refill(lane, state);
+    }
+
+    #[inline(always)]
+    fn refill(&mut self, lane: usize, state: u32) {
+        self.states[lane] = if state < STATE_MIN { state << 16 | self.word(lane) } else { state };
+    }
+}
+
+impl Coder for Lanes<'_> {
+    #[inline(always)]
+    fn truth(&self, _: usize, _: usize) -> u32 {
+        0
+    }
+
+    #[inline(always)]
+    fn flag(&mut self, lane: usize, context: usize, _: bool) -> bool {
+        let split = u32::from(self.set.flags[context]);
+        let is_one = self.states[lane] & (ONE - 1) >= split;
+        let (start, end) = if is_one { (split, ONE) } else { (0, split) };
+        self.take(lane, start, end);
+        is_one
+    }
+
+    #[inline(always)]
+    fn pixel(&mut self, lane: usize, context: usize, _: usize) -> usize {
+        let starts = &self.set.pixels[context];
+        let slot = (self.states[lane] & (ONE - 1)) as i16;
+        // The first start is 0, and eight at once are faster than seven.
+        let which = starts.iter().map(|s| u16::from(slot >= *s)).sum::<u16>() as usize - 1;
+        let end = if which == 7 { ONE } else { starts[(which + 1) % 8] as u32 };
+        self.take(lane, starts[which % 8] as u32, end);
+        which
+    }
+
+    #[inline(always)]
+    fn token(&mut self, lane: usize, context: usize, _: usize) -> usize {
+        let starts = &self.set.literals[context];
+        let slot = (self.states[lane] & (ONE - 1)) as i16;
+        let which = starts.iter().map(|s| u16::from(slot >= *s)).sum::<u16>() as usize - 1;
+        let end = if which == 31 { ONE } else { starts[(which + 1) % 32] as u32 };
+        self.take(lane, starts[which % 32] as u32, end);
+        which
+    }
+
+    #[inline(always)]
+    fn raw(&mut self, lane: usize, bits: u32, _: u32) -> u32 {
+        let state = self.states[lane];
+        self.refill(lane, state >> bits);
+        state & ((1 << bits) - 1)
+    }
+}

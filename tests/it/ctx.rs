@@ -1,0 +1,109 @@
+//! Mode CTX: what goes in comes out, what it measures is what it writes, and damage does no harm.
+
+use crate::codec::Random;
+use bytes::Bytes;
+use kachel::codec::canvas::Canvas;
+use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
+use kachel::codec::ctx::tables::COSTS;
+use kachel::codec::format::{Frame, FrameHeader, SectionWriter};
+use kachel::codec::plan::Plan;
+use kachel::geom::{BlockMask, Size, TileGrid, TileIndex};
+
+const TILE: Size = Size::new(64, 64);
+
+/// Writes blocks of a tile; returns the frame, and how many bytes were expected and came of the payload.
+fn frame(encoder: &mut CtxEncoder, pixels: &Pixels, blocks: BlockMask) -> (Vec<u8>, usize, usize) {
+    let (mut out, mut payload) = (Vec::new(), Vec::new());
+    FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(TILE), more: false }.write(&mut out);
+    let measured = encoder.measure(pixels, blocks, &COSTS);
+    encoder.write(&measured, &COSTS, &mut payload);
+    let mut sections = SectionWriter::new();
+    sections.ctx(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
+    sections.finish(&mut out);
+    (out, measured.bytes, payload.len())
+}
+
+fn decode(bytes: Vec<u8>) -> Option<Vec<u32>> {
+    let frame = Frame::parse(Bytes::from(bytes), TILE).ok()?;
+    let mut canvas = Canvas::new();
+    canvas.apply(&Plan::new(&frame, TileGrid::new(TILE), |_| BlockMask::ALL));
+    Some(canvas.screen.pixels)
+}
+
+/// Tiles from calm to noise, grey and coloured, with rows that repeat.
+fn tile(random: &mut Random) -> Pixels {
+    let colors: Vec<u32> = (0..1 + random.below(60)).map(|_| random.next() & 0x00ff_ffff).collect();
+    let (change, noise) = (1 + random.below(40), random.below(40));
+    let is_grey = random.below(2) == 0;
+    let mut pixels = [0; 4096];
+    let mut color = colors[0];
+    for i in 0..4096 {
+        if random.below(change) == 0 {
+            color = colors[random.below(colors.len() as u32) as usize];
+        }
+        pixels[i] = match random.below(41) {
+            n if n < noise => color ^ random.below(64),
+            n if n < 20 && i >= 64 => pixels[i - 64],
+            _ => color,
+        };
+        if is_grey {
+            pixels[i] = (pixels[i] & 0xff) * 0x01_0101;
+        }
+    }
+    for row in 1..64 {
+        if random.below(3) == 0 {
+            pixels.copy_within((row - 1) * 64..row * 64, row * 64);
+        }
+    }
+    pixels
+}
+
+#[test]
+fn every_tile_comes_back_and_costs_what_was_measured() {
+    let mut random = Random(3);
+    let mut encoder = CtxEncoder::new();
+    for i in 0..300 {
+        let pixels = tile(&mut random);
+        let blocks = if random.below(2) == 0 { BlockMask::ALL } else { BlockMask(1 + random.below(0xffff) as u16) };
+        let (bytes, expected, found) = frame(&mut encoder, &pixels, blocks);
+        assert!(found.abs_diff(expected) <= 24 + found / 50, "tile {i}: measured {expected}, written {found}");
+        let screen = decode(bytes).expect("the encoder writes sound frames");
+        for (at, (found, pixel)) in screen.iter().zip(&pixels).enumerate() {
+            let is_coded = blocks.contains((at / 64 / 16 * 4 + at % 64 / 16) as u32);
+            assert_eq!(*found, if is_coded { *pixel } else { 0 }, "tile {i}, pixel {at}");
+        }
+    }
+}
+
+#[test]
+fn damaged_payloads_are_refused_or_harmless() {
+    let mut random = Random(4);
+    let mut encoder = CtxEncoder::new();
+    for _ in 0..60 {
+        let (bytes, ..) = frame(&mut encoder, &tile(&mut random), BlockMask(1 + random.below(0xffff) as u16));
+        for _ in 0..20 {
+            let mut bad = bytes.clone();
+            for _ in 0..1 + random.below(4) {
+                let at = random.below(bad.len() as u32) as usize;
+                bad[at] = random.next() as u8;
+            }
+            bad.truncate(bad.len() - random.below(2) as usize);
+            decode(bad);
+        }
+    }
+}
+
+/// The bytes change with the tables; then PROTOCOL.md has to change as well.
+#[test]
+fn the_example_of_the_protocol() {
+    let mut pixels = [0x00ff_ffff; 4096];
+    // A grey cross on white, in the first block only.
+    for i in 3..12 {
+        pixels[7 * 64 + i] = 0x0080_8080;
+        pixels[i * 64 + 7] = 0x0080_8080;
+    }
+    let (bytes, ..) = frame(&mut CtxEncoder::new(), &pixels, BlockMask(1));
+    let screen = decode(bytes.clone()).expect("the encoder writes sound frames");
+    assert_eq!((screen[7 * 64 + 3], screen[0], screen[63]), (0x0080_8080, 0x00ff_ffff, 0));
+    assert_eq!(bytes, crate::wire::examples()["ctx-cross"]);
+}
