@@ -21,6 +21,8 @@ pub const FRAME_BYTES_TARGET: usize = 192 << 10;
 const MOTION_BLOCKS_MIN: usize = 12;
 /// A tile that stood still for this long is worth a cache slot when it is overwritten: it may come back.
 const STORE_AFTER: Duration = Duration::from_millis(300);
+/// Photo-like tiles of a picture that are entropy-coded although time is scarce: some milliseconds at both ends.
+const PHOTOS_IN_HASTE: u32 = 12;
 /// Changed blocks of a tile from which on cached pixels are cheaper than its blocks.
 const CACHE_BLOCKS_MIN: u32 = 3;
 
@@ -33,6 +35,17 @@ pub struct View<'a> {
     pub stride: usize,
     /// Width and height.
     pub size: Size,
+}
+
+/// What the way to the viewer is short of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scarce {
+    /// Bytes: every tile is written as small as it can be.
+    #[default]
+    Bytes,
+    /// Time: of a large photo most tiles are written as they are, because entropy coding would take longer at both ends
+    /// than sending what it saves.
+    Time,
 }
 
 /// Turns changes into frames.
@@ -51,6 +64,9 @@ pub struct Encoder {
     /// The last frame that read what was there.
     ordered: u32,
     key: bool,
+    scarce: Scarce,
+    /// Photo-like tiles that may still be entropy-coded in this picture.
+    photos_left: u32,
     /// The frame before ended early, so what is dirty is the rest of the same picture.
     rest: bool,
 }
@@ -81,6 +97,8 @@ impl Encoder {
             dirty: vec![BlockMask::NONE; tiles],
             changed_at: vec![Duration::ZERO; tiles],
             cache: TileCache::new(),
+            scarce: Scarce::Bytes,
+            photos_left: u32::MAX,
             modes: Modes::new(),
             sequence: 0,
             ordered: 0,
@@ -103,8 +121,12 @@ impl Encoder {
 
     /// The screen has another size now; the next frame is a key frame.
     pub fn handle_resize(&mut self, size: Size) {
-        let sequence = self.sequence;
-        *self = Self { sequence, ..Self::new(size) };
+        *self = Self { sequence: self.sequence, scarce: self.scarce, ..Self::new(size) };
+    }
+
+    /// What the way to the viewer is short of from the next picture on.
+    pub fn handle_scarce(&mut self, scarce: Scarce) {
+        self.scarce = scarce;
     }
 
     /// Something may have changed in this rectangle.
@@ -182,9 +204,15 @@ impl Encoder {
         let key = self.key;
         let sequence = self.sequence + 1;
         if key {
-            *self = Self { sequence: self.sequence, ..Self::new(self.grid.size()) };
+            *self = Self { sequence: self.sequence, scarce: self.scarce, ..Self::new(self.grid.size()) };
             self.dirty = (0..self.grid.count()).map(|t| self.grid.visible(TileIndex(t))).collect();
             self.changed_at.fill(now);
+        }
+        if !self.rest {
+            self.photos_left = match self.scarce {
+                Scarce::Bytes => u32::MAX,
+                Scarce::Time => PHOTOS_IN_HASTE,
+            };
         }
         let mut writer = SectionWriter::new();
         let mut ordered = key;
@@ -323,7 +351,15 @@ impl Encoder {
             self.hold(current, rect);
             return false;
         }
-        self.modes.write(current, rect, changed, (changed != visible).then_some(changed), tile, writer);
+        self.modes.write(
+            current,
+            rect,
+            changed,
+            (changed != visible).then_some(changed),
+            tile,
+            &mut self.photos_left,
+            writer,
+        );
         for block in changed.blocks() {
             self.hold(current, block_rect(self.grid, tile, block));
         }

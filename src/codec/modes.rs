@@ -34,6 +34,7 @@ impl Modes {
         changed: BlockMask,
         mask: Option<BlockMask>,
         tile: TileIndex,
+        photos_left: &mut u32,
         writer: &mut SectionWriter,
     ) {
         load(current, rect, &mut self.pixels);
@@ -43,6 +44,17 @@ impl Modes {
         }
         if groups.iter().all(|g| g.colors.len() == 1) {
             return groups.iter().for_each(|g| g.write(tile, mask, &self.pixels, writer));
+        }
+        if is_photo(&self.pixels, changed) {
+            if *photos_left == 0 {
+                groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
+                for group in &groups {
+                    let mask = if groups.len() == 1 { mask } else { Some(group.blocks) };
+                    group.write(tile, mask, &self.pixels, writer);
+                }
+                return;
+            }
+            *photos_left -= 1;
         }
         let measured = self.ctx.measure(&self.pixels, changed, &COSTS);
         if HEAD_BYTES + measured.bytes < groups.iter().map(Group::bytes).sum() {
@@ -133,6 +145,18 @@ impl Group {
             }
         }
     }
+}
+
+/// Whether so many changed pixels differ from the one to the left as in photos, and hardly ever in text and widgets.
+fn is_photo(pixels: &Pixels, changed: BlockMask) -> bool {
+    let edges = |block: u32| {
+        let start = (block / BLOCKS_PER_SIDE * BLOCK * TILE + block % BLOCKS_PER_SIDE * BLOCK) as usize;
+        (0..BLOCK as usize)
+            .map(|y| pixels[start + y * TILE as usize..][..BLOCK as usize].windows(2).filter(|p| p[0] != p[1]).count())
+            .sum::<usize>()
+    };
+    let differing: usize = changed.blocks().map(edges).sum();
+    differing * 8 > changed.count() as usize * BLOCK_PIXELS * 3
 }
 
 /// The colours of a block, if there are at most 16.

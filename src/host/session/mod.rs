@@ -7,7 +7,7 @@ pub mod desk;
 pub mod socket;
 pub mod viewer;
 
-use crate::codec::encode::{Encoder, View};
+use crate::codec::encode::{Encoder, Scarce, View};
 use crate::geom::Rect;
 use crate::io::linux::inject::{InjectError, Injector};
 use crate::io::linux::keyboard::KeyboardLayout;
@@ -268,6 +268,7 @@ impl Session {
         let view = View { pixels: self.screen.pixels(), stride: size.w as usize, size };
         let now = self.now();
         let Some((front, viewer)) = &mut self.viewer else { return Ok(()) };
+        self.encoder.handle_scarce(if viewer.pacer.is_fast() { Scarce::Time } else { Scarce::Bytes });
         let frame = self.encoder.encode(&view, viewer.held.last(), now, budget);
         self.counters.encode += begun.elapsed();
         let Some(frame) = frame else { return Ok(()) };

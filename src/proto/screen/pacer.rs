@@ -13,6 +13,8 @@ use std::time::Duration;
 const PICTURE_INTERVAL: Duration = Duration::from_millis(15);
 /// Bytes that may be on their way on a path that nothing is known of yet.
 const WINDOW_BYTES_MIN: u64 = 48 << 10;
+/// A path is fast above some 300 Mbit/s.
+const FAST_BYTES_PER_SECOND: u64 = 40_000_000;
 /// Smallest budget for one frame.
 const BUDGET_MIN: u64 = 16 << 10;
 
@@ -36,6 +38,8 @@ pub struct Pacer {
     attached: bool,
     hidden: bool,
     path: PathState,
+    /// The shortest round trip of this viewer so far, in microseconds, at least 1.
+    rtt_us_min: Option<u32>,
     in_flight: VecDeque<Flight>,
     /// When the last picture was begun.
     picture_at: Option<Duration>,
@@ -71,6 +75,8 @@ impl Pacer {
     /// What the front knows about the path.
     pub fn handle_path(&mut self, path: PathState) {
         self.path = path;
+        let rtt_us = path.rtt_us.max(1);
+        self.rtt_us_min = Some(self.rtt_us_min.map_or(rtt_us, |shortest| shortest.min(rtt_us)));
     }
 
     /// The viewer shows this frame and all before it.
@@ -104,6 +110,13 @@ impl Pacer {
             return Slot::At(last + PICTURE_INTERVAL);
         }
         Slot::Now { budget: (window - in_flight).clamp(BUDGET_MIN, FRAME_BYTES_TARGET as u64) as usize }
+    }
+
+    /// Whether the path carries so much that entropy-coding a large photo would take longer than sending it.
+    pub fn is_fast(&self) -> bool {
+        // The shortest round trip: a longer one says that the path was busy with our own bytes.
+        let window_bytes = u64::from(self.path.window_bytes);
+        self.rtt_us_min.is_some_and(|rtt| window_bytes * 1_000_000 / u64::from(rtt) > FAST_BYTES_PER_SECOND)
     }
 
     /// Frames that the viewer has not shown yet.
