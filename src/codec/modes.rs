@@ -10,6 +10,12 @@ use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileIndex};
 
 /// Bytes of a record's head: mode, tile, mask.
 const HEAD_BYTES: usize = 4;
+/// Bits of a pixel above which a tile is a photo or as expensive as one; text and widgets stay below one and a half.
+const PHOTO_BITS: usize = 2;
+/// Pixels looked at to tell a photo.
+const SAMPLES: usize = 64;
+/// A colour that has less than one in so many of them is no background.
+const BACKGROUND_SHARE: usize = 5;
 /// Bytes of a pixel or a colour.
 const COLOR_BYTES: usize = 3;
 
@@ -45,18 +51,16 @@ impl Modes {
         if groups.iter().all(|g| g.colors.len() == 1) {
             return groups.iter().for_each(|g| g.write(tile, mask, &self.pixels, writer));
         }
-        if is_photo(&self.pixels, changed) {
+        if *photos_left == 0 && is_photo(&self.pixels, changed) {
+            return self.write_plainly(groups, tile, mask, writer);
+        }
+        let measured = self.ctx.measure(&self.pixels, changed, &COSTS);
+        if measured.bytes * 8 > changed.count() as usize * BLOCK_PIXELS * PHOTO_BITS {
             if *photos_left == 0 {
-                groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
-                for group in &groups {
-                    let mask = if groups.len() == 1 { mask } else { Some(group.blocks) };
-                    group.write(tile, mask, &self.pixels, writer);
-                }
-                return;
+                return self.write_plainly(groups, tile, mask, writer);
             }
             *photos_left -= 1;
         }
-        let measured = self.ctx.measure(&self.pixels, changed, &COSTS);
         if HEAD_BYTES + measured.bytes < groups.iter().map(Group::bytes).sum() {
             return self.write_ctx(&measured, tile, mask, writer);
         }
@@ -71,6 +75,21 @@ impl Modes {
                     continue;
                 }
             }
+            group.write(tile, mask, &self.pixels, writer);
+        }
+    }
+
+    /// Without entropy coding, whatever that costs.
+    fn write_plainly(
+        &self,
+        mut groups: Vec<Group>,
+        tile: TileIndex,
+        mask: Option<BlockMask>,
+        writer: &mut SectionWriter,
+    ) {
+        groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
+        for group in &groups {
+            let mask = if groups.len() == 1 { mask } else { Some(group.blocks) };
             group.write(tile, mask, &self.pixels, writer);
         }
     }
@@ -147,16 +166,16 @@ impl Group {
     }
 }
 
-/// Whether so many changed pixels differ from the one to the left as in photos, and hardly ever in text and widgets.
+/// Whether no colour stands out among the changed pixels: so in photos, and never in text and widgets, which have a
+/// background.
 fn is_photo(pixels: &Pixels, changed: BlockMask) -> bool {
-    let edges = |block: u32| {
-        let start = (block / BLOCKS_PER_SIDE * BLOCK * TILE + block % BLOCKS_PER_SIDE * BLOCK) as usize;
-        (0..BLOCK as usize)
-            .map(|y| pixels[start + y * TILE as usize..][..BLOCK as usize].windows(2).filter(|p| p[0] != p[1]).count())
-            .sum::<usize>()
-    };
-    let differing: usize = changed.blocks().map(edges).sum();
-    differing * 8 > changed.count() as usize * BLOCK_PIXELS * 3
+    let step = changed.count() as usize * BLOCK_PIXELS / SAMPLES;
+    // An odd step, so that the samples do not stand in columns.
+    let all = changed.blocks().flat_map(|block| block_pixels(pixels, block));
+    let mut samples: Vec<u32> = all.step_by(step | 1).collect();
+    samples.sort_unstable();
+    let most = samples.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap_or_default();
+    most * BACKGROUND_SHARE < samples.len()
 }
 
 /// The colours of a block, if there are at most 16.

@@ -99,12 +99,16 @@ impl Pacer {
         if !self.attached || self.hidden || self.in_flight.len() as u32 >= FRAMES_IN_FLIGHT_MAX {
             return Slot::Wait;
         }
+        // The rest of a picture has to be sent whatever comes after it, so nothing is gained by holding it back.
+        if rest {
+            return Slot::Now { budget: FRAME_BYTES_TARGET };
+        }
         let window = (u64::from(self.path.window_bytes) * 3 / 2).max(WINDOW_BYTES_MIN);
         let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
-        if in_flight >= window || (!rest && self.in_flight.len() as u32 >= self.pictures_max()) {
+        if in_flight >= window || self.in_flight.len() as u32 >= self.pictures_max() {
             return Slot::Wait;
         }
-        if let (false, Some(last)) = (rest, self.picture_at)
+        if let Some(last) = self.picture_at
             && last + PICTURE_INTERVAL > now
         {
             return Slot::At(last + PICTURE_INTERVAL);
@@ -180,7 +184,8 @@ mod tests {
     fn a_full_path_waits_and_a_long_one_may_hold_more_pictures() {
         let mut p = attached();
         p.handle_sent(1, 60 << 10, true, MS);
-        assert_eq!(p.poll_slot(true, MS), Slot::Wait);
+        assert_eq!(p.poll_slot(false, 100 * MS), Slot::Wait);
+        assert!(matches!(p.poll_slot(true, MS), Slot::Now { .. }));
         p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
         for i in 2..=4 {
             assert!(matches!(p.poll_slot(false, 100 * i * MS), Slot::Now { .. }));
