@@ -82,17 +82,19 @@ fn tile_pixels(capture: &Capture, grid: TileGrid, tile: TileIndex) -> Box<Pixels
     pixels
 }
 
-fn family(application: &str) -> &str {
+/// What a capture is named after, without its number; applications that share their look count as one.
+fn family(name: &str) -> &str {
+    let application = name.trim_end_matches(|c: char| c.is_ascii_digit());
     FAMILIES.iter().find(|(a, _)| *a == application).map_or(application, |(_, family)| family)
 }
 
 /// Prints what each capture costs with tables made from all other applications.
 fn judge(captures: &[Capture], samples: &[Vec<Sample>]) {
-    let families: BTreeSet<&str> = captures.iter().map(|c| family(&c.application)).collect();
+    let families: BTreeSet<&str> = captures.iter().map(|c| family(&c.name)).collect();
     println!("{:12} {:>9} {:>9} {:>6}   tables from all other applications", "capture", "bytes", "PNG", "ratio");
     let mut logarithms = 0.0;
     for left_out in families {
-        let is_out = |capture: &Capture| family(&capture.application) == left_out;
+        let is_out = |capture: &Capture| family(&capture.name) == left_out;
         let others = captures.iter().zip(samples).filter(|(c, _)| !is_out(c)).flat_map(|(_, s)| s).collect::<Vec<_>>();
         let costs = Costs::new(&parse(&train(&others)));
         for (capture, samples) in captures.iter().zip(samples).filter(|(c, _)| is_out(c)) {

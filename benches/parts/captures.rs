@@ -10,8 +10,6 @@ use kachel::geom::Size;
 pub(crate) struct Capture {
     /// The file's stem.
     pub(crate) name: String,
-    /// The stem without its number.
-    pub(crate) application: String,
     /// What was shown.
     pub(crate) picture: Picture,
 }
@@ -31,8 +29,7 @@ pub(crate) fn read_all(folder: &Path) -> Vec<Capture> {
             let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let bytes = fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let picture = parse(&bytes).unwrap_or_else(|| panic!("{} is no PPM of 8 bits", path.display()));
-            let application = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-            Capture { name, application, picture }
+            Capture { name, picture }
         })
         .collect()
 }

@@ -7,7 +7,7 @@
 use crate::codec::cache::{TileCache, TilePixels};
 use crate::codec::canvas::Picture;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
-use crate::codec::modes::Modes;
+use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::plan::Transfer;
 use crate::codec::stage::transfer;
@@ -351,15 +351,8 @@ impl Encoder {
             self.hold(current, rect);
             return false;
         }
-        self.modes.write(
-            current,
-            rect,
-            changed,
-            (changed != visible).then_some(changed),
-            tile,
-            &mut self.photos_left,
-            writer,
-        );
+        let change = TileChange { tile, rect, blocks: changed, mask: (changed != visible).then_some(changed) };
+        self.modes.write(current, &change, &mut self.photos_left, writer);
         for block in changed.blocks() {
             self.hold(current, block_rect(self.grid, tile, block));
         }

@@ -625,8 +625,8 @@ fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Res
     let (lanes, grey) = (1 << (flags & 3), flags >> 2 & 1 == 1);
     let mut color = || if grey { Ok(u32::from(r.u8()?) * 0x01_0101) } else { r.u24() };
     let mut colors = [color()?; COLORS_MAX];
-    for i in 1..=named {
-        colors[i] = color()?;
+    for named in &mut colors[1..=named] {
+        *named = color()?;
     }
     let mut repeats = 0;
     if flags >> 4 & 1 == 1 {

@@ -19,6 +19,17 @@ const BACKGROUND_SHARE: usize = 5;
 /// Bytes of a pixel or a colour.
 const COLOR_BYTES: usize = 3;
 
+/// What changed in one tile.
+#[derive(Debug)]
+pub(super) struct TileChange {
+    pub(super) tile: TileIndex,
+    /// The part of it that is on the screen.
+    pub(super) rect: Rect,
+    pub(super) blocks: BlockMask,
+    /// The same, or none if those are all that are visible.
+    pub(super) mask: Option<BlockMask>,
+}
+
 /// Writes changed blocks; keeps its memory from tile to tile.
 #[derive(Debug)]
 pub(super) struct Modes {
@@ -32,17 +43,15 @@ impl Modes {
         Self { ctx: CtxEncoder::new(), pixels: Box::new([0; (TILE * TILE) as usize]), payload: Vec::new() }
     }
 
-    /// Writes the changed blocks of the tile at `rect`; `mask` is none if those are all that are visible.
+    /// Writes the changed blocks of a tile.
     pub(super) fn write(
         &mut self,
         current: &View,
-        rect: Rect,
-        changed: BlockMask,
-        mask: Option<BlockMask>,
-        tile: TileIndex,
+        change: &TileChange,
         photos_left: &mut u32,
         writer: &mut SectionWriter,
     ) {
+        let &TileChange { tile, rect, blocks: changed, mask } = change;
         load(current, rect, &mut self.pixels);
         let mut groups: Vec<Group> = Vec::new();
         for block in changed.blocks() {

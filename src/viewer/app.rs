@@ -773,11 +773,10 @@ impl ApplicationHandler<UiEvent> for App {
             WindowEvent::RedrawRequested => self.scene(SceneChange::Exposed),
             WindowEvent::Focused(focused) => self.handle_focus(*focused),
             WindowEvent::Occluded(hidden) => self.tell_visible(!hidden),
-            WindowEvent::KeyboardInput { event, is_synthetic, .. } => {
-                // What was held before the window had the focus was not meant for it.
-                if !(*is_synthetic && event.state == ElementState::Pressed) {
-                    self.handle_key(event);
-                }
+            // What was held before the window had the focus was not meant for it.
+            WindowEvent::KeyboardInput { event, is_synthetic: true, .. } if event.state == ElementState::Pressed => {}
+            WindowEvent::KeyboardInput { event, .. } => {
+                self.handle_key(event);
             }
             WindowEvent::CursorMoved { position, .. } => self.handle_pointer(*position),
             WindowEvent::MouseInput { button, state, .. } => self.handle_button(*button, *state),

@@ -190,7 +190,7 @@ fn code(choices: &[u32], parts: &[Part], words: &mut Vec<u16>) {
                 words.push(state as u16);
                 state >>= 16;
             }
-            let quotient = (u128::from(state) * u128::from(reciprocal) >> 44) as u32;
+            let quotient = ((u128::from(state) * u128::from(reciprocal)) >> 44) as u32;
             state = (quotient << BITS) + (state - quotient * frequency) + start;
         }
     }

@@ -410,8 +410,6 @@ fn cursor_from_x(serial: u32, full: Size, hot: Point, pixels: &[u32]) -> CursorI
     CursorImage { serial, size, hot, argb_premultiplied: words }
 }
 
-/// Largest side of a pointer shape; larger ones are decoration.
-
 #[cfg(test)]
 mod tests {
     use super::*;
