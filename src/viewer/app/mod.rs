@@ -2,21 +2,21 @@
 //!
 //! Keys belong to the picture unless a page wants them; shortcuts are recognised here, before they are sent.
 
+mod pages;
+
 use crate::geom::{Fit, Point, Size, fit};
 use crate::io::gpu::{self, Renderer};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
 use crate::io::window::blacken_new_parts;
 use crate::proto::screen::assembler::Update;
-use crate::proto::session::client::{LinkState, Lost, retry_after};
-use crate::proto::wire::{CloseCode, CursorShape, PointerButton, Progress, VERSION};
+use crate::proto::session::client::{LinkState, retry_after};
+use crate::proto::wire::{CursorShape, PointerButton, Progress};
 use crate::viewer::event::{Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, UiEvent, UserInput};
 use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
 use crate::viewer::screen::{self, ScreenParts};
-use crate::viewer::ui::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier, Ui,
-};
+use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
 use crate::viewer::{Settings, spawn};
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
@@ -307,30 +307,27 @@ impl App {
         matches!(self.link.state, Some(LinkState::Stalled { .. }))
     }
 
-    fn handle_key(&mut self, event: &KeyEvent) -> bool {
-        let Some(usage) = usage_from_key(event.physical_key) else { return false };
+    fn handle_key(&mut self, event: &KeyEvent) {
+        let Some(usage) = usage_from_key(event.physical_key) else { return };
         let pressed = event.state == ElementState::Pressed;
         if pressed {
             self.down.insert(usage);
         } else {
             self.down.remove(&usage);
             if self.swallowed.remove(&usage) {
-                return true;
+                return;
             }
         }
         if pressed && !event.repeat && self.shortcut(usage) {
             self.swallowed.insert(usage);
-            return true;
         }
-        if self.swallowed.contains(&usage) {
-            return true;
+        if self.swallowed.contains(&usage) || !self.is_live() {
+            return;
         }
         // What is typed while the link stands still is kept and arrives; a release goes out whoever has the keyboard now.
-        if !self.is_live() || (pressed && self.wants_keyboard && !self.is_stalled()) {
-            return false;
+        if !pressed || !self.wants_keyboard || self.is_stalled() {
+            self.input(UserInput::Key { usage, down: pressed });
         }
-        self.input(UserInput::Key { usage, down: pressed });
-        true
     }
 
     /// Ctrl+Alt with Enter, Home, or Shift and Home. AltGr is not Alt, so no letter is ever lost to these.
@@ -489,105 +486,6 @@ impl App {
             }
         }
         self.refresh();
-    }
-
-    fn notice(&self, lost: Lost) -> Notice {
-        let host = self.link.host.clone();
-        match lost {
-            Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
-            Lost::Closed(CloseCode::Ended | CloseCode::NoDesktop | CloseCode::Bye) => Notice::HostEnded { host },
-            Lost::Closed(CloseCode::UnknownDevice) | Lost::DeviceRefused => Notice::UnknownDevice { host },
-            Lost::Closed(CloseCode::Version) => {
-                let unknown = "?".to_owned();
-                Notice::VersionMismatch { host, ours: VERSION.to_string(), theirs: unknown }
-            }
-            Lost::Closed(code) => Notice::Protocol { host, code: code as u64 },
-            Lost::Broken => Notice::Protocol { host, code: CloseCode::Protocol as u64 },
-            Lost::Unreachable => Notice::Unreachable { host },
-            Lost::Unresolved => Notice::UnknownHost { host },
-            Lost::WrongHost => Notice::RefusedCertificate { host },
-        }
-    }
-
-    /// What the window shows now.
-    fn page(&self) -> Page {
-        let link = &self.link;
-        let host = link.host.clone();
-        match link.state {
-            None => Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() },
-            Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
-            Some(LinkState::Live) if !link.has_picture => Page::Connecting { host, step: link.step, since: link.since },
-            Some(LinkState::Live) => {
-                Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
-            }
-            Some(LinkState::Stalled { .. }) => Page::Stalled { since: link.stalled_at, host },
-            Some(LinkState::Reconnecting { attempt, reason, .. }) => Page::Reconnecting {
-                attempt,
-                next_in: link.retry_at.saturating_duration_since(Instant::now()),
-                reason: match reason {
-                    Lost::Closed(CloseCode::Restarting) => LossReason::HostRestart,
-                    Lost::Closed(_) => LossReason::Closed,
-                    _ => LossReason::NoAnswer,
-                },
-                host,
-            },
-            Some(LinkState::Ended(lost)) => Page::Ended { notice: self.notice(lost) },
-        }
-    }
-
-    fn bar(&self) -> BarState {
-        let n = &self.numbers;
-        let quality = match n.round_trip.as_millis() {
-            _ if n.packets_lost * 20 > n.frames.max(20) => Quality::Poor,
-            0..=29 => Quality::Excellent,
-            30..=79 => Quality::Good,
-            80..=199 => Quality::Fair,
-            _ => Quality::Poor,
-        };
-        BarState {
-            host: self.link.host.clone(),
-            session: self.link.session.clone(),
-            quality,
-            fullscreen: self.window.as_ref().is_some_and(|w| w.window.fullscreen().is_some()),
-            stats_shown: self.stats_shown,
-            summoned: self.bar_summoned,
-        }
-    }
-
-    fn stats(&self) -> Stats {
-        let n = &self.numbers;
-        let fit = self.fit();
-        let tier = self.renderer.as_ref().map_or(gpu::Tier::Cpu, |r| r.tier);
-        let variant = if self.layout.variant.is_empty() { String::new() } else { format!("({})", self.layout.variant) };
-        Stats {
-            host: self.link.host.clone(),
-            uptime: n.uptime,
-            adapter: self.renderer.as_ref().map_or_else(String::new, |r| r.adapter.clone()),
-            tier: match tier {
-                gpu::Tier::Compute => Tier::Compute,
-                gpu::Tier::Gl => Tier::Draw,
-                gpu::Tier::Cpu => Tier::Cpu,
-            },
-            round_trip: (n.round_trip > Duration::ZERO).then_some(n.round_trip),
-            frames_per_second: n.frames_per_second as f64,
-            bytes_per_second: n.bytes_per_second,
-            bytes_total: n.bytes_received,
-            decode: n.decode.map(|d| if tier == gpu::Tier::Compute { DecodeTime::Gpu(d) } else { DecodeTime::Cpu(d) }),
-            latency: n.latency,
-            exact: match n.exact {
-                true => Exactness::Yes,
-                false if n.frames == 0 => Exactness::Unknown,
-                false => Exactness::No,
-            },
-            screen: self.link.picture,
-            window: fit.window,
-            scale: if self.link.picture.w == 0 {
-                1.0
-            } else {
-                f64::from(fit.viewport.w) / f64::from(self.link.picture.w)
-            },
-            keyboard: format!("{}{variant}", self.layout.layout),
-        }
     }
 
     /// Runs the pages once, with the input that has come, and does what the user asked for.
@@ -775,9 +673,7 @@ impl ApplicationHandler<UiEvent> for App {
             WindowEvent::Occluded(hidden) => self.tell_visible(!hidden),
             // What was held before the window had the focus was not meant for it.
             WindowEvent::KeyboardInput { event, is_synthetic: true, .. } if event.state == ElementState::Pressed => {}
-            WindowEvent::KeyboardInput { event, .. } => {
-                self.handle_key(event);
-            }
+            WindowEvent::KeyboardInput { event, .. } => self.handle_key(event),
             WindowEvent::CursorMoved { position, .. } => self.handle_pointer(*position),
             WindowEvent::MouseInput { button, state, .. } => self.handle_button(*button, *state),
             WindowEvent::MouseWheel { delta, .. } => self.handle_wheel(*delta),

@@ -1,0 +1,112 @@
+//! What the window shows, made from what the ui thread knows of link, picture and renderer. Nothing here changes anything.
+//!
+//! The pages themselves: `viewer::ui`.
+
+use super::App;
+use crate::io::gpu;
+use crate::proto::session::client::{LinkState, Lost};
+use crate::proto::wire::{CloseCode, VERSION};
+use crate::viewer::ui::{BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier};
+use std::time::{Duration, Instant};
+
+impl App {
+    /// Why there is no session any more, as the user is told.
+    pub(super) fn notice(&self, lost: Lost) -> Notice {
+        let host = self.link.host.clone();
+        match lost {
+            Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
+            Lost::Closed(CloseCode::Ended | CloseCode::NoDesktop | CloseCode::Bye) => Notice::HostEnded { host },
+            Lost::Closed(CloseCode::UnknownDevice) | Lost::DeviceRefused => Notice::UnknownDevice { host },
+            Lost::Closed(CloseCode::Version) => {
+                let unknown = "?".to_owned();
+                Notice::VersionMismatch { host, ours: VERSION.to_string(), theirs: unknown }
+            }
+            Lost::Closed(code) => Notice::Protocol { host, code: code as u64 },
+            Lost::Broken => Notice::Protocol { host, code: CloseCode::Protocol as u64 },
+            Lost::Unreachable => Notice::Unreachable { host },
+            Lost::Unresolved => Notice::UnknownHost { host },
+            Lost::WrongHost => Notice::RefusedCertificate { host },
+        }
+    }
+
+    /// What the window shows now.
+    pub(super) fn page(&self) -> Page {
+        let link = &self.link;
+        let host = link.host.clone();
+        match link.state {
+            None => Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() },
+            Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
+            Some(LinkState::Live) if !link.has_picture => Page::Connecting { host, step: link.step, since: link.since },
+            Some(LinkState::Live) => {
+                Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
+            }
+            Some(LinkState::Stalled { .. }) => Page::Stalled { since: link.stalled_at, host },
+            Some(LinkState::Reconnecting { attempt, reason, .. }) => Page::Reconnecting {
+                attempt,
+                next_in: link.retry_at.saturating_duration_since(Instant::now()),
+                reason: match reason {
+                    Lost::Closed(CloseCode::Restarting) => LossReason::HostRestart,
+                    Lost::Closed(_) => LossReason::Closed,
+                    _ => LossReason::NoAnswer,
+                },
+                host,
+            },
+            Some(LinkState::Ended(lost)) => Page::Ended { notice: self.notice(lost) },
+        }
+    }
+
+    fn bar(&self) -> BarState {
+        let n = &self.numbers;
+        let quality = match n.round_trip.as_millis() {
+            _ if n.packets_lost * 20 > n.frames.max(20) => Quality::Poor,
+            0..=29 => Quality::Excellent,
+            30..=79 => Quality::Good,
+            80..=199 => Quality::Fair,
+            _ => Quality::Poor,
+        };
+        BarState {
+            host: self.link.host.clone(),
+            session: self.link.session.clone(),
+            quality,
+            fullscreen: self.window.as_ref().is_some_and(|w| w.window.fullscreen().is_some()),
+            stats_shown: self.stats_shown,
+            summoned: self.bar_summoned,
+        }
+    }
+
+    fn stats(&self) -> Stats {
+        let n = &self.numbers;
+        let fit = self.fit();
+        let tier = self.renderer.as_ref().map_or(gpu::Tier::Cpu, |r| r.tier);
+        let variant = if self.layout.variant.is_empty() { String::new() } else { format!("({})", self.layout.variant) };
+        Stats {
+            host: self.link.host.clone(),
+            uptime: n.uptime,
+            adapter: self.renderer.as_ref().map_or_else(String::new, |r| r.adapter.clone()),
+            tier: match tier {
+                gpu::Tier::Compute => Tier::Compute,
+                gpu::Tier::Gl => Tier::Draw,
+                gpu::Tier::Cpu => Tier::Cpu,
+            },
+            round_trip: (n.round_trip > Duration::ZERO).then_some(n.round_trip),
+            frames_per_second: n.frames_per_second as f64,
+            bytes_per_second: n.bytes_per_second,
+            bytes_total: n.bytes_received,
+            decode: n.decode.map(|d| if tier == gpu::Tier::Compute { DecodeTime::Gpu(d) } else { DecodeTime::Cpu(d) }),
+            latency: n.latency,
+            exact: match n.exact {
+                true => Exactness::Yes,
+                false if n.frames == 0 => Exactness::Unknown,
+                false => Exactness::No,
+            },
+            screen: self.link.picture,
+            window: fit.window,
+            scale: if self.link.picture.w == 0 {
+                1.0
+            } else {
+                f64::from(fit.viewport.w) / f64::from(self.link.picture.w)
+            },
+            keyboard: format!("{}{variant}", self.layout.layout),
+        }
+    }
+}
