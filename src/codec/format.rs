@@ -499,9 +499,10 @@ impl SectionWriter {
     /// Writes blocks pixel by pixel; `pixels` has 256 values (0xRRGGBB) for each block.
     pub fn raw(&mut self, tile: TileIndex, blocks: Option<BlockMask>, pixels: &[u32]) {
         self.head(MODE_RAW, tile, blocks);
-        self.tiles.reserve(pixels.len() * 3);
-        for pixel in pixels {
-            put_u24(&mut self.tiles, *pixel);
+        let start = self.tiles.len();
+        self.tiles.resize(start + pixels.len() * 3, 0);
+        for (out, pixel) in self.tiles[start..].chunks_exact_mut(3).zip(pixels) {
+            out.copy_from_slice(&pixel.to_le_bytes()[..3]);
         }
     }
 

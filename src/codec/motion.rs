@@ -25,6 +25,8 @@ const CANDIDATES_MAX: usize = 3;
 const HITS_MAX: u32 = 12;
 /// Changed pixels that a copy must save: a copy costs some ten bytes.
 const GAIN_MIN: u64 = 256;
+/// Up to this height of a change every row of it is looked at.
+const ROWS_ALL_MAX: u32 = 320;
 /// Bits of the filter in front of the anchor table.
 const FILTER_BITS: u32 = 16;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -124,7 +126,9 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
     let mut hits = vec![0u32; anchors.len()];
     let mut votes: HashMap<(i32, i32), u32> = HashMap::new();
     let bounds = changed.bounds().intersection(old.size.rect());
-    for y in bounds.y..bounds.bottom() {
+    // In a large change many anchors vote, and a third of the rows will do.
+    let step = if bounds.h > ROWS_ALL_MAX { 3 } else { 1 };
+    for y in (bounds.y..bounds.bottom()).step_by(step) {
         let row_blocks = &changed.blocks[(y / BLOCK * changed.columns) as usize..][..changed.columns as usize];
         let (Some(first), Some(last)) = (row_blocks.iter().position(|b| *b), row_blocks.iter().rposition(|b| *b))
         else {
