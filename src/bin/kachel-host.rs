@@ -5,6 +5,7 @@ use bytes::BytesMut;
 use clap::{Parser, Subcommand};
 use kachel::host::front::{ServeOptions, connect_session, serve};
 use kachel::host::place::{Place, SessionPlace};
+use kachel::host::session::desk::open_programs;
 use kachel::host::session::{self, SessionOptions};
 use kachel::io::net::devices::DeviceList;
 use kachel::limits;
@@ -50,6 +51,12 @@ enum Task {
         /// Address and UDP port to listen on
         #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, limits::PORT)))]
         listen: SocketAddr,
+    },
+    /// Open a terminal, an editor, a file manager and a browser inside a session, as far as they are installed
+    Programs {
+        /// The session, where there are several
+        #[arg(long, value_name = "NAME")]
+        session: Option<String>,
     },
     /// Run a program inside a session
     Exec {
@@ -114,6 +121,11 @@ fn main() -> Result<()> {
         Task::Serve { trials, attach, listen } => {
             let options = ServeOptions { trials, attach, listen, state: state? };
             Ok(runtime()?.block_on(serve(options))?)
+        }
+        Task::Programs { session } => {
+            let opened = open_programs(one_session(&Place::new(state?), session)?.dir())?;
+            println!("kachel-host: opened {}", opened.join(", "));
+            Ok(())
         }
         Task::Exec { session, program } => exec(&Place::new(state?), session, &program),
         Task::Status { json } => runtime()?.block_on(status(&Place::new(state?), json)),

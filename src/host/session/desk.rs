@@ -29,6 +29,9 @@ pub enum DeskError {
     /// The desktop does not start.
     #[error("no desktop")]
     Desktop(#[from] DesktopError),
+    /// No desktop is running there.
+    #[error("no desktop is running in {0}")]
+    None(PathBuf),
     /// A file in the session's directory cannot be written.
     #[error("{path} cannot be written")]
     Write {
@@ -57,6 +60,15 @@ struct Own {
     desktop: Desktop,
 }
 
+/// Opens everyday programs on the desktop that runs in this session's directory; tells which.
+///
+/// # Errors
+/// [`DeskError::None`] where no desktop of ours runs, [`DeskError::Desktop`] if a program does not start.
+pub fn open_programs(dir: &Path) -> Result<Vec<String>, DeskError> {
+    let own = recorded(dir).filter(|own| own.xserver.alive()).ok_or_else(|| DeskError::None(dir.to_owned()))?;
+    Ok(own.desktop.open_default_programs()?)
+}
+
 impl Desk {
     /// Uses a display that is already there. It is left as it is, then and later.
     ///
@@ -75,9 +87,7 @@ impl Desk {
     /// # Errors
     /// See [`DeskError`].
     pub fn adopt_or_start(dir: &Path) -> Result<Desk, DeskError> {
-        let record = fs::read(dir.join(RECORD)).ok();
-        let known: Option<Own> = record.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let own = match known {
+        let own = match recorded(dir) {
             Some(own) if own.xserver.alive() => {
                 tracing::info!(display = own.xserver.display, "Desktop adopted");
                 own
@@ -151,4 +161,9 @@ impl Desk {
         };
         write().map_err(|source| DeskError::Write { path, source })
     }
+}
+
+/// What an earlier process wrote down about its desktop.
+fn recorded(dir: &Path) -> Option<Own> {
+    serde_json::from_slice(&fs::read(dir.join(RECORD)).ok()?).ok()
 }
