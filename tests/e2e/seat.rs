@@ -486,6 +486,9 @@ impl Seat {
         let window = self.remote.wait_window(&title);
         self.remote.focus(window.id);
         wait_until(PATIENCE, "the terminal reads", || file.exists().then_some(()));
+        // A desktop that is still starting gives the keyboard to whoever comes last; first letters were lost to it.
+        self.settle("the terminal is open");
+        self.remote.focus(window.id);
         window
     }
 
