@@ -158,8 +158,6 @@ pub struct PathStats {
     pub packets_received: u64,
     /// STREAM and PING frames sent: what the host has to acknowledge.
     pub asked: u64,
-    /// QUIC packets sent.
-    pub packets_sent: u64,
     /// Of those that we sent, known to be lost.
     pub packets_lost: u64,
     /// Largest UDP payload that the path takes.
@@ -337,7 +335,6 @@ impl ViewerConnection {
             packets_received: stats.udp_rx.datagrams,
             // Each search for a larger MTU holds a PING that may well be lost without meaning anything.
             asked: (stats.frame_tx.stream + stats.frame_tx.ping).saturating_sub(stats.path.sent_plpmtud_probes),
-            packets_sent: stats.path.sent_packets,
             packets_lost: stats.path.lost_packets,
             mtu: stats.path.current_mtu,
         }
