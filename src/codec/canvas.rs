@@ -3,7 +3,7 @@
 //! The decoder of machines without a GPU, the oracle for the shaders, and the host's own copy of what a viewer holds.
 
 use crate::codec::plan::{CACHE_SIZE, Plan};
-use crate::codec::stage::{ctx, fill, raw, transfer, unpack};
+use crate::codec::stage::{ctx, fill, raw, transfer, unpack, wave};
 use crate::geom::Size;
 
 /// Pixels in rows without gaps, each 0x00RRGGBB.
@@ -77,6 +77,7 @@ impl Canvas {
         unpack::run(&plan.unpacks, &plan.bytes, &mut self.screen);
         raw::run(&plan.raws, &plan.bytes, &mut self.screen);
         ctx::run(&plan.ctxs, &plan.bytes, &mut self.screen);
+        wave::run(&plan.waves, &plan.bytes, &mut self.screen);
     }
 
     fn reserve_cache(&mut self) {

@@ -249,7 +249,8 @@ impl Encoder {
         if ordered {
             self.ordered = sequence;
         }
-        let header = FrameHeader { sequence, depends_on, input, key: key.then_some(self.grid.size()), more };
+        let header =
+            FrameHeader { sequence, depends_on, input, key: key.then_some(self.grid.size()), more, lossy: false };
         let mut out = Vec::with_capacity(writer.tile_bytes() + 64);
         header.write(&mut out);
         writer.finish(&mut out);

@@ -6,6 +6,7 @@
 
 use crate::codec::bytes::{ReadError, Reader, put_u24, put_varint};
 use crate::codec::ctx::{COLORS_MAX, Head, LANES_MAX, band};
+use crate::codec::wave;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use bytes::Bytes;
 use std::ops::Range;
@@ -21,11 +22,15 @@ pub const COPIES_MAX: usize = 64;
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
 /// Most colours of a PACK record.
 pub const PACK_COLORS_MAX: usize = 16;
+/// Longest lane of a WAVE record in bytes. The longest that an encoder can make has 64 groups of 16 coefficients with 11
+/// bits each and some for their widths, 1500 bytes.
+pub const WAVE_LANE_BYTES_MAX: u32 = 2048;
 /// Pixels of a block.
 pub const BLOCK_PIXELS: usize = 256;
 
 const FLAG_KEY: u8 = 1;
 const FLAG_MORE: u8 = 2;
+const FLAG_LOSSY: u8 = 4;
 const SECTION_STORE: u8 = 1;
 const SECTION_COPY: u8 = 2;
 const SECTION_TILES: u8 = 4;
@@ -33,6 +38,7 @@ const MODE_SOLID: u8 = 0;
 const MODE_CACHE: u8 = 1;
 const MODE_PACK: u8 = 2;
 const MODE_CTX: u8 = 3;
+const MODE_WAVE: u8 = 4;
 const MODE_RAW: u8 = 5;
 /// Where a CTX record has its table set, three bits.
 const SET_SHIFT: u8 = 4;
@@ -51,6 +57,8 @@ pub struct FrameHeader {
     pub key: Option<Size>,
     /// More frames of the same picture follow at once; it need not be shown yet.
     pub more: bool,
+    /// Once this frame and all before it are applied, some blocks are only nearly what they should be.
+    pub lossy: bool,
 }
 
 /// Keeps a tile of the previous frame in a cache slot.
@@ -110,6 +118,15 @@ pub enum Content {
         streams: usize,
         /// Length of each lane in 16-bit words.
         lengths: [u16; LANES_MAX],
+    },
+    /// Nearly the pixels, by wavelet; `codec::wave`.
+    Wave {
+        /// The front of the payload.
+        head: wave::Head,
+        /// Where the first lane starts in the frame's bytes; the others follow.
+        streams: usize,
+        /// Length of each lane in bytes, 0 for those that there are not.
+        lengths: [u16; wave::LANES],
     },
     /// Three bytes a pixel (blue, green, red), 768 a block, in the frame's bytes.
     Raw(Range<usize>),
@@ -210,6 +227,12 @@ pub enum FormatError {
     /// A lane of a CTX payload is shorter than a coder's state, or longer than 65535 words.
     #[error("a lane of {0} words is not possible")]
     Lane(u32),
+    /// A WAVE payload has flags that this version does not know.
+    #[error("flags {0:#06x} of a wavelet tile are unknown")]
+    Wave(u16),
+    /// A lane of a WAVE payload that is there is empty, or longer than [`WAVE_LANE_BYTES_MAX`].
+    #[error("a wavelet lane of {0} bytes is not possible")]
+    WaveLane(u32),
 }
 
 /// Bits of an index into a palette of `colors` (2..=16) colours.
@@ -232,7 +255,7 @@ impl FrameHeader {
         }
         let mut r = Reader::new(bytes);
         let flags = r.u8()?;
-        if flags & !(FLAG_KEY | FLAG_MORE) != 0 {
+        if flags & !(FLAG_KEY | FLAG_MORE | FLAG_LOSSY) != 0 {
             return Err(FormatError::Flags(flags));
         }
         let sequence = r.varint()?;
@@ -251,14 +274,15 @@ impl FrameHeader {
         } else {
             None
         };
-        let header =
-            FrameHeader { sequence, depends_on: sequence - distance, input, key, more: flags & FLAG_MORE != 0 };
+        let (more, lossy) = (flags & FLAG_MORE != 0, flags & FLAG_LOSSY != 0);
+        let header = FrameHeader { sequence, depends_on: sequence - distance, input, key, more, lossy };
         Ok((header, r.offset()))
     }
 
     /// Appends the header.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.push(if self.key.is_some() { FLAG_KEY } else { 0 } | if self.more { FLAG_MORE } else { 0 });
+        let flag = |is_set, flag| if is_set { flag } else { 0 };
+        out.push(flag(self.key.is_some(), FLAG_KEY) | flag(self.more, FLAG_MORE) | flag(self.lossy, FLAG_LOSSY));
         put_varint(out, self.sequence);
         if self.key.is_none() {
             put_varint(out, self.sequence - self.depends_on);
@@ -382,6 +406,7 @@ impl Frame {
                     Content::Cache(cache_slot(r.varint()?)?)
                 }
                 MODE_PACK => parse_pack(r, blocks)?,
+                MODE_WAVE => parse_wave(r)?,
                 MODE_RAW => Content::Raw(take_range(r, blocks.count() as usize * BLOCK_PIXELS * 3)?),
                 mode => return Err(FormatError::Mode(mode)),
             };
@@ -493,6 +518,12 @@ impl SectionWriter {
     pub fn ctx(&mut self, tile: TileIndex, blocks: Option<BlockMask>, set: u8, payload: &[u8]) {
         assert!(usize::from(set) < crate::codec::ctx::tables::SETS, "three bits name the table set");
         self.head(MODE_CTX | set << SET_SHIFT, tile, blocks);
+        self.tiles.extend_from_slice(payload);
+    }
+
+    /// Writes blocks nearly as they are, with a payload as `codec::wave::encode` makes it.
+    pub fn wave(&mut self, tile: TileIndex, blocks: Option<BlockMask>, payload: &[u8]) {
+        self.head(MODE_WAVE, tile, blocks);
         self.tiles.extend_from_slice(payload);
     }
 
@@ -649,4 +680,25 @@ fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Res
     }
     let streams = take_range(r, 2 * words)?.start;
     Ok(Content::Ctx { set, head: Head { lanes, grey, recall: flags >> 3 & 1 == 1, colors, repeats }, streams, lengths })
+}
+
+fn parse_wave(r: &mut Reader) -> Result<Content, FormatError> {
+    let flags = r.u16()?;
+    if flags >> 15 != 0 {
+        return Err(FormatError::Wave(flags));
+    }
+    let lanes = flags & ((1 << wave::LANES) - 1);
+    let head = wave::Head { quantiser: (flags >> wave::LANES) as u8, lanes, base: r.u24()? };
+    let mut lengths = [0; wave::LANES];
+    let mut bytes = 0;
+    for (_, length) in lengths.iter_mut().enumerate().filter(|(lane, _)| lanes >> lane & 1 == 1) {
+        let count = r.varint()?;
+        if count == 0 || count > WAVE_LANE_BYTES_MAX {
+            return Err(FormatError::WaveLane(count));
+        }
+        *length = count as u16;
+        bytes += count as usize;
+    }
+    let streams = take_range(r, bytes)?.start;
+    Ok(Content::Wave { head, streams, lengths })
 }

@@ -14,3 +14,4 @@ mod modes;
 pub mod motion;
 pub mod plan;
 pub mod stage;
+pub mod wave;

@@ -98,6 +98,26 @@ pub struct Ctx {
     pub pad: [u32; 3],
 }
 
+/// Writes blocks of a tile from a wavelet payload.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Wave {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// `coded | write << 16`, as in [`Unpack`].
+    pub blocks: u32,
+    /// 0 to `codec::wave::QUANTISER_MAX`.
+    pub quantiser: u32,
+    /// The colour that all values are differences from, 0xRRGGBB.
+    pub base: u32,
+    /// Byte offset of the first lane in the frame; the others follow.
+    pub streams: u32,
+    /// Length of each lane in bytes, two in a word, low half first; 0 for lanes without a coefficient.
+    pub lengths: [u32; 6],
+    /// Zero; keeps the job at twelve words.
+    pub pad: u32,
+}
+
 /// All work of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -117,7 +137,9 @@ pub struct Plan {
     pub raws: Vec<Raw>,
     /// Pass 3 as well.
     pub ctxs: Vec<Ctx>,
-    /// The frame's bytes, which [`Unpack`], [`Ctx`] and [`Raw`] point into.
+    /// Pass 3 as well.
+    pub waves: Vec<Wave>,
+    /// The frame's bytes, which [`Unpack`], [`Ctx`], [`Raw`] and [`Wave`] point into.
     pub bytes: Bytes,
     /// What part of the screen this changes at most.
     pub damage: Vec<Rect>,
@@ -194,6 +216,15 @@ impl Plan {
                     lengths: std::array::from_fn(|i| u32::from(lengths[2 * i]) | u32::from(lengths[2 * i + 1]) << 16),
                     pad: [0; 3],
                 }),
+                Content::Wave { head, streams, lengths } => plan.waves.push(Wave {
+                    origin,
+                    blocks,
+                    quantiser: head.quantiser.into(),
+                    base: head.base,
+                    streams: *streams as u32,
+                    lengths: std::array::from_fn(|i| u32::from(lengths[2 * i]) | u32::from(lengths[2 * i + 1]) << 16),
+                    pad: 0,
+                }),
                 Content::Raw(pixels) => {
                     plan.raws.push(Raw { origin, blocks, pixels: pixels.start as u32, pad: 0 });
                 }
@@ -212,6 +243,7 @@ impl Plan {
             && self.unpacks.is_empty()
             && self.raws.is_empty()
             && self.ctxs.is_empty()
+            && self.waves.is_empty()
     }
 
     /// Adds a tile's rectangle; neighbours in a row become one rectangle.

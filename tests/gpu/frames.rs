@@ -8,6 +8,7 @@ use kachel::codec::ctx::encode::CtxEncoder;
 use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::format::{BLOCK_PIXELS, CopyRect, Frame, FrameHeader, SectionWriter};
 use kachel::codec::plan::Plan;
+use kachel::codec::wave::encode::WaveEncoder;
 use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use kachel::io::gpu::Tier;
 use kachel::io::gpu::decode::Decoder;
@@ -39,7 +40,8 @@ impl Host {
         self.size = key.unwrap_or(self.size);
         let depends_on = if key.is_some() { 0 } else { self.sequence - 1 };
         let mut out = Vec::new();
-        FrameHeader { sequence: self.sequence, depends_on, input: r.below(9), key, more: false }.write(&mut out);
+        FrameHeader { sequence: self.sequence, depends_on, input: r.below(9), key, more: false, lossy: false }
+            .write(&mut out);
         let mut sections = SectionWriter::new();
         self.stores(&mut sections);
         self.copies(&mut sections);
@@ -99,8 +101,16 @@ impl Host {
     fn record(&mut self, sections: &mut SectionWriter, tile: TileIndex, mask: Option<BlockMask>, blocks: u16) {
         let r = &mut self.random;
         let pixels = blocks.count_ones() as usize * BLOCK_PIXELS;
-        match r.below(4) {
+        match r.below(5) {
             0 => sections.solid(tile, mask, r.color()),
+            4 => {
+                let (steep, grain, color) = (r.below(5), 1 + r.below(40), r.color() & 0x003f_3f3f);
+                let pixel = |i: usize| color + (i as u32 % 64 * steep / 2 + r.below(grain)) * 0x0001_0101;
+                let mut payload = Vec::new();
+                let pixels = std::array::from_fn(pixel);
+                WaveEncoder::new().write(&pixels, BlockMask(blocks), self.random.below(8) as u8, &mut payload);
+                sections.wave(tile, mask, &payload);
+            }
             3 => {
                 let few: Vec<u32> = (0..1 + r.below(40)).map(|_| r.color() & 0x00f0_ffff).collect();
                 let width = 1 + r.below(9);

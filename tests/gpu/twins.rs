@@ -3,7 +3,7 @@
 use crate::{Random, gpus};
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
-use kachel::codec::plan::{CACHE_SIZE, Ctx, Fill, Plan, Raw, Transfer, Unpack, packed};
+use kachel::codec::plan::{CACHE_SIZE, Ctx, Fill, Plan, Raw, Transfer, Unpack, Wave, packed};
 use kachel::geom::{Point, Size, TILE, TileGrid, TileIndex};
 use kachel::io::gpu::decode::Decoder;
 use kachel::io::gpu::proof::decodes_exactly;
@@ -169,6 +169,38 @@ fn ctx() {
 }
 
 #[test]
+fn wave() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(10);
+        for size in SIZES {
+            for dense in [false, true] {
+                let mut waves = Vec::new();
+                for (origin, visible) in tiles(size) {
+                    for write in masks(&mut random, visible) {
+                        // Payloads that no encoder made; some lanes are missing, some end early.
+                        let mut length = || random.below(2) * random.below(1600);
+                        let lengths = std::array::from_fn(|_| length() | length() << 16);
+                        waves.push(Wave {
+                            origin,
+                            blocks: coded(&mut random, write),
+                            quantiser: random.below(8),
+                            base: random.color(),
+                            streams: random.below(100),
+                            lengths,
+                            pad: 0,
+                        });
+                    }
+                }
+                // Bits that are mostly one make groups wide: the largest values there can be.
+                let mut byte = || if dense { random.next() as u8 | random.next() as u8 } else { random.next() as u8 };
+                let bytes = Bytes::from((0..100 + 12 * 1600).map(|_| byte()).collect::<Vec<u8>>());
+                check(&gpu, &[Plan { waves, bytes, ..key(size) }], &format!("wave {size:?} {dense}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_last_byte_of_a_frame_is_read_whatever_its_place_in_a_word() {
     for gpu in gpus(Tier::Compute) {
         for start in 0..8 {
@@ -277,8 +309,18 @@ fn jobs_that_point_anywhere_do_no_harm() {
                 pad: [0; 3],
             };
             let ctxs = (0..9).map(|_| ctx(&mut random)).collect();
+            let wave = |r: &mut Random| Wave {
+                origin: r.next() & 0x003f_003f,
+                blocks: r.next(),
+                quantiser: r.next(),
+                base: r.next(),
+                streams: r.next(),
+                lengths: std::array::from_fn(|_| r.next()),
+                pad: 0,
+            };
+            let waves = (0..9).map(|_| wave(&mut random)).collect();
             let bytes = Bytes::from_static(b"few");
-            let plan = Plan { stores, copies, recalls, unpacks, raws, ctxs, bytes, ..Plan::default() };
+            let plan = Plan { stores, copies, recalls, unpacks, raws, ctxs, waves, bytes, ..Plan::default() };
             decoder.apply(&plan).expect("the shaders clamp what they are given");
         }
         decoder.wait().expect("the device is still there");

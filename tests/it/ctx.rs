@@ -14,7 +14,7 @@ const TILE: Size = Size::new(64, 64);
 /// Writes blocks of a tile; returns the frame, and how many bytes were expected and came of the payload.
 fn frame(encoder: &mut CtxEncoder, pixels: &Pixels, blocks: BlockMask) -> (Vec<u8>, usize, usize) {
     let (mut out, mut payload) = (Vec::new(), Vec::new());
-    FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(TILE), more: false }.write(&mut out);
+    FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(TILE), more: false, lossy: false }.write(&mut out);
     let measured = encoder.measure(pixels, blocks, &COSTS);
     encoder.write(&measured, &COSTS, &mut payload);
     let mut sections = SectionWriter::new();

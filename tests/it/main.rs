@@ -12,4 +12,5 @@ mod session;
 mod trust;
 #[cfg(feature = "viewer")]
 mod ui_pages;
+mod wave;
 mod wire;

@@ -10,9 +10,12 @@ pub mod net;
 use bytes::{Bytes, BytesMut};
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
-use kachel::codec::format::{CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader};
-use kachel::codec::plan::Plan;
-use kachel::geom::{BlockMask, Rect, Size, TileGrid};
+use kachel::codec::format::{
+    CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader, SectionWriter, WAVE_LANE_BYTES_MAX,
+};
+use kachel::codec::plan::{Plan, Wave};
+use kachel::codec::wave::encode::WaveEncoder;
+use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use kachel::proto::screen::assembler::Assembler;
 use kachel::proto::wire::{self, Relay, Splitter, WireError, single_message};
 use net::{Path, World};
@@ -22,7 +25,7 @@ use std::time::Duration;
 pub type Oracle = fn(&[u8]);
 
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, Oracle); 10] = [
+pub const ORACLES: [(&str, Oracle); 11] = [
     ("assembler", assembler),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),
@@ -33,6 +36,7 @@ pub const ORACLES: [(&str, Oracle); 10] = [
     ("splitter", splitter),
     ("tile_roundtrip", tile_roundtrip),
     ("viewer_message", viewer_message),
+    ("wave", wave),
 ];
 
 /// The screen of [`frame_parse`]: cut tiles and cut blocks at both edges.
@@ -71,6 +75,11 @@ pub fn frame_parse(data: &[u8]) {
             Content::Ctx { head, streams, lengths, .. } => {
                 let words: usize = lengths.iter().map(|l| usize::from(*l)).sum();
                 assert!(head.lanes <= lengths.len() && streams + 2 * words <= bytes.len());
+            }
+            Content::Wave { streams, lengths, .. } => {
+                let bytes_used: usize = lengths.iter().map(|l| usize::from(*l)).sum();
+                assert!(lengths.iter().all(|l| u32::from(*l) <= WAVE_LANE_BYTES_MAX));
+                assert!(streams + bytes_used <= bytes.len());
             }
             Content::Raw(pixels) => {
                 assert!(pixels.end <= bytes.len() && pixels.len() == record.blocks.count() as usize * 768);
@@ -152,6 +161,46 @@ pub fn tile_roundtrip(data: &[u8]) {
         assert_eq!(canvas.screen.size, size);
         assert!(screen.pixels.iter().zip(&canvas.screen.pixels).all(|(a, b)| a & 0x00ff_ffff == *b), "pixels differ");
         assert!(canvas.screen == *encoder.held(), "the host does not know what the viewer holds");
+    }
+}
+
+/// A wavelet tile: the bytes as a payload that no encoder made, and as pixels, which come back nearly.
+pub fn wave(data: &[u8]) {
+    let Some((&[quantiser, low, high], rest)) = data.split_first_chunk::<3>() else { return };
+    let size = Size::new(TILE, TILE);
+    let mut canvas = Canvas::new();
+    let job = |lengths| Wave {
+        origin: 0,
+        blocks: 0xffff | u32::from(low) << 16 | u32::from(high) << 24,
+        quantiser: quantiser.into(),
+        base: u32::from(low) << 16 | u32::from(high) << 8 | u32::from(quantiser),
+        streams: 0,
+        lengths,
+        pad: 0,
+    };
+    let each = (rest.len() / 12).min(WAVE_LANE_BYTES_MAX as usize) as u32;
+    let bytes = Bytes::copy_from_slice(rest);
+    canvas.apply(&Plan { key: Some(size), waves: vec![job([each | each << 16; 6])], bytes, ..Plan::default() });
+    assert!(canvas.screen.pixels.iter().all(|p| *p <= 0x00ff_ffff));
+
+    let quantiser = quantiser % 8;
+    let (blocks, last) = (BlockMask(u16::from_le_bytes([low, high]).max(1)), rest.len().max(1));
+    let byte = |i: usize| u32::from(*rest.get(i % last).unwrap_or(&0));
+    let pixels = std::array::from_fn(|i| byte(3 * i) | byte(3 * i + 1) << 8 | byte(3 * i + 2) << 16);
+    let (mut payload, mut out, mut sections) = (Vec::new(), Vec::new(), SectionWriter::new());
+    WaveEncoder::new().write(&pixels, blocks, quantiser, &mut payload);
+    sections.wave(TileIndex(0), Some(blocks), &payload);
+    FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(size), more: false, lossy: true }.write(&mut out);
+    sections.finish(&mut out);
+    let frame = Frame::parse(out.into(), size).expect("our own frame");
+    let mut canvas = Canvas::new();
+    canvas.apply(&Plan::new(&frame, TileGrid::new(size), |_| BlockMask::ALL));
+    for (i, (found, pixel)) in canvas.screen.pixels.iter().zip(&pixels).enumerate() {
+        let is_coded = blocks.contains((i / 64 / 16 * 4 + i % 64 / 16) as u32);
+        let apart = [0, 8, 16].map(|s| (found >> s & 255).abs_diff(pixel >> s & 255)).into_iter().max();
+        // A coefficient is off by a step at most, and a pixel is made of a few of each level.
+        assert!(!is_coded || apart <= Some(40 << quantiser), "pixel {i} is {found:06x}, not {pixel:06x}");
+        assert!(is_coded || *found == 0, "a block too many");
     }
 }
 

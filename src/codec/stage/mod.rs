@@ -5,6 +5,7 @@ pub mod fill;
 pub mod raw;
 pub mod transfer;
 pub mod unpack;
+pub mod wave;
 
 use crate::codec::canvas::Picture;
 use crate::codec::plan::unpacked;

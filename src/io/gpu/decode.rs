@@ -3,7 +3,7 @@
 //! The order of the passes is `codec::plan::Plan`'s; what they compute is in `shaders/`, with `codec::stage` as twins.
 //! Decode times come from timestamp queries and are read when they are there, never waited for.
 
-use super::layout::{CTX, FILL, RAW, TRANSFER, UNPACK};
+use super::layout::{CTX, FILL, RAW, TRANSFER, UNPACK, WAVE};
 use super::pipelines::Stage;
 pub use super::texture::Texture;
 use super::{Gpu, GpuError};
@@ -11,6 +11,7 @@ use crate::codec::canvas::Picture;
 use crate::codec::ctx::tables;
 use crate::codec::plan::{CACHE_SIZE, Plan, Transfer};
 use crate::codec::stage::transfer::to_scratch;
+use crate::codec::wave::LOOK_UP;
 use crate::geom::Size;
 use std::num::NonZeroU64;
 use std::sync::Arc;
@@ -30,7 +31,10 @@ pub struct Decoder {
     raw: Stage,
     ctx: Stage,
     /// The probability tables of the stage above.
-    tables: wgpu::Buffer,
+    ctx_tables: wgpu::Buffer,
+    wave: Stage,
+    /// The look-up tables of the stage above.
+    wave_tables: wgpu::Buffer,
     screen: Option<Texture>,
     /// Copies go through it; made at the first one.
     scratch: Option<Texture>,
@@ -53,7 +57,9 @@ impl Decoder {
             unpack: Stage::new(device, &UNPACK),
             raw: Stage::new(device, &RAW),
             ctx: Stage::new(device, &CTX),
-            tables: tables_buffer(gpu),
+            ctx_tables: tables_buffer(gpu, tables::FILE),
+            wave: Stage::new(device, &WAVE),
+            wave_tables: tables_buffer(gpu, LOOK_UP.as_flattened()),
             screen: None,
             scratch: None,
             cache: None,
@@ -92,7 +98,9 @@ impl Decoder {
         let unpacks = upload.push(bytemuck::cast_slice(&plan.unpacks));
         let raws = upload.push(bytemuck::cast_slice(&plan.raws));
         let ctxs = upload.push(bytemuck::cast_slice(&plan.ctxs));
-        let reads_bytes = !plan.unpacks.is_empty() || !plan.raws.is_empty() || !plan.ctxs.is_empty();
+        let waves = upload.push(bytemuck::cast_slice(&plan.waves));
+        let counts = [plan.unpacks.len(), plan.raws.len(), plan.ctxs.len(), plan.waves.len()];
+        let reads_bytes = counts.iter().any(|count| *count > 0);
         let bytes = upload.push(if reads_bytes { &plan.bytes } else { &[] });
         if upload.parts.is_empty() {
             return Ok(());
@@ -114,8 +122,8 @@ impl Decoder {
                     Third::None => {}
                     Third::Source(from) => resources.push(wgpu::BindingResource::TextureView(&from.view)),
                     Third::Bytes(part) => resources.push(part.bind(buffer)),
-                    Third::BytesAndTables(part) => {
-                        resources.extend([part.bind(buffer), self.tables.as_entire_binding()]);
+                    Third::BytesAndTables(part, tables) => {
+                        resources.extend([part.bind(buffer), tables.as_entire_binding()]);
                     }
                 }
                 stage.run(device, &mut pass, count as u32, &resources);
@@ -134,7 +142,10 @@ impl Decoder {
             if let Some(bytes) = bytes {
                 run(&self.unpack, plan.unpacks.len(), unpacks, &screen, Third::Bytes(bytes));
                 run(&self.raw, plan.raws.len(), raws, &screen, Third::Bytes(bytes));
-                run(&self.ctx, plan.ctxs.len(), ctxs, &screen, Third::BytesAndTables(bytes));
+                let third = Third::BytesAndTables(bytes, &self.ctx_tables);
+                run(&self.ctx, plan.ctxs.len(), ctxs, &screen, third);
+                let third = Third::BytesAndTables(bytes, &self.wave_tables);
+                run(&self.wave, plan.waves.len(), waves, &screen, third);
             }
         }
         if let Some((timer, slot)) = self.timer.as_ref().zip(slot) {
@@ -224,7 +235,7 @@ enum Third<'a> {
     None,
     Source(&'a Texture),
     Bytes(Part),
-    BytesAndTables(Part),
+    BytesAndTables(Part, &'a wgpu::Buffer),
 }
 
 /// A piece of the upload buffer; sizes in bytes.
@@ -269,14 +280,14 @@ impl<'a> Upload<'a> {
     }
 }
 
-fn tables_buffer(gpu: &Gpu) -> wgpu::Buffer {
+fn tables_buffer(gpu: &Gpu, bytes: &[u8]) -> wgpu::Buffer {
     let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
         label: Some("tables"),
-        size: tables::FILE.len() as u64,
+        size: bytes.len() as u64,
         usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: false,
     });
-    gpu.queue.write_buffer(&buffer, 0, tables::FILE);
+    gpu.queue.write_buffer(&buffer, 0, bytes);
     buffer
 }
 

@@ -3,7 +3,7 @@
 //! The pipelines are made from this table, and a test parses the shaders and compares them with it. The job structs
 //! themselves are `codec::plan`'s.
 
-use crate::codec::plan::{Ctx, Fill, Raw, Transfer, Unpack};
+use crate::codec::plan::{Ctx, Fill, Raw, Transfer, Unpack, Wave};
 use bytemuck::{Pod, Zeroable};
 use std::mem::{offset_of, size_of};
 
@@ -133,6 +133,19 @@ pub const CTX: Shader = Shader {
     lanes: [32, 1],
 };
 
+/// `shaders/wave.wgsl`; the second words are the look-up tables of widths.
+pub const WAVE: Shader = Shader {
+    name: "wave",
+    source: concat!(
+        include_str!("../../../shaders/shared/jobs.wgsl"),
+        include_str!("../../../shaders/shared/blocks.wgsl"),
+        include_str!("../../../shaders/shared/bytes.wgsl"),
+        include_str!("../../../shaders/wave.wgsl")
+    ),
+    bindings: &[Binding::Jobs(&WAVE_JOB), Binding::Written, Binding::Words, Binding::Words],
+    lanes: [256, 1],
+};
+
 /// `shaders/transfer.wgsl`.
 pub const TRANSFER: Shader = Shader {
     name: "transfer",
@@ -150,7 +163,7 @@ pub const PRESENT: Shader = Shader {
 };
 
 /// The decoding shaders; each has its twin in `codec::stage`.
-pub const STAGES: [Shader; 5] = [FILL, UNPACK, RAW, CTX, TRANSFER];
+pub const STAGES: [Shader; 6] = [FILL, UNPACK, RAW, CTX, WAVE, TRANSFER];
 
 /// Describes a struct by its members.
 macro_rules! describe {
@@ -167,6 +180,7 @@ const FILL_JOB: Struct = describe!(Fill: origin, blocks, color, pad);
 const UNPACK_JOB: Struct = describe!(Unpack: origin, blocks, palette, indices, bits, index_max, pad);
 const RAW_JOB: Struct = describe!(Raw: origin, blocks, pixels, pad);
 const CTX_JOB: Struct = describe!(Ctx: origin, blocks, shape, colors, repeats, streams, lengths, pad);
+const WAVE_JOB: Struct = describe!(Wave: origin, blocks, quantiser, base, streams, lengths, pad);
 const TRANSFER_JOB: Struct = describe!(Transfer: source, destination, size, pad);
 const SCENE: Struct = describe!(
     Scene: viewport_x, viewport_y, viewport_w, viewport_h, picture_w, picture_h, overlay_w, overlay_h, area, dim, pad
@@ -174,7 +188,12 @@ const SCENE: Struct = describe!(
 
 // Arrays of jobs have no gaps, and a uniform buffer is made of 16-byte rows.
 const _: () = assert!(size_of::<Fill>() == 16 && size_of::<Raw>() == 16 && size_of::<Transfer>() == 16);
-const _: () = assert!(size_of::<Ctx>() == 64 && size_of::<Unpack>() == 32 && size_of::<Scene>().is_multiple_of(16));
+const _: () = assert!(
+    size_of::<Wave>() == 48
+        && size_of::<Ctx>() == 64
+        && size_of::<Unpack>() == 32
+        && size_of::<Scene>().is_multiple_of(16)
+);
 
 const fn size_of_member<S, M>(_: fn(&S) -> &M) -> usize {
     size_of::<M>()

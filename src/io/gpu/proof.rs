@@ -5,7 +5,7 @@
 use super::decode::Decoder;
 use super::{Gpu, GpuError};
 use crate::codec::canvas::Canvas;
-use crate::codec::plan::{Ctx, Fill, Plan, Raw, Transfer, Unpack, packed};
+use crate::codec::plan::{Ctx, Fill, Plan, Raw, Transfer, Unpack, Wave, packed};
 use crate::geom::{Point, Size, TILE};
 use bytes::Bytes;
 
@@ -72,6 +72,16 @@ fn plans() -> [Plan; 4] {
         lengths: [500 | 500 << 16; 4],
         pad: [0; 3],
     };
+    let wave = |origin, blocks: u32, quantiser, length: u32| Wave {
+        origin,
+        blocks: blocks | blocks << 16,
+        quantiser,
+        base: 0x00c0_8040,
+        streams: quantiser,
+        // One lane in three has nothing.
+        lengths: [length | length << 16, length << 16, length, length | length << 16, length << 16, length],
+        pad: 0,
+    };
     let coded = Plan {
         ctxs: vec![
             ctx(tile(2, 0), whole, 0x00b, 0xff0e),
@@ -79,6 +89,7 @@ fn plans() -> [Plan; 4] {
             ctx(tile(1, 1), cut, 0x209, 0x4422),
             ctx(tile(2, 1), cut & 0x0333, 0x30c, 0),
         ],
+        waves: vec![wave(tile(1, 0), whole & 0x7bde, 1, 999), wave(tile(0, 1), cut & 0x0009, 6, 99)],
         bytes: tiles.bytes.clone(),
         ..Plan::default()
     };

@@ -147,7 +147,7 @@ mod tests {
 
     fn frame(sequence: u32, depends_on: u32, key: Option<Size>, fill: impl FnOnce(&mut SectionWriter)) -> Bytes {
         let mut out = Vec::new();
-        FrameHeader { sequence, depends_on, input: 0, key, more: false }.write(&mut out);
+        FrameHeader { sequence, depends_on, input: 0, key, more: false, lossy: false }.write(&mut out);
         let mut writer = SectionWriter::new();
         fill(&mut writer);
         writer.finish(&mut out);
