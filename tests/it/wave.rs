@@ -91,12 +91,17 @@ fn the_worst_tile_fits_the_lanes_and_the_finest_quantiser_is_nearly_exact() {
     let mut random = Random(5);
     let mut encoder = WaveEncoder::new();
     for _ in 0..40 {
-        let extreme = random.below(2) == 0;
+        let (extreme, side) = (random.below(2) == 0, 1 << random.below(5));
         let mut color = || {
             if extreme { random.below(8).wrapping_mul(0x0024_6db1) & 0x00ff_ffff } else { random.next() & 0x00ff_ffff }
         };
         let mut pixels = [0; 4096];
         pixels.fill_with(&mut color);
+        if extreme {
+            // Chequers of several sizes, which have the largest coefficients of all.
+            let (a, b) = (color(), color());
+            pixels = std::array::from_fn(|i| if (i / 64 / side + i % 64 / side) % 2 == 0 { a } else { b });
+        }
         for quantiser in 0..=QUANTISER_MAX {
             let (bytes, _) = frame(&mut encoder, &pixels, BlockMask::ALL, quantiser);
             let longest = WAVE_LANE_BYTES_MAX;

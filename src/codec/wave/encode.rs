@@ -3,7 +3,7 @@
 //! One tile at a time: colours to planes, planes to bands, bands to groups of bits. How coarse is the caller's choice.
 
 use super::lift::{Plane, forward};
-use super::{Band, CODE_LENGTHS, CODES, Head, LANE_BANDS, LANES, TABLES, shift, tone};
+use super::{Band, CODE_LENGTHS, CODES, COEFFICIENT_MAX, Head, LANE_BANDS, LANES, TABLES, shift, tone};
 use crate::codec::bytes::{put_u24, put_varint};
 use crate::codec::ctx::encode::Pixels;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, TILE};
@@ -98,7 +98,7 @@ impl WaveEncoder {
         for (sizes, values) in self.sizes[rows.clone()].iter_mut().zip(&plane[rows]) {
             let span = band.x..band.x + band.side;
             for (size, value) in sizes[span.clone()].iter_mut().zip(&values[span]) {
-                *size = value.unsigned_abs() >> shift;
+                *size = value.unsigned_abs().min(COEFFICIENT_MAX.unsigned_abs()) >> shift;
                 seen |= *size;
             }
         }

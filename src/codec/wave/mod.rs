@@ -10,7 +10,7 @@ pub mod lift;
 pub const LANES: usize = 12;
 /// Groups of 4×4 coefficients in a lane.
 pub const LANE_GROUPS: usize = 64;
-/// Largest size of a coefficient after the decoder's clamp; the encoder makes none above 1020.
+/// Largest size of a coefficient that is written and that a decoder makes. Only noise has larger ones.
 pub const COEFFICIENT_MAX: i16 = 1023;
 /// Widest group: ten bits hold [`COEFFICIENT_MAX`].
 pub const WIDTH_MAX: usize = 10;
