@@ -4,7 +4,7 @@
 //! A frame ends at [`FRAME_BYTES_TARGET`]; what is left over stays dirty and comes with the next one. When to encode is
 //! `proto::screen`'s business.
 
-use crate::codec::cache::{TileCache, TilePixels};
+use crate::codec::cache::{TileCache, TileView};
 use crate::codec::canvas::Picture;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::modes::{Modes, TileChange};
@@ -58,6 +58,8 @@ pub struct Encoder {
     dirty: Vec<BlockMask>,
     /// For each tile when it last changed.
     changed_at: Vec<Duration>,
+    /// For each tile the hash of what `held` has there, where it is known.
+    hashes: Vec<Option<u64>>,
     cache: TileCache,
     modes: Modes,
     sequence: u32,
@@ -96,6 +98,7 @@ impl Encoder {
             held: Picture::new(size),
             dirty: vec![BlockMask::NONE; tiles],
             changed_at: vec![Duration::ZERO; tiles],
+            hashes: vec![None; tiles],
             cache: TileCache::new(),
             scarce: Scarce::Bytes,
             photos_left: u32::MAX,
@@ -261,15 +264,8 @@ impl Encoder {
     fn drop_unchanged(&mut self, current: &View) {
         for tile in (0..self.grid.count()).map(TileIndex) {
             let dirty = &mut self.dirty[tile.0 as usize];
-            for block in dirty.blocks() {
-                let r = block_rect(self.grid, tile, block);
-                let differs = (r.y..r.bottom()).any(|y| {
-                    let span = r.x as usize..r.right() as usize;
-                    !same_pixels(&current.row(y)[span.clone()], &self.held.row(y)[span])
-                });
-                if !differs {
-                    dirty.0 &= !(1 << block);
-                }
+            if !dirty.is_empty() {
+                *dirty = differing(current, &self.held, self.grid.rect(tile), *dirty);
             }
         }
     }
@@ -283,11 +279,15 @@ impl Encoder {
             if self.dirty[i].count() < CACHE_BLOCKS_MIN || !still || !is_whole(self.grid.rect(tile)) {
                 continue;
             }
-            let pixels = TilePixels::from_picture(&self.held, self.grid.rect(tile));
-            if pixels.is_solid() || self.cache.contains(&pixels) {
+            let held = tile_of(View::of(&self.held), self.grid.rect(tile));
+            if held.is_solid() {
                 continue;
             }
-            if let Some(slot) = self.cache.store(pixels, sequence) {
+            let hash = self.hashes[i].unwrap_or_else(|| held.hash());
+            if self.cache.contains(held, hash) {
+                continue;
+            }
+            if let Some(slot) = self.cache.store(held, hash, sequence) {
                 writer.store(tile, slot);
                 any = true;
             }
@@ -318,6 +318,9 @@ impl Encoder {
         for copy in &copies {
             copy_rows(copy, &before, &mut self.held);
             writer.copy(*copy);
+            for tile in self.grid.tiles_in(copy.destination()) {
+                self.hashes[tile.0 as usize] = None;
+            }
             // A copy may also have written blocks that were equal before, with equal pixels; no need to look at them.
         }
         self.drop_unchanged(current);
@@ -335,22 +338,22 @@ impl Encoder {
     ) -> bool {
         let rect = self.grid.rect(tile);
         let visible = self.grid.visible(tile);
-        let span = rect.x as usize..rect.right() as usize;
-        if is_whole(rect) && changed.count() >= CACHE_BLOCKS_MIN {
-            let pixels = TilePixels::from_rows((rect.y..rect.bottom()).map(|y| &current.row(y)[span.clone()]));
-            if let Some(slot) = (!pixels.is_solid()).then(|| self.cache.recall(&pixels, sequence)).flatten() {
-                writer.cache(tile, slot);
-                self.hold(current, rect);
-                return true;
-            }
-        }
         let first = current.row(rect.y)[rect.x as usize] & 0x00ff_ffff;
-        let solid =
-            (rect.y..rect.bottom()).all(|y| current.row(y)[span.clone()].iter().all(|p| p & 0x00ff_ffff == first));
-        if solid {
+        let span = rect.x as usize..rect.right() as usize;
+        let alike = [first; TILE as usize];
+        if (rect.y..rect.bottom()).all(|y| same_pixels(&current.row(y)[span.clone()], &alike)) {
             writer.solid(tile, None, first);
             self.hold(current, rect);
+            self.hashes[tile.0 as usize] = None;
             return false;
+        }
+        let whole = is_whole(rect) && changed.count() >= CACHE_BLOCKS_MIN;
+        let hash = whole.then(|| tile_of(*current, rect).hash());
+        self.hashes[tile.0 as usize] = hash;
+        if let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) {
+            writer.cache(tile, slot);
+            self.hold(current, rect);
+            return true;
         }
         let change = TileChange { tile, rect, blocks: changed, mask: (changed != visible).then_some(changed) };
         self.modes.write(current, &change, &mut self.photos_left, writer);
@@ -373,10 +376,37 @@ impl Encoder {
     }
 }
 
+/// Those of some blocks of a tile whose pixels differ.
+fn differing(current: &View, held: &Picture, tile: Rect, blocks: BlockMask) -> BlockMask {
+    let mut differ = 0;
+    for band in 0..tile.h.div_ceil(BLOCK) {
+        let wanted = blocks.0 >> (band * BLOCKS_PER_SIDE) & 0xf;
+        let mut found = 0;
+        for y in tile.y + band * BLOCK..(tile.y + (band + 1) * BLOCK).min(tile.bottom()) {
+            // In a picture that is another one, the first row says it all.
+            if found == wanted {
+                break;
+            }
+            let span = tile.x as usize..tile.right() as usize;
+            let rows = current.row(y)[span.clone()].chunks(BLOCK as usize).zip(held.row(y)[span].chunks(BLOCK as usize));
+            for (column, (new, old)) in rows.enumerate() {
+                found |= u16::from(!same_pixels(new, old)) << column & wanted;
+            }
+        }
+        differ |= found << (band * BLOCKS_PER_SIDE);
+    }
+    BlockMask(differ)
+}
+
 fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
     let o = grid.origin(tile);
     Rect::new(o.x + block % BLOCKS_PER_SIDE * BLOCK, o.y + block / BLOCKS_PER_SIDE * BLOCK, BLOCK, BLOCK)
         .intersection(grid.size().rect())
+}
+
+/// A whole tile of a picture.
+fn tile_of<'a>(picture: View<'a>, rect: Rect) -> TileView<'a> {
+    TileView::new(&picture.pixels[rect.y as usize * picture.stride + rect.x as usize..], picture.stride)
 }
 
 fn is_whole(tile: Rect) -> bool {

@@ -198,17 +198,30 @@ fn anchors(old: &Picture, changed: &Changed) -> Vec<Anchor> {
 
 /// Calls `at(x, hash)` for each piece of [`ANCHOR`] pixels in a row, with the polynomial hash of the piece.
 fn roll(row: &[u32], mut at: impl FnMut(usize, u64)) {
-    if row.len() < ANCHOR {
-        return;
-    }
+    let Some(pieces) = (row.len() + 1).checked_sub(ANCHOR) else { return };
     let leaving = (0..ANCHOR - 1).fold(1u64, |p, _| p.wrapping_mul(MULTIPLIER));
     let value = |pixel: u32| u64::from(pixel & 0x00ff_ffff).wrapping_add(0x0100_0193);
-    let mut hash = row[..ANCHOR].iter().fold(0u64, |h, p| h.wrapping_mul(MULTIPLIER).wrapping_add(value(*p)));
-    at(0, hash);
-    for (x, pair) in row.windows(ANCHOR + 1).enumerate() {
-        hash = hash.wrapping_sub(value(pair[0]).wrapping_mul(leaving));
-        hash = hash.wrapping_mul(MULTIPLIER).wrapping_add(value(pair[ANCHOR]));
-        at(x + 1, hash);
+    let whole = |x: usize| {
+        row[x..x + ANCHOR].iter().fold(0u64, |h, p| h.wrapping_mul(MULTIPLIER).wrapping_add(value(*p)))
+    };
+    let next = |hash: u64, x: usize| {
+        let hash = hash.wrapping_sub(value(row[x]).wrapping_mul(leaving));
+        hash.wrapping_mul(MULTIPLIER).wrapping_add(value(row[x + ANCHOR]))
+    };
+    // Four pieces of the row at a time: each step waits for the one before it, but the four do not wait for each other.
+    let part = pieces / 4;
+    let mut hashes = [0, 1, 2, 3].map(|i| whole(i * part));
+    for x in 0..part {
+        for (i, hash) in hashes.iter_mut().enumerate() {
+            let place = i * part + x;
+            at(place, *hash);
+            if place + ANCHOR < row.len() {
+                *hash = next(*hash, place);
+            }
+        }
+    }
+    for x in 4 * part..pieces {
+        at(x, whole(x));
     }
 }
 
