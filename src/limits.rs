@@ -90,3 +90,29 @@ pub const SEND_WINDOW_MIN: u64 = 512 << 10;
 pub const TRIAL_BYTES_MAX: u64 = 64 << 10;
 /// Addresses in a trial file.
 pub const ADDRESSES_MAX: usize = 16;
+
+/// Printers that a viewer offers at most: with all their words they fit one message.
+pub const PRINTERS_MAX: usize = 16;
+/// Paper sizes of a printer that are told, the default first: enough for every tray of an office device.
+pub const MEDIA_MAX: usize = 24;
+/// Trays of a printer that are told.
+pub const SOURCES_MAX: usize = 8;
+/// Longest name of a paper size or a tray; the longest standard one has 41.
+pub const KEYWORD_BYTES_MAX: usize = 64;
+/// Longest document of a print job: a scanned book; more is a mistake or an attack.
+pub const JOB_BYTES_MAX: u32 = 512 << 20;
+/// Print jobs of a session that have not ended, and jobs that a viewer works on.
+pub const JOBS_MAX: usize = 64;
+/// Copies of one job.
+pub const COPIES_OF_JOB_MAX: u32 = 999;
+/// Page ranges of one job.
+pub const PAGE_RANGES_MAX: usize = 16;
+/// Bytes of a document on their way that the viewer has not confirmed, at most: what is on its way delays pictures that
+/// come after it, however low its priority. Enough for 12 MB/s at 20 ms.
+pub const DOCUMENT_WINDOW: u32 = 256 << 10;
+/// The same at least: a slow path must not starve a job.
+pub const DOCUMENT_WINDOW_MIN: u32 = 16 << 10;
+/// Bytes of a document in one relay message.
+pub const DOCUMENT_CHUNK: u32 = 32 << 10;
+/// A viewer confirms a document's bytes each time that so many have come.
+pub const DOCUMENT_CONFIRM: u32 = 8 << 10;

@@ -4,6 +4,7 @@
 //! The features talk to each other only through [`wire`]'s types.
 
 pub mod input;
+pub mod print;
 pub mod screen;
 pub mod session;
 pub mod wire;

@@ -1,12 +1,15 @@
 //! Messages to bytes and back: control, input, cursor shapes, and the relay between front and session process.
 //!
 //! The only place of the protocol that knows byte order (frames: `codec::format`). PROTOCOL.md specifies the same in
-//! prose; `tests/it/wire.rs` holds its examples. Nothing here decides anything.
+//! prose; `tests/it/wire.rs` holds its examples. Nothing here decides anything. Printing's messages: [`print`].
+
+pub mod print;
 
 use crate::codec::bytes::{ReadError, Reader, put_varint};
 use crate::geom::{Point, Size};
 use crate::limits::{CURSOR_SIDE_MAX, CURSORS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, RELAY_BYTES_MAX};
 use bytes::{Buf, Bytes, BytesMut};
+use print::{PrintWish, PrintWord};
 use thiserror::Error;
 
 /// Version of the protocol that this build speaks.
@@ -128,6 +131,8 @@ pub enum ViewerMessage {
     Visible(bool),
     /// Something is wrong with the picture: start again with a key frame.
     Refresh,
+    /// About printers and print jobs.
+    Print(PrintWish),
 }
 
 /// The viewer's first words.
@@ -160,6 +165,8 @@ pub enum HostMessage {
     Progress(Progress),
     /// The session's lock keys.
     Locks(LockKeys),
+    /// About print jobs.
+    Print(PrintWord),
 }
 
 /// The host's answer to hello.
@@ -267,6 +274,12 @@ pub enum Relay {
     Close(u32),
     /// Either way: what the session tells about itself, as JSON; empty is the question.
     Status(Bytes),
+    /// Session to front: a stream for a document begins; job and offset, as in the stream ([`print::document_head`]).
+    DocumentBegin(Bytes),
+    /// Session to front: further bytes of it.
+    Document(Bytes),
+    /// Session to front: it is whole.
+    DocumentEnd,
 }
 
 /// What the front knows about the way to the viewer.
@@ -346,6 +359,7 @@ impl ViewerMessage {
             }
             ViewerMessage::Visible(visible) => out.extend_from_slice(&[0x04, u8::from(*visible)]),
             ViewerMessage::Refresh => out.push(0x05),
+            ViewerMessage::Print(wish) => wish.encode(out),
         });
     }
 
@@ -369,6 +383,7 @@ impl ViewerMessage {
                 0x03 => ViewerMessage::FrameShown(r.varint()?),
                 0x04 => ViewerMessage::Visible(take_bool(r, "visible")?),
                 0x05 => ViewerMessage::Refresh,
+                kind if PrintWish::is_kind(kind) => ViewerMessage::Print(PrintWish::decode(kind, r)?),
                 _ => return Err(WireError::Type(kind)),
             })
         })
@@ -391,6 +406,7 @@ impl HostMessage {
             }
             HostMessage::Progress(step) => out.extend_from_slice(&[0x83, *step as u8]),
             HostMessage::Locks(locks) => out.extend_from_slice(&[0x84, locks.bits()]),
+            HostMessage::Print(word) => word.encode(out),
         });
     }
 
@@ -420,6 +436,7 @@ impl HostMessage {
                     other => return Err(WireError::Value { field: "step", value: other.into() }),
                 }),
                 0x84 => HostMessage::Locks(LockKeys::from_bits(r.u8()?)?),
+                0x90..=0x9f => HostMessage::Print(PrintWord::decode(kind, r)?),
                 _ => return Err(WireError::Type(kind)),
             })
         })
@@ -562,6 +579,9 @@ impl Relay {
                 put_varint(out, *code);
             }
             Relay::Status(b) => put_lane(out, 9, b),
+            Relay::DocumentBegin(b) => put_lane(out, 12, b),
+            Relay::Document(b) => put_lane(out, 13, b),
+            Relay::DocumentEnd => out.push(14),
         }
         let length = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -606,6 +626,9 @@ impl Relay {
             7 => Ok(Some(Relay::Cursor(body))),
             8 => plain(&body, |r| Ok(Relay::Close(r.varint()?))),
             9 => Ok(Some(Relay::Status(body))),
+            12 => Ok(Some(Relay::DocumentBegin(body))),
+            13 => Ok(Some(Relay::Document(body))),
+            14 => plain(&body, |_| Ok(Relay::DocumentEnd)),
             other => Err(WireError::Type(other)),
         }
     }

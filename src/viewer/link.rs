@@ -321,6 +321,10 @@ impl Link {
                     self.tell(UiEvent::Cursor(Some(shape.clone())));
                 }
             }
+            HostMessage::Print(word) => {
+                tracing::error!(?word, "The host prints, which was not agreed on");
+                self.give_up();
+            }
             HostMessage::Locks(locks) => tracing::debug!(?locks, "The session's lock keys"),
         }
     }

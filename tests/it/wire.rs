@@ -10,6 +10,10 @@ use kachel::limits;
 use kachel::proto::input::QUEUE_MAX;
 use kachel::proto::screen::assembler::Assembler;
 use kachel::proto::session::client::{GIVE_UP_AFTER, STALL_AFTER};
+use kachel::proto::wire::print::{
+    ColorMode, JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey, Sides,
+    document_head, put_document_head,
+};
 use kachel::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, LockKeys, PathState,
     PointerButton, Progress, Relay, Splitter, VERSION, ViewerMessage, Welcome, WireError, single_message,
@@ -98,6 +102,22 @@ fn examples_of_the_document_are_what_the_code_speaks() {
     ] {
         check(&mut all, name, message, HostMessage::encode, host);
     }
+    let job = JobId([1; 16]);
+    for (name, wish) in [
+        ("print-printers", PrintWish::Printers(vec![printer()])),
+        ("print-wanted", PrintWish::Wanted { job, offset: 4096 }),
+        ("print-received", PrintWish::Received { job, offset: 8192 }),
+        ("print-state", PrintWish::State { job, state: JobState::Stopped, reason: JobReason::MediaEmpty }),
+    ] {
+        check(&mut all, name, ViewerMessage::Print(wish), ViewerMessage::encode, viewer);
+    }
+    for (name, word) in [
+        ("print-offer", PrintWord::Offer(offer())),
+        ("print-cancel", PrintWord::Cancel(job)),
+        ("print-settled", PrintWord::Settled(job)),
+    ] {
+        check(&mut all, name, HostMessage::Print(word), HostMessage::encode, host);
+    }
     let caps = LockKeys { caps: true, ..LockKeys::default() };
     let events = [
         ("key-press", InputEvent::Key { usage: 0x04, action: KeyAction::Press }),
@@ -125,11 +145,133 @@ fn examples_of_the_document_are_what_the_code_speaks() {
         ("relay-cursor", Relay::Cursor(Bytes::from_static(&[1, 1, 1, 0, 0, 0, 0, 0, 0xff]))),
         ("relay-close", Relay::Close(CloseCode::TakenOver as u32)),
         ("relay-status", Relay::Status(Bytes::new())),
+        ("relay-document-begin", Relay::DocumentBegin(document_begin())),
+        ("relay-document", Relay::Document(Bytes::from_static(b"%P"))),
+        ("relay-document-end", Relay::DocumentEnd),
     ] {
         check(&mut all, name, message, Relay::encode, relay);
     }
     all.retain(|name, _| !name.starts_with("frame-") && !["ctx-cross", "wave-slope"].contains(name));
     assert!(all.is_empty(), "examples that no test looks at: {:?}", all.keys());
+}
+
+fn printer() -> Printer {
+    Printer {
+        key: PrinterKey([7; 16]),
+        name: "Büro2".into(),
+        is_default: true,
+        color: true,
+        duplex: true,
+        ready: true,
+        media: vec!["iso_a4_210x297mm".into()],
+        sources: vec!["top".into()],
+    }
+}
+
+fn offer() -> JobOffer {
+    JobOffer {
+        job: JobId([1; 16]),
+        printer: PrinterKey([7; 16]),
+        size: 1000,
+        sha256: [0x2a; 32],
+        title: "Brief".into(),
+        options: JobOptions {
+            copies: 2,
+            sides: Sides::LongEdge,
+            color: ColorMode::Monochrome,
+            source: "top".into(),
+            pages: vec![(2, 3)],
+            ..JobOptions::default()
+        },
+    }
+}
+
+fn document_begin() -> Bytes {
+    let mut bytes = Vec::new();
+    put_document_head(&mut bytes, JobId([1; 16]), 0);
+    bytes.into()
+}
+
+#[test]
+fn messages_about_printing_survive_their_way_and_hold_their_bounds() {
+    let mut random = Random(9);
+    for _ in 0..500 {
+        let id = std::array::from_fn(|_| random.next() as u8);
+        let (job, offset) = (JobId(id), within(&mut random, 0, limits::JOB_BYTES_MAX));
+        let word = ["iso_a4_210x297mm", "x", "tray-1", "custom_1.5x2in"][random.below(4) as usize];
+        let one = Printer { key: PrinterKey(id), name: text(&mut random), media: vec![word.into(); 24], ..printer() };
+        let other = Printer { sources: vec![word.into(); random.below(9) as usize], ..printer() };
+        let wish = match random.below(4) {
+            0 => PrintWish::Printers([vec![], vec![one.clone()], vec![one, other]][random.below(3) as usize].clone()),
+            1 => PrintWish::Wanted { job, offset },
+            2 => PrintWish::Received { job, offset },
+            _ => PrintWish::State { job, state: JobState::Unknown, reason: JobReason::User },
+        };
+        let options = JobOptions {
+            copies: within(&mut random, 1, limits::COPIES_OF_JOB_MAX),
+            media: word.into(),
+            pages: (0..random.below(17)).map(|n| (2 * n + 1, 2 * n + 2)).collect(),
+            ..offer().options
+        };
+        let size = within(&mut random, 1, limits::JOB_BYTES_MAX);
+        let word = [
+            PrintWord::Offer(JobOffer { size, title: text(&mut random), options, ..offer() }),
+            PrintWord::Cancel(job),
+            PrintWord::Settled(job),
+        ][random.below(3) as usize]
+            .clone();
+        let (wish, word) = (ViewerMessage::Print(wish), HostMessage::Print(word));
+        check_body(&wish, &body_of(|out| wish.encode(out)), ViewerMessage::decode);
+        check_body(&word, &body_of(|out| word.encode(out)), HostMessage::decode);
+    }
+    let refused = |printers: Vec<Printer>| {
+        let message = ViewerMessage::Print(PrintWish::Printers(printers));
+        ViewerMessage::decode(&body_of(|out| message.encode(out))).unwrap_err()
+    };
+    let many = (0..17).map(|n| Printer { key: PrinterKey([n; 16]), ..printer() }).collect();
+    assert_eq!(refused(many), WireError::Value { field: "printers", value: 17 });
+    assert_eq!(refused(vec![printer(), printer()]), WireError::Text("printer key"));
+    for media in ["", "a4; rm -rf", "a/b", "ä", &"x".repeat(65)] {
+        let bad = Printer { media: vec![media.into()], ..printer() };
+        assert_eq!(refused(vec![bad]), WireError::Text("media"), "{media}");
+    }
+    for (options, field) in [
+        (JobOptions { copies: 0, ..offer().options }, "copies"),
+        (JobOptions { copies: 1000, ..offer().options }, "copies"),
+        (JobOptions { number_up: 3, ..offer().options }, "number up"),
+        (JobOptions { pages: vec![(3, 2)], ..offer().options }, "last page"),
+        (JobOptions { pages: vec![(1, 5), (5, 6)], ..offer().options }, "first page"),
+    ] {
+        let message = HostMessage::Print(PrintWord::Offer(JobOffer { options, ..offer() }));
+        let error = HostMessage::decode(&body_of(|out| message.encode(out))).unwrap_err();
+        assert!(matches!(error, WireError::Value { field: f, .. } if f == field), "{field}: {error}");
+    }
+    // The largest message that may be said fits.
+    let word = "w".repeat(limits::KEYWORD_BYTES_MAX);
+    let full = |n| Printer {
+        key: PrinterKey([n; 16]),
+        name: "n".repeat(255),
+        media: vec![word.clone(); limits::MEDIA_MAX],
+        sources: vec![word.clone(); limits::SOURCES_MAX],
+        ..printer()
+    };
+    let message = ViewerMessage::Print(PrintWish::Printers((0..16).map(full).collect()));
+    assert_eq!(ViewerMessage::decode(&body_of(|out| message.encode(out))).unwrap(), message);
+}
+
+#[test]
+fn a_documents_head_is_read_once_it_is_whole() {
+    for offset in [0, 127, 128, limits::JOB_BYTES_MAX] {
+        let mut bytes = Vec::new();
+        put_document_head(&mut bytes, JobId([0x80; 16]), offset);
+        for end in 0..bytes.len() {
+            assert_eq!(document_head(&bytes[..end]), Ok(None), "cut at {end}");
+        }
+        let length = bytes.len();
+        bytes.extend_from_slice(b"%PDF");
+        assert_eq!(document_head(&bytes), Ok(Some((JobId([0x80; 16]), offset, length))));
+    }
+    assert!(document_head(&[0xff; 40]).is_err());
 }
 
 /// The document's frames, written by hand.
@@ -293,6 +435,18 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("RELAY_BACKLOG", limits::RELAY_BACKLOG as u64),
         ("PATH_INTERVAL", ms(limits::PATH_INTERVAL)),
         ("SEND_WINDOW_MIN", limits::SEND_WINDOW_MIN),
+        ("PRINTERS_MAX", limits::PRINTERS_MAX as u64),
+        ("MEDIA_MAX", limits::MEDIA_MAX as u64),
+        ("SOURCES_MAX", limits::SOURCES_MAX as u64),
+        ("KEYWORD_BYTES_MAX", limits::KEYWORD_BYTES_MAX as u64),
+        ("JOB_BYTES_MAX", limits::JOB_BYTES_MAX.into()),
+        ("JOBS_MAX", limits::JOBS_MAX as u64),
+        ("COPIES_OF_JOB_MAX", limits::COPIES_OF_JOB_MAX.into()),
+        ("PAGE_RANGES_MAX", limits::PAGE_RANGES_MAX as u64),
+        ("DOCUMENT_WINDOW", limits::DOCUMENT_WINDOW.into()),
+        ("DOCUMENT_WINDOW_MIN", limits::DOCUMENT_WINDOW_MIN.into()),
+        ("DOCUMENT_CHUNK", limits::DOCUMENT_CHUNK.into()),
+        ("DOCUMENT_CONFIRM", limits::DOCUMENT_CONFIRM.into()),
         ("TRIAL_BYTES_MAX", limits::TRIAL_BYTES_MAX),
         ("ADDRESSES_MAX", limits::ADDRESSES_MAX as u64),
     ]);

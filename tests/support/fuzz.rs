@@ -16,6 +16,9 @@ use kachel::codec::format::{
 use kachel::codec::plan::{Plan, Wave};
 use kachel::codec::wave::encode::WaveEncoder;
 use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use kachel::limits::JOBS_MAX;
+use kachel::proto::print::host::{ENDED_MAX, HostJobs};
+use kachel::proto::print::viewer::ViewerJobs;
 use kachel::proto::screen::assembler::Assembler;
 use kachel::proto::wire::{self, Relay, Splitter, WireError, single_message};
 use net::{Path, World};
@@ -25,12 +28,13 @@ use std::time::Duration;
 pub type Oracle = fn(&[u8]);
 
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, Oracle); 11] = [
+pub const ORACLES: [(&str, Oracle); 12] = [
     ("assembler", assembler),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),
     ("host_message", host_message),
     ("input_message", input_message),
+    ("print_journal", print_journal),
     ("relay", relay),
     ("session_pair", session_pair),
     ("splitter", splitter),
@@ -225,6 +229,20 @@ pub fn host_message(data: &[u8]) {
 /// An input message.
 pub fn input_message(data: &[u8]) {
     message(data, wire::InputMessage::decode, wire::InputMessage::encode);
+}
+
+/// A journal of print jobs, of either end: what is read from it can be written again and says the same, within bounds.
+pub fn print_journal(data: &[u8]) {
+    let (host, _) = HostJobs::recover(data);
+    assert!(host.jobs().len() <= JOBS_MAX + ENDED_MAX);
+    let written = host.snapshot();
+    let (again, errors) = HostJobs::recover(&written);
+    assert_eq!(errors, [], "our own journal says nothing");
+    assert_eq!(again.snapshot(), written);
+    let viewer = ViewerJobs::recover(data);
+    assert!(viewer.jobs().len() <= JOBS_MAX);
+    let written = viewer.snapshot();
+    assert_eq!(ViewerJobs::recover(&written).snapshot(), written);
 }
 
 /// A cursor shape.

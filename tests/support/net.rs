@@ -186,7 +186,7 @@ impl World {
                 screen: Picture::new(size),
                 encoder: Encoder::new(size),
                 pacer: Pacer::new(),
-                session: HostSession::new("world"),
+                session: HostSession::new("world", 0),
                 held: Held::new(0),
                 control_cut: Splitter::new(MESSAGE_BYTES_MAX),
                 input_cut: Splitter::new(MESSAGE_BYTES_MAX),
@@ -361,7 +361,7 @@ impl World {
         host.encoder.handle_viewer(host.frames);
         host.pacer = Pacer::new();
         host.held = Held::new(host.inputs);
-        host.session = HostSession::new("world");
+        host.session = HostSession::new("world", 0);
         // What the former one held down is released by the next (`Injector::release_left_behind`).
         host.keys.clear();
         host.buttons.clear();
@@ -449,7 +449,7 @@ impl World {
         (self.host.frames, self.host.inputs) = (0, 0);
         (self.host.first_frame, self.host.shown) = (1, 0);
         self.host.held = Held::new(0);
-        self.host.session = HostSession::new("world");
+        self.host.session = HostSession::new("world", 0);
         self.host.taken.clear();
         self.host.said.clear();
         let viewer = &mut self.viewer;
@@ -496,7 +496,7 @@ impl World {
         self.host.keys.clear();
         self.host.buttons.clear();
         self.host.pacer.handle_detached();
-        self.host.session = HostSession::new("world");
+        self.host.session = HostSession::new("world", 0);
     }
 
     /// When what is sent now arrives. A lost packet is sent again, and so is that.
@@ -587,6 +587,7 @@ impl World {
             }
             Wish::Visible(visible) => self.host.pacer.handle_visible(visible),
             Wish::Refresh => self.host.encoder.handle_refresh(),
+            Wish::Print(_) => {}
         }
         while let Some(answer) = self.host.session.poll_message() {
             let mut bytes = Vec::new();

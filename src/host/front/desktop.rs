@@ -227,6 +227,9 @@ impl Desktop {
             other @ (Relay::Attached { .. } | Relay::Detached | Relay::Path(_) | Relay::Input(_)) => {
                 debug!(session = self.name, ?other, "The session says what only the front says");
             }
+            other @ (Relay::DocumentBegin(_) | Relay::Document(_) | Relay::DocumentEnd) => {
+                debug!(session = self.name, ?other, "A document that nobody waits for");
+            }
             Relay::Status(_) => debug!(session = self.name, "An answer that nobody asked for"),
         }
     }

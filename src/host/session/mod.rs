@@ -345,6 +345,7 @@ impl Session {
             Wish::Shown(sequence) => viewer.pacer.handle_shown(sequence),
             Wish::Visible(visible) => viewer.pacer.handle_visible(visible),
             Wish::Refresh => self.encoder.handle_refresh(),
+            Wish::Print(wish) => tracing::debug!(?wish, "Nothing to print with"),
         }
         if let Some(answer) = answer {
             self.send_control(&answer);

@@ -70,7 +70,7 @@ impl Viewer {
             pacer: Pacer::new(),
             held: Held::new(inputs),
             heard_at: Duration::ZERO,
-            session: HostSession::new(session),
+            session: HostSession::new(session, 0),
             cursors: Cursors::default(),
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::geom::Size;
 use crate::limits::HELLO_BYTES_MAX;
+use crate::proto::wire::print::{CAPABILITY_PRINTING, PrintWish};
 use crate::proto::wire::{CloseCode, Hello, HostMessage, VERSION, ViewerMessage, Welcome, WireError};
 use thiserror::Error;
 
@@ -20,6 +21,8 @@ pub enum Wish {
     Visible(bool),
     /// It needs a key frame.
     Refresh,
+    /// Something about printing.
+    Print(PrintWish),
 }
 
 /// Why a viewer is sent away.
@@ -34,6 +37,9 @@ pub enum HostError {
     /// The viewer speaks no version that this host knows.
     #[error("viewer speaks version {0}, this host speaks {VERSION}")]
     Version(u16),
+    /// The viewer uses a capability that the welcome did not name.
+    #[error("viewer uses capability {0:#x}, which was not agreed on")]
+    Capability(u32),
 }
 
 /// One viewer's conversation.
@@ -41,6 +47,8 @@ pub enum HostError {
 pub struct HostSession {
     name: String,
     greeted: bool,
+    /// Bits that this host would use; after the hello, those that both use.
+    capabilities: u32,
     answer: Option<HostMessage>,
 }
 
@@ -49,15 +57,15 @@ impl HostError {
     pub fn close_code(&self) -> CloseCode {
         match self {
             HostError::Version(_) => CloseCode::Version,
-            HostError::Wire(_) | HostError::Hello => CloseCode::Protocol,
+            HostError::Wire(_) | HostError::Hello | HostError::Capability(_) => CloseCode::Protocol,
         }
     }
 }
 
 impl HostSession {
-    /// A viewer was attached to the session with this name.
-    pub fn new(name: &str) -> Self {
-        Self { name: name.to_owned(), greeted: false, answer: None }
+    /// A viewer was attached to the session with this name, which would use these capabilities.
+    pub fn new(name: &str, capabilities: u32) -> Self {
+        Self { name: name.to_owned(), greeted: false, capabilities, answer: None }
     }
 
     /// Takes one control message without its length.
@@ -74,7 +82,8 @@ impl HostSession {
                     return Err(HostError::Version(hello.version));
                 }
                 self.greeted = true;
-                let welcome = Welcome { version: VERSION, capabilities: 0, session: self.name.clone() };
+                self.capabilities &= hello.capabilities;
+                let welcome = Welcome { version: VERSION, capabilities: self.capabilities, session: self.name.clone() };
                 self.answer = Some(HostMessage::Welcome(welcome));
                 Ok(Wish::Begin(hello))
             }
@@ -82,6 +91,10 @@ impl HostSession {
             (ViewerMessage::FrameShown(sequence), true) => Ok(Wish::Shown(sequence)),
             (ViewerMessage::Visible(visible), true) => Ok(Wish::Visible(visible)),
             (ViewerMessage::Refresh, true) => Ok(Wish::Refresh),
+            (ViewerMessage::Print(_), true) if self.capabilities & CAPABILITY_PRINTING == 0 => {
+                Err(HostError::Capability(CAPABILITY_PRINTING))
+            }
+            (ViewerMessage::Print(wish), true) => Ok(Wish::Print(wish)),
             _ => Err(HostError::Hello),
         }
     }
@@ -89,6 +102,11 @@ impl HostSession {
     /// The next message to send.
     pub fn poll_message(&mut self) -> Option<HostMessage> {
         self.answer.take()
+    }
+
+    /// The capabilities that both use; those that this host would use before the viewer has said hello.
+    pub fn capabilities(&self) -> u32 {
+        self.capabilities
     }
 
     /// Whether the viewer has said hello.
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn nothing_counts_before_hello_and_hello_counts_once() {
-        let mut s = HostSession::new("amt");
+        let mut s = HostSession::new("amt", 0);
         assert_eq!(s.handle_message(&body(&ViewerMessage::Refresh)), Err(HostError::Hello));
         assert!(matches!(s.handle_message(&body(&hello(3))), Ok(Wish::Begin(_))));
         assert!(matches!(s.poll_message(), Some(HostMessage::Welcome(w)) if w.version == VERSION));
@@ -131,8 +149,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_agreed_on_closes() {
+        let printers = body(&ViewerMessage::Print(PrintWish::Printers(Vec::new())));
+        for (allowed, expected) in
+            [(0, Err(HostError::Capability(4))), (4, Ok(Wish::Print(PrintWish::Printers(Vec::new()))))]
+        {
+            let mut s = HostSession::new("amt", allowed);
+            s.handle_message(&body(&hello(1))).unwrap();
+            assert_eq!(s.capabilities(), allowed);
+            assert_eq!(s.handle_message(&printers), expected);
+        }
+    }
+
+    #[test]
     fn an_older_viewer_is_told_so() {
-        let error = HostSession::new("amt").handle_message(&body(&hello(0))).unwrap_err();
+        let error = HostSession::new("amt", 0).handle_message(&body(&hello(0))).unwrap_err();
         assert_eq!(error.close_code(), CloseCode::Version);
     }
 }

@@ -1,0 +1,533 @@
+//! Printing's promise, neither lost nor doubled, in virtual time: both machines with their journals, a print system, and
+//! a link between them, killed and torn at every step.
+
+use kachel::limits::DOCUMENT_WINDOW;
+use kachel::proto::print::host::{HostAction, HostJobs, Refusal, Step};
+use kachel::proto::print::viewer::{Found, Progress, Submitted, ViewerAction, ViewerJobs};
+use kachel::proto::wire::print::{
+    JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey,
+};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+const KEY: PrinterKey = PrinterKey([7; 16]);
+const OTHER: PrinterKey = PrinterKey([8; 16]);
+
+fn printer(key: PrinterKey) -> Printer {
+    Printer {
+        key,
+        name: "Kyocera Büro 2".into(),
+        is_default: true,
+        color: true,
+        duplex: true,
+        ready: true,
+        media: vec!["iso_a4_210x297mm".into()],
+        sources: Vec::new(),
+    }
+}
+
+fn offer(number: u8, size: u32) -> JobOffer {
+    JobOffer {
+        job: JobId([number; 16]),
+        printer: KEY,
+        size,
+        sha256: [number; 32],
+        title: format!("job {number}"),
+        options: JobOptions::default(),
+    }
+}
+
+/// xorshift; each seed is one world.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 20) % sides
+    }
+}
+
+/// A journal's file: what is synced survives, of the rest any part may.
+#[derive(Default)]
+struct Disk {
+    synced: Vec<u8>,
+    full: bool,
+}
+
+impl Disk {
+    /// Appends and syncs, or dies on the way with any part of it written.
+    fn append(&mut self, bytes: &[u8], dice: &mut Dice, deadly: bool) -> Result<bool, Killed> {
+        if deadly && dice.roll(20) == 0 {
+            let torn = dice.roll(bytes.len() as u64 + 1) as usize;
+            self.synced.extend_from_slice(&bytes[..torn]);
+            return Err(Killed);
+        }
+        if !self.full {
+            self.synced.extend_from_slice(bytes);
+        }
+        Ok(!self.full)
+    }
+
+    fn reopen(&mut self) -> Vec<u8> {
+        let whole = kachel::proto::print::journal::recover(&self.synced).1;
+        self.synced.truncate(whole);
+        self.synced.clone()
+    }
+}
+
+/// The process died.
+#[derive(Debug)]
+struct Killed;
+
+/// The viewer's print system, which never dies here: what it took it prints.
+#[derive(Default)]
+struct PrintSystem {
+    jobs: Vec<(JobId, JobState)>,
+    started: u64,
+    away: bool,
+}
+
+/// Both ends, their disks, and what is on its way between them.
+struct World {
+    dice: Dice,
+    now: Duration,
+    clock: u64,
+    deadly: bool,
+    host: HostJobs,
+    host_disk: Disk,
+    viewer: ViewerJobs,
+    viewer_disk: Disk,
+    system: PrintSystem,
+    linked: bool,
+    /// On its way to the host and to the viewer.
+    up: VecDeque<PrintWish>,
+    down: VecDeque<Down>,
+    watched: BTreeMap<JobId, i32>,
+    receiving: Option<JobId>,
+    /// Jobs whose program was told that they are taken.
+    taken: Vec<JobId>,
+    questions: u32,
+}
+
+enum Down {
+    Word(PrintWord),
+    Begin(JobId, u32),
+    Bytes(u32),
+}
+
+impl World {
+    fn new(seed: u64) -> World {
+        World {
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            now: Duration::ZERO,
+            clock: 1_000,
+            deadly: true,
+            host: HostJobs::default(),
+            host_disk: Disk::default(),
+            viewer: ViewerJobs::default(),
+            viewer_disk: Disk::default(),
+            system: PrintSystem { started: 500, ..PrintSystem::default() },
+            linked: false,
+            up: VecDeque::new(),
+            down: VecDeque::new(),
+            watched: BTreeMap::new(),
+            receiving: None,
+            taken: Vec::new(),
+            questions: 0,
+        }
+    }
+
+    fn cut(&mut self) {
+        self.linked = false;
+        self.up.clear();
+        self.down.clear();
+        self.receiving = None;
+        self.host.handle_detached();
+        self.viewer.handle_lost(false);
+    }
+
+    fn kill_host(&mut self) {
+        self.cut();
+        let bytes = self.host_disk.reopen();
+        let (host, errors) = HostJobs::recover(&bytes);
+        assert_eq!(errors, [], "a torn journal must not make records that say nothing");
+        self.host = host;
+        self.host_disk.synced = self.host.snapshot();
+    }
+
+    fn kill_viewer(&mut self) {
+        self.cut();
+        self.watched.clear();
+        let bytes = self.viewer_disk.reopen();
+        self.viewer = ViewerJobs::recover(&bytes);
+        self.viewer_disk.synced = self.viewer.snapshot();
+        self.viewer.handle_printers(vec![printer(KEY)]);
+    }
+
+    fn submit(&mut self, offer: JobOffer) {
+        // A program that did not hear an answer asks again with the same id, as CUPS does.
+        if self.host.handle_job(offer.clone()) == Err(Refusal::NoPrinter) {
+            return;
+        }
+        while let Some(action) = self.host.poll_action(0) {
+            let is_it = matches!(&action, HostAction::Record { job, step: Step::Open, .. } if *job == offer.job);
+            if self.host_action(action).is_err() {
+                return self.kill_host();
+            }
+            if is_it {
+                break;
+            }
+        }
+        if self.host.job(offer.job).is_some() && !self.taken.contains(&offer.job) {
+            self.taken.push(offer.job);
+        }
+    }
+
+    fn host_action(&mut self, action: HostAction) -> Result<(), Killed> {
+        match action {
+            HostAction::Record { job, step, bytes } => {
+                let written = self.host_disk.append(&bytes, &mut self.dice, self.deadly)?;
+                self.host.handle_recorded(job, step, written);
+            }
+            HostAction::Tell(word) if self.linked => self.down.push_back(Down::Word(word)),
+            HostAction::Begin { job, offset } if self.linked => self.down.push_back(Down::Begin(job, offset)),
+            HostAction::Send { count, .. } if self.linked => self.down.push_back(Down::Bytes(count)),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn viewer_action(&mut self, action: ViewerAction) -> Result<(), Killed> {
+        match action {
+            ViewerAction::Tell(wish) => self.up.push_back(wish),
+            ViewerAction::Record { job, step, bytes } => {
+                let written = self.viewer_disk.append(&bytes, &mut self.dice, self.deadly)?;
+                self.viewer.handle_recorded(job, step, written);
+            }
+            ViewerAction::Submit(offer) => {
+                if self.deadly && self.dice.roll(10) == 0 {
+                    return Err(Killed);
+                }
+                if self.system.away {
+                    self.viewer.handle_submitted(offer.job, Submitted::NotSent, self.now);
+                    return Ok(());
+                }
+                self.system.jobs.push((offer.job, JobState::Queued));
+                match if self.deadly { self.dice.roll(8) } else { 7 } {
+                    // Dies after the hand-over and before it can write that down.
+                    0 => return Err(Killed),
+                    1 => self.viewer.handle_submitted(offer.job, Submitted::Uncertain, self.now),
+                    _ => {
+                        let number = self.system.jobs.len() as i32;
+                        self.viewer.handle_submitted(offer.job, Submitted::Taken(number), self.now);
+                    }
+                }
+            }
+            ViewerAction::Find { job, since, .. } => {
+                let at = self.system.jobs.iter().position(|(id, _)| *id == job);
+                let found = match at {
+                    _ if self.system.away => Found::Away,
+                    Some(at) => Found::Job(at as i32 + 1),
+                    None => Found::Nothing { restarted: self.system.started > since },
+                };
+                self.viewer.handle_found(job, found, self.now);
+            }
+            ViewerAction::Watch { job, number, .. } => {
+                self.watched.insert(job, number);
+            }
+            ViewerAction::Unwatch(job) => {
+                self.watched.remove(&job);
+            }
+            ViewerAction::Cancel { number, .. } => {
+                let (_, state) = &mut self.system.jobs[number as usize - 1];
+                if !state.is_end() {
+                    *state = JobState::Canceled;
+                }
+            }
+            ViewerAction::Discard(_) => {}
+        }
+        Ok(())
+    }
+
+    /// One thing happens somewhere.
+    fn step(&mut self) {
+        match self.dice.roll(if self.deadly { 16 } else { 12 }) {
+            0 if !self.linked => {
+                self.linked = true;
+                self.viewer.handle_connected();
+            }
+            0..=2 => {
+                if let Some(wish) = self.up.pop_front() {
+                    self.host.handle_wish(wish);
+                }
+            }
+            3..=5 => self.take_down(),
+            6 | 7 => {
+                if let Some(action) = self.host.poll_action(DOCUMENT_WINDOW)
+                    && self.host_action(action).is_err()
+                {
+                    self.kill_host();
+                }
+            }
+            8 | 9 => {
+                if let Some(action) = self.viewer.poll_action()
+                    && self.viewer_action(action).is_err()
+                {
+                    self.kill_viewer();
+                }
+            }
+            10 => {
+                for (_, state) in &mut self.system.jobs {
+                    *state = match *state {
+                        JobState::Queued => JobState::Printing,
+                        JobState::Printing => JobState::Done,
+                        ended => ended,
+                    };
+                }
+                for (job, number) in self.watched.clone() {
+                    self.viewer.handle_state(job, self.system.jobs[number as usize - 1].1, JobReason::None);
+                }
+            }
+            11 => {
+                self.now += Duration::from_secs(2);
+                self.clock += 2;
+                self.viewer.handle_timeout(self.now, self.clock);
+                self.answer();
+            }
+            12 if self.dice.roll(12) == 0 => self.cut(),
+            13 if self.dice.roll(30) == 0 => self.kill_host(),
+            14 if self.dice.roll(30) == 0 => self.kill_viewer(),
+            15 => {
+                self.system.away = self.dice.roll(3) == 0;
+                if self.dice.roll(4) == 0 {
+                    self.clock += 1;
+                    self.system.started = self.clock;
+                    self.clock += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_down(&mut self) {
+        match self.down.pop_front() {
+            Some(Down::Word(word)) => self.viewer.handle_word(word),
+            Some(Down::Begin(job, offset)) => {
+                self.receiving = self.viewer.handle_document(job, offset).then_some(job);
+            }
+            Some(Down::Bytes(count)) => {
+                let Some(job) = self.receiving else { return };
+                match self.viewer.handle_bytes(job, count) {
+                    Some(true) => {
+                        self.receiving = None;
+                        self.viewer.handle_whole(job, [job.0[0]; 32], self.clock);
+                    }
+                    Some(false) => {}
+                    None => self.receiving = None,
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// The user looks at the printer and answers truly.
+    fn answer(&mut self) {
+        for view in self.viewer.jobs() {
+            if view.progress == Progress::State(JobState::Unknown, JobReason::None) {
+                self.questions += 1;
+                let printed = self.system.jobs.iter().any(|(id, _)| *id == view.job);
+                self.viewer.handle_answer(view.job, printed);
+            }
+        }
+    }
+
+    fn copies(&self, job: JobId) -> usize {
+        self.system.jobs.iter().filter(|(id, _)| *id == job).count()
+    }
+
+    /// Quiet times: everything that can end ends.
+    fn settle(&mut self) {
+        self.deadly = false;
+        self.system.away = false;
+        for _ in 0..6_000 {
+            self.step();
+            if self.taken.iter().all(|job| self.host.job(*job).is_none_or(|v| v.state.is_some_and(JobState::is_end)))
+                && self.viewer.jobs().is_empty()
+            {
+                return;
+            }
+        }
+        panic!("not settled: host {:?}\nviewer {:?}", self.host.jobs(), self.viewer.jobs());
+    }
+}
+
+#[test]
+fn no_kill_cut_or_torn_journal_loses_or_doubles_a_job() {
+    let (mut questions, mut jobs, mut reached) = (0, 0, 0);
+    for seed in 0..5_000 {
+        let mut world = World::new(seed);
+        world.viewer.handle_printers(vec![printer(KEY)]);
+        for number in 1..=3u8 {
+            let offer = offer(number, 1 + world.dice.roll(200_000) as u32);
+            for _ in 0..60 {
+                world.step();
+            }
+            while world.host.queues().is_empty() {
+                world.step();
+            }
+            for _ in 0..world.dice.roll(4) + 1 {
+                world.submit(offer.clone());
+            }
+        }
+        for _ in 0..800 {
+            world.step();
+        }
+        world.settle();
+        for job in world.taken.clone() {
+            assert_eq!(world.copies(job), 1, "seed {seed}: {job} was handed over that often");
+            let state = world.host.job(job).and_then(|view| view.state);
+            assert_eq!(state, Some(JobState::Done), "seed {seed}: how {job} ended");
+        }
+        for (job, _) in &world.system.jobs {
+            assert_eq!(world.copies(*job), 1, "seed {seed}: {job}, whose program may not have heard that it is taken");
+        }
+        jobs += world.taken.len();
+        questions += world.questions;
+        reached += u64::from(!world.taken.is_empty());
+    }
+    assert!(reached > 4_500 && jobs > 10_000, "the worlds printed {jobs} jobs only, in {reached} worlds");
+    // Only a viewer that died between journal and print system has to ask.
+    assert!(questions > 0 && (questions as usize) < jobs / 3, "{questions} questions for {jobs} jobs");
+}
+
+/// Runs the host's actions without trouble and gives what it tells.
+fn told(host: &mut HostJobs) -> Vec<HostAction> {
+    let mut out = Vec::new();
+    while let Some(action) = host.poll_action(DOCUMENT_WINDOW) {
+        match action {
+            HostAction::Record { job, step, .. } => host.handle_recorded(job, step, true),
+            HostAction::Queues(_) => {}
+            other => out.push(other),
+        }
+    }
+    out
+}
+
+#[test]
+fn a_job_waits_for_its_own_device_and_goes_to_no_other() {
+    let mut host = HostJobs::default();
+    assert_eq!(host.handle_job(offer(1, 10)), Err(Refusal::NoPrinter));
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    assert_eq!(host.handle_job(offer(1, 10)), Ok(1));
+    assert_eq!(told(&mut host), [HostAction::Tell(PrintWord::Offer(offer(1, 10)))]);
+    // The session moves to another desk.
+    host.handle_detached();
+    host.handle_wish(PrintWish::Printers(vec![printer(OTHER)]));
+    assert_eq!(told(&mut host), []);
+    assert_eq!(host.queues().iter().map(|p| (p.key, p.ready)).collect::<Vec<_>>(), [(OTHER, true), (KEY, false)]);
+    // The other desk knows nothing of it and can say nothing about it.
+    let state = PrintWish::State { job: JobId([1; 16]), state: JobState::Done, reason: JobReason::None };
+    host.handle_wish(state);
+    assert_eq!(host.job(JobId([1; 16])).unwrap().state, None);
+    // And back: the journal of a process that died meanwhile says the same.
+    let (mut host, errors) = HostJobs::recover(&host.snapshot());
+    assert_eq!(errors, []);
+    assert_eq!(host.queues().len(), 1, "the queue of an open job stays");
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    assert_eq!(told(&mut host), [HostAction::Tell(PrintWord::Offer(offer(1, 10)))]);
+}
+
+#[test]
+fn a_document_goes_on_at_the_byte_where_it_broke_and_never_fills_the_way() {
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    let (id, size) = (JobId([1; 16]), 1_000_000);
+    host.handle_job(offer(1, size)).unwrap();
+    told(&mut host);
+    host.handle_wish(PrintWish::Wanted { job: id, offset: 0 });
+    let sent = |host: &mut HostJobs| -> u32 {
+        told(host).iter().map(|a| if let HostAction::Send { count, .. } = a { *count } else { 0 }).sum()
+    };
+    assert_eq!(sent(&mut host), DOCUMENT_WINDOW);
+    assert_eq!(sent(&mut host), 0, "nothing more before the viewer confirms");
+    host.handle_wish(PrintWish::Received { job: id, offset: 100_000 });
+    assert!((1..=100_000).contains(&sent(&mut host)));
+    host.handle_detached();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    assert_eq!(told(&mut host), [HostAction::Tell(PrintWord::Offer(offer(1, size)))]);
+    host.handle_wish(PrintWish::Wanted { job: id, offset: 123_456 });
+    assert_eq!(told(&mut host)[0], HostAction::Begin { job: id, offset: 123_456 });
+}
+
+#[test]
+fn a_cancelled_job_is_not_printed_unless_it_was_before() {
+    let id = JobId([1; 16]);
+    // Before any device heard of it: at once.
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    host.handle_job(offer(1, 10)).unwrap();
+    host.handle_cancel(id);
+    told(&mut host);
+    assert_eq!(host.job(id).unwrap().state, Some(JobState::Canceled));
+    // At the viewer, which receives it: nothing is handed over.
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    viewer.handle_word(PrintWord::Offer(offer(1, 10)));
+    viewer.handle_word(PrintWord::Cancel(id));
+    assert_eq!(viewer.handle_bytes(id, 10), None);
+    viewer.handle_whole(id, [1; 32], 0);
+    let mut handed = 0;
+    while let Some(action) = viewer.poll_action() {
+        handed += u32::from(matches!(action, ViewerAction::Submit(_)));
+    }
+    assert_eq!(handed, 0);
+}
+
+#[test]
+fn a_host_gets_nothing_printed_that_it_did_not_offer() {
+    let id = JobId([1; 16]);
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    // For a printer that was not offered.
+    viewer.handle_word(PrintWord::Offer(JobOffer { printer: OTHER, ..offer(1, 10) }));
+    assert!(viewer.jobs().is_empty());
+    viewer.handle_word(PrintWord::Offer(offer(1, 10)));
+    // Other bytes than it said, more than it said, or from where nobody asked.
+    assert!(!viewer.handle_document(id, 3));
+    assert_eq!(viewer.handle_bytes(id, 11), None);
+    assert_eq!(viewer.handle_bytes(id, 10), Some(true));
+    viewer.handle_whole(id, [9; 32], 0);
+    let mut ends = Vec::new();
+    while let Some(action) = viewer.poll_action() {
+        assert!(!matches!(action, ViewerAction::Submit(_)));
+        if let ViewerAction::Tell(PrintWish::State { state, reason, .. }) = action {
+            ends.push((state, reason));
+        }
+    }
+    assert_eq!(ends, [(JobState::Failed, JobReason::NoPrinter), (JobState::Failed, JobReason::Damaged)]);
+}
+
+#[test]
+fn a_full_disk_loses_nothing_and_prints_nothing_it_may_forget() {
+    for (host_full, viewer_full) in [(true, false), (false, true)] {
+        let mut world = World::new(5);
+        world.deadly = false;
+        world.viewer.handle_printers(vec![printer(KEY)]);
+        for _ in 0..200 {
+            world.step();
+        }
+        (world.host_disk.full, world.viewer_disk.full) = (host_full, viewer_full);
+        world.submit(offer(1, 1_000));
+        assert_eq!(world.taken.is_empty(), host_full, "a host that cannot write takes no job");
+        for _ in 0..1_000 {
+            world.step();
+        }
+        assert_eq!(world.system.jobs.len(), 0);
+        let state = world.host.job(JobId([1; 16])).and_then(|view| view.state);
+        assert_eq!(state, viewer_full.then_some(JobState::Failed));
+    }
+}
