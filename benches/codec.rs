@@ -64,12 +64,15 @@ fn main() {
     println!("{:12} {:49} {:6.3} {:6.3}", "geom. mean", "", mean(logarithms.0), mean(logarithms.1));
 }
 
-/// All frames of a screen that the viewer has nothing of.
+/// All frames of a screen that the viewer has nothing of, until it is exact.
 fn encode(picture: &Picture) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(picture.size);
     let mut frames = Vec::new();
     while encoder.has_work() {
         frames.extend(encoder.encode(&View::of(picture), 0, Duration::ZERO, FRAME_BYTES_TARGET));
+    }
+    while let Some(at) = encoder.refine_at() {
+        frames.extend(encoder.refine(0, at, FRAME_BYTES_TARGET));
     }
     frames
 }

@@ -51,7 +51,8 @@ impl<'a> TileView<'a> {
     /// A hash of its pixels.
     pub fn hash(self) -> u64 {
         // Four chains, so that one multiplication need not wait for the one before.
-        let mut chains = [0x243f_6a88_85a3_08d3u64, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+        let mut chains =
+            [0x243f_6a88_85a3_08d3u64, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
         for row in self.rows() {
             for eight in row.chunks_exact(8) {
                 for (chain, pair) in chains.iter_mut().zip(eight.chunks_exact(2)) {

@@ -9,6 +9,7 @@ use crate::codec::canvas::Picture;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
+use crate::codec::photos::{Photos, is_photo};
 use crate::codec::plan::Transfer;
 use crate::codec::stage::transfer;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
@@ -43,8 +44,8 @@ pub enum Scarce {
     /// Bytes: every tile is written as small as it can be.
     #[default]
     Bytes,
-    /// Time: of a large photo most tiles are written as they are, because entropy coding would take longer at both ends
-    /// than sending what it saves.
+    /// Time: much of what costs many bytes and is no photo is written as it is, because entropy coding would take longer
+    /// at both ends than sending what it saves; and photos that stand still are made exact sooner.
     Time,
 }
 
@@ -61,6 +62,7 @@ pub struct Encoder {
     /// For each tile the hash of what `held` has there, where it is known.
     hashes: Vec<Option<u64>>,
     cache: TileCache,
+    photos: Photos,
     modes: Modes,
     sequence: u32,
     /// The last frame that read what was there.
@@ -100,6 +102,7 @@ impl Encoder {
             changed_at: vec![Duration::ZERO; tiles],
             hashes: vec![None; tiles],
             cache: TileCache::new(),
+            photos: Photos::new(grid),
             scarce: Scarce::Bytes,
             photos_left: u32::MAX,
             modes: Modes::new(),
@@ -157,6 +160,11 @@ impl Encoder {
         self.key || self.dirty.iter().any(|m| !m.is_empty())
     }
 
+    /// When the next blocks that the viewer holds only nearly can be written exactly; none if it holds all exactly.
+    pub fn refine_at(&self) -> Option<Duration> {
+        self.photos.still_at(self.scarce)
+    }
+
     /// Whether the last frame left a part of its picture for the next one.
     pub fn has_rest(&self) -> bool {
         self.rest
@@ -191,7 +199,7 @@ impl Encoder {
         self.sequence
     }
 
-    /// What the viewer holds after the last frame.
+    /// What the viewer holds after the last frame; nearly, until [`Encoder::refine_at`] is none.
     pub fn held(&self) -> &Picture {
         &self.held
     }
@@ -222,7 +230,11 @@ impl Encoder {
         self.drop_unchanged(current);
         if !key && !self.rest {
             ordered |= self.store_overwritten(&mut writer, sequence, now);
-            ordered |= self.copy_moved(current, &mut writer);
+            ordered |= self.copy_moved(current, now, &mut writer);
+        }
+        if !self.rest {
+            let photo_tiles = self.photo_tiles(current);
+            self.photos.handle_picture(photo_tiles, budget);
         }
         let mut more = false;
         for tile in (0..self.grid.count()).map(TileIndex) {
@@ -234,7 +246,7 @@ impl Encoder {
                 more = true;
                 break;
             }
-            ordered |= self.encode_tile(current, tile, changed, sequence, &mut writer);
+            ordered |= self.encode_tile(current, tile, changed, now, &mut writer);
             self.dirty[tile.0 as usize] = BlockMask::NONE;
             self.changed_at[tile.0 as usize] = now;
         }
@@ -242,22 +254,73 @@ impl Encoder {
         if writer.is_empty() && !key {
             return None;
         }
-        self.key = false;
-        self.sequence = sequence;
+        Some(self.finish(writer, ordered, input, more))
+    }
+
+    /// Writes a frame of at most about `budget` bytes with the pixels of blocks that the viewer holds only nearly and that
+    /// have stood still; `None` if there are none. What is dirty is not looked at: it comes first, by [`Encoder::encode`].
+    pub fn refine(&mut self, input: u32, now: Duration, budget: usize) -> Option<Vec<u8>> {
+        if self.key || self.rest {
+            return None;
+        }
+        let mut writer = SectionWriter::new();
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            if writer.tile_bytes() >= budget.min(FRAME_BYTES_TARGET) {
+                break;
+            }
+            let still = self.photos.still(tile, self.scarce, now);
+            let blocks = BlockMask(still.0 & !self.dirty[tile.0 as usize].0);
+            if blocks.is_empty() {
+                continue;
+            }
+            let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
+            let change = TileChange { tile, rect: self.grid.rect(tile), blocks, mask, hasty: false };
+            // All photos in it may be entropy-coded.
+            let mut all = u32::MAX;
+            self.modes.write(&View::of(&self.held), &change, &mut all, &mut writer);
+            self.photos.handle_written(tile, blocks, BlockMask::NONE);
+        }
+        (!writer.is_empty()).then(|| self.finish(writer, false, input, false))
+    }
+
+    /// Puts a header before the sections of the next frame.
+    fn finish(&mut self, writer: SectionWriter, ordered: bool, input: u32, more: bool) -> Vec<u8> {
+        let key = std::mem::take(&mut self.key);
+        self.sequence += 1;
         let depends_on = match (key, ordered) {
             (true, _) => 0,
-            (false, true) => sequence - 1,
+            (false, true) => self.sequence - 1,
             (false, false) => self.ordered,
         };
         if ordered {
-            self.ordered = sequence;
+            self.ordered = self.sequence;
         }
-        let header =
-            FrameHeader { sequence, depends_on, input, key: key.then_some(self.grid.size()), more, lossy: false };
+        let header = FrameHeader {
+            sequence: self.sequence,
+            depends_on,
+            input,
+            key: key.then_some(self.grid.size()),
+            more,
+            lossy: !self.photos.is_exact(),
+        };
         let mut out = Vec::with_capacity(writer.tile_bytes() + 64);
         header.write(&mut out);
         writer.finish(&mut out);
-        Some(out)
+        out
+    }
+
+    /// How many dirty tiles look like photos, by one block of each.
+    fn photo_tiles(&self, current: &View) -> usize {
+        let looks_so = |(index, dirty): (usize, &BlockMask)| {
+            let middle = dirty.blocks().nth(dirty.count() as usize / 2);
+            middle.is_some_and(|block| {
+                let r = block_rect(self.grid, TileIndex(index as u32), block);
+                let is_whole = r.w == BLOCK && r.h == BLOCK;
+                let row = |y: usize| current.row(r.y + y as u32)[r.x as usize..].first_chunk().expect("it is whole");
+                is_whole && is_photo(row)
+            })
+        };
+        self.dirty.iter().enumerate().filter(|entry| looks_so(*entry)).count()
     }
 
     /// Takes the blocks out of `dirty` that are equal after all.
@@ -276,7 +339,9 @@ impl Encoder {
         for tile in (0..self.grid.count()).map(TileIndex) {
             let i = tile.0 as usize;
             let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
-            if self.dirty[i].count() < CACHE_BLOCKS_MIN || !still || !is_whole(self.grid.rect(tile)) {
+            // Nearly right is not worth keeping: the cache is for what comes back exactly.
+            let lossy = !self.photos.lossy(tile).is_empty();
+            if self.dirty[i].count() < CACHE_BLOCKS_MIN || !still || lossy || !is_whole(self.grid.rect(tile)) {
                 continue;
             }
             let held = tile_of(View::of(&self.held), self.grid.rect(tile));
@@ -296,7 +361,7 @@ impl Encoder {
     }
 
     /// Finds what moved, and applies it to `held`.
-    fn copy_moved(&mut self, current: &View, writer: &mut SectionWriter) -> bool {
+    fn copy_moved(&mut self, current: &View, now: Duration, writer: &mut SectionWriter) -> bool {
         let mut changed = Changed::new(self.grid.size());
         let mut count = 0;
         for (tile, mask) in self.dirty.iter().enumerate() {
@@ -314,6 +379,7 @@ impl Encoder {
         if copies.is_empty() {
             return false;
         }
+        self.photos.handle_copies(&copies, now);
         let before = self.held.clone();
         for copy in &copies {
             copy_rows(copy, &before, &mut self.held);
@@ -333,9 +399,11 @@ impl Encoder {
         current: &View,
         tile: TileIndex,
         changed: BlockMask,
-        sequence: u32,
+        now: Duration,
         writer: &mut SectionWriter,
     ) -> bool {
+        let sequence = self.sequence + 1;
+        let hasty = self.photos.handle_change(tile, now);
         let rect = self.grid.rect(tile);
         let visible = self.grid.visible(tile);
         let first = current.row(rect.y)[rect.x as usize] & 0x00ff_ffff;
@@ -343,6 +411,7 @@ impl Encoder {
         let alike = [first; TILE as usize];
         if (rect.y..rect.bottom()).all(|y| same_pixels(&current.row(y)[span.clone()], &alike)) {
             writer.solid(tile, None, first);
+            self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
             self.hold(current, rect);
             self.hashes[tile.0 as usize] = None;
             return false;
@@ -352,11 +421,14 @@ impl Encoder {
         self.hashes[tile.0 as usize] = hash;
         if let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) {
             writer.cache(tile, slot);
+            self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
             self.hold(current, rect);
             return true;
         }
-        let change = TileChange { tile, rect, blocks: changed, mask: (changed != visible).then_some(changed) };
-        self.modes.write(current, &change, &mut self.photos_left, writer);
+        let mask = (changed != visible).then_some(changed);
+        let change = TileChange { tile, rect, blocks: changed, mask, hasty };
+        let lossy = self.modes.write(current, &change, &mut self.photos_left, writer);
+        self.photos.handle_written(tile, changed, lossy);
         for block in changed.blocks() {
             self.hold(current, block_rect(self.grid, tile, block));
         }
@@ -388,7 +460,8 @@ fn differing(current: &View, held: &Picture, tile: Rect, blocks: BlockMask) -> B
                 break;
             }
             let span = tile.x as usize..tile.right() as usize;
-            let rows = current.row(y)[span.clone()].chunks(BLOCK as usize).zip(held.row(y)[span].chunks(BLOCK as usize));
+            let rows =
+                current.row(y)[span.clone()].chunks(BLOCK as usize).zip(held.row(y)[span].chunks(BLOCK as usize));
             for (column, (new, old)) in rows.enumerate() {
                 found |= u16::from(!same_pixels(new, old)) << column & wanted;
             }

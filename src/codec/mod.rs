@@ -12,6 +12,7 @@ pub mod encode;
 pub mod format;
 mod modes;
 pub mod motion;
+mod photos;
 pub mod plan;
 pub mod stage;
 pub mod wave;

@@ -6,6 +6,8 @@ use crate::codec::ctx::encode::{CtxEncoder, Measured, Pixels};
 use crate::codec::ctx::tables::COSTS;
 use crate::codec::encode::View;
 use crate::codec::format::{BLOCK_PIXELS, PACK_COLORS_MAX, SectionWriter, pack_bits};
+use crate::codec::photos::{QUANTISER, photo_blocks};
+use crate::codec::wave::encode::WaveEncoder;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileIndex};
 
 /// Bytes of a record's head: mode, tile, mask.
@@ -28,31 +30,58 @@ pub(super) struct TileChange {
     pub(super) blocks: BlockMask,
     /// The same, or none if those are all that are visible.
     pub(super) mask: Option<BlockMask>,
+    /// Photos among them may be written with loss.
+    pub(super) hasty: bool,
 }
 
 /// Writes changed blocks; keeps its memory from tile to tile.
 #[derive(Debug)]
 pub(super) struct Modes {
     ctx: CtxEncoder,
+    wave: WaveEncoder,
     pixels: Box<Pixels>,
     payload: Vec<u8>,
 }
 
 impl Modes {
     pub(super) fn new() -> Self {
-        Self { ctx: CtxEncoder::new(), pixels: Box::new([0; (TILE * TILE) as usize]), payload: Vec::new() }
+        let pixels = Box::new([0; (TILE * TILE) as usize]);
+        Self { ctx: CtxEncoder::new(), wave: WaveEncoder::new(), pixels, payload: Vec::new() }
     }
 
-    /// Writes the changed blocks of a tile.
+    /// Writes the changed blocks of a tile; returns those that it wrote with loss.
     pub(super) fn write(
         &mut self,
         current: &View,
         change: &TileChange,
         photos_left: &mut u32,
         writer: &mut SectionWriter,
-    ) {
-        let &TileChange { tile, rect, blocks: changed, mask } = change;
+    ) -> BlockMask {
+        let &TileChange { tile, rect, blocks: changed, mask, hasty } = change;
         load(current, rect, &mut self.pixels);
+        let lossy = if hasty { photo_blocks(&self.pixels, changed) } else { BlockMask::NONE };
+        let exact = BlockMask(changed.0 & !lossy.0);
+        if !lossy.is_empty() {
+            self.payload.clear();
+            self.wave.write(&self.pixels, lossy, QUANTISER, &mut self.payload);
+            writer.wave(tile, if exact.is_empty() { mask } else { Some(lossy) }, &self.payload);
+        }
+        if !exact.is_empty() {
+            let mask = if lossy.is_empty() { mask } else { Some(exact) };
+            self.write_exactly(tile, exact, mask, photos_left, writer);
+        }
+        lossy
+    }
+
+    /// Writes blocks of the loaded tile without loss.
+    fn write_exactly(
+        &mut self,
+        tile: TileIndex,
+        changed: BlockMask,
+        mask: Option<BlockMask>,
+        photos_left: &mut u32,
+        writer: &mut SectionWriter,
+    ) {
         let mut groups: Vec<Group> = Vec::new();
         for block in changed.blocks() {
             Group::add(&mut groups, block, &self.pixels);

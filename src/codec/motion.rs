@@ -201,9 +201,8 @@ fn roll(row: &[u32], mut at: impl FnMut(usize, u64)) {
     let Some(pieces) = (row.len() + 1).checked_sub(ANCHOR) else { return };
     let leaving = (0..ANCHOR - 1).fold(1u64, |p, _| p.wrapping_mul(MULTIPLIER));
     let value = |pixel: u32| u64::from(pixel & 0x00ff_ffff).wrapping_add(0x0100_0193);
-    let whole = |x: usize| {
-        row[x..x + ANCHOR].iter().fold(0u64, |h, p| h.wrapping_mul(MULTIPLIER).wrapping_add(value(*p)))
-    };
+    let whole =
+        |x: usize| row[x..x + ANCHOR].iter().fold(0u64, |h, p| h.wrapping_mul(MULTIPLIER).wrapping_add(value(*p)));
     let next = |hash: u64, x: usize| {
         let hash = hash.wrapping_sub(value(row[x]).wrapping_mul(leaving));
         hash.wrapping_mul(MULTIPLIER).wrapping_add(value(row[x + ANCHOR]))

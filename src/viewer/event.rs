@@ -170,8 +170,8 @@ pub struct Numbers {
     pub packets_lost: u64,
     /// Decoding of the last frame.
     pub decode: Option<Duration>,
-    /// Every frame that has come is on the screen, and the last one completed its picture. As every mode of version 1 is
-    /// lossless, the window then equals the host's screen as it was when the host last sent.
+    /// Every frame that has come is on the screen, and the newest completed its picture and left no lossy block. The window
+    /// then equals the host's screen as it was when the host last sent.
     pub exact: bool,
     /// From input sent to picture shown, of the last 200 answered events: median and 95th percentile.
     pub latency: Option<(Duration, Duration)>,

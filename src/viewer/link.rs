@@ -480,7 +480,7 @@ impl Link {
     /// Gives the numbers to whoever wants them, and comes back in a second if anybody does.
     fn give_numbers(&mut self) {
         let mut numbers = self.meter.numbers();
-        numbers.exact &= self.assembler.is_empty();
+        numbers.exact &= self.assembler.is_exact();
         if let Some(connection) = &self.connection {
             let stats = connection.stats();
             numbers.bytes_per_second = stats.bytes_received - self.meter.bytes_before;

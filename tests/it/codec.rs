@@ -2,7 +2,7 @@
 
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
-use kachel::codec::format::Frame;
+use kachel::codec::format::{Frame, FrameHeader};
 use kachel::geom::{Rect, Size};
 use kachel::proto::screen::assembler::Assembler;
 use std::time::Duration;
@@ -50,7 +50,7 @@ impl Desk {
     fn draw(&mut self, random: &mut Random) {
         let size = self.screen.size;
         let mut r = random.rect(size);
-        match random.below(6) {
+        match random.below(8) {
             0 => self.fill(r, |_, _| 0xff12_3456),
             1 => {
                 let colors = 2 + random.below(15);
@@ -67,6 +67,12 @@ impl Desk {
                 r = size.rect();
             }
             4 => self.now += Duration::from_millis(500),
+            5 => self.fill(r, photo(random.next())),
+            6 => {
+                // Much of the screen, so that it is written with loss at first.
+                r = size.rect();
+                self.fill(r, photo(random.next()));
+            }
             _ => self.screen.pixels[(r.y * size.w + r.x) as usize] ^= 0xff00_00ff,
         }
         self.encoder.handle_damage(r);
@@ -80,8 +86,19 @@ impl Desk {
         }
     }
 
-    /// Encodes everything that is dirty; frames that may overtake each other do.
+    /// Encodes everything that is dirty, then what the viewer holds only nearly.
     fn frames(&mut self, random: &mut Random) -> Vec<Vec<u8>> {
+        let mut frames = self.hasty_frames(random);
+        while let Some(at) = self.encoder.refine_at() {
+            self.now = self.now.max(at);
+            let frame = self.encoder.refine(0, self.now, if random.below(2) == 0 { 4_000 } else { FRAME_BYTES_TARGET });
+            frames.push(frame.expect("its time has come"));
+        }
+        frames
+    }
+
+    /// Encodes everything that is dirty.
+    fn hasty_frames(&mut self, random: &mut Random) -> Vec<Vec<u8>> {
         let mut frames = Vec::new();
         while self.encoder.has_work() {
             self.now += Duration::from_millis(16);
@@ -105,6 +122,17 @@ impl Desk {
         assert_eq!(self.canvas.screen.size, self.screen.size);
         let wrong = self.screen.pixels.iter().zip(&self.canvas.screen.pixels).filter(|(a, b)| !same(a, b)).count();
         assert_eq!(wrong, 0, "pixels differ");
+    }
+}
+
+/// A slope with soft waves and grain, as photographs have.
+fn photo(seed: u32) -> impl Fn(u32, u32) -> u32 {
+    move |x, y| {
+        let wave = |v: u32, period: u32| (v % (2 * period)).abs_diff(period) * 60 / period;
+        let grain = (x.wrapping_mul(0x9e37_79b9) ^ y.wrapping_mul(0x85eb_ca6b) ^ seed).wrapping_mul(0xc2b2_ae35) >> 24;
+        let light = wave(x + seed % 97, 90) + wave(y + seed % 53, 70);
+        let channel = |c: u32| light + c + (grain >> (c % 3)) % 8;
+        channel(20 + seed % 30) << 16 | channel(40) << 8 | channel(60 - seed % 50)
     }
 }
 
@@ -201,4 +229,148 @@ fn damaged_frames_are_refused_or_harmless() {
             desk.deliver(vec![frame]);
         }
     }
+}
+
+/// Peak signal to noise ratio of what the viewer has, in dB.
+fn psnr_db(desk: &Desk) -> f64 {
+    let pairs = desk.screen.pixels.iter().zip(&desk.canvas.screen.pixels);
+    let apart = |s: u32, a: u32, b: u32| u64::from((a >> s & 255).abs_diff(b >> s & 255)).pow(2);
+    let squares: u64 = pairs.map(|(a, b)| apart(0, *a, *b) + apart(8, *a, *b) + apart(16, *a, *b)).sum();
+    10.0 * (65025.0 * 3.0 * desk.screen.pixels.len() as f64 / squares.max(1) as f64).log10()
+}
+
+fn is_lossy(frame: &[u8]) -> bool {
+    FrameHeader::parse(frame).expect("our own frame").0.lossy
+}
+
+/// A desk that has shown something else for a while.
+fn settled_desk(size: Size) -> Desk {
+    let mut desk = Desk::new(size);
+    let frames = desk.frames(&mut Random(1));
+    desk.deliver(frames);
+    desk.now += Duration::from_secs(1);
+    desk
+}
+
+#[test]
+fn a_photo_that_fills_the_screen_comes_at_once_and_exactly_when_it_stands_still() {
+    let size = Size::new(640, 448);
+    let mut desk = settled_desk(size);
+    desk.fill(size.rect(), photo(7));
+    desk.encoder.handle_damage(size.rect());
+    let frames = desk.hasty_frames(&mut Random(1));
+    let bytes: usize = frames.iter().map(Vec::len).sum();
+    assert!(bytes < 640 * 448 * 2 / 8, "{bytes} bytes are more than two bits a pixel");
+    assert!(frames.iter().all(|f| is_lossy(f)));
+    desk.deliver(frames);
+    assert!(psnr_db(&desk) >= 36.0, "{:.1} dB", psnr_db(&desk));
+
+    let at = desk.encoder.refine_at().expect("it is not exact");
+    assert!((150..=400).contains(&(at - desk.now).as_millis()));
+    assert_eq!(desk.encoder.refine(0, at - Duration::from_millis(1), 9_999), None);
+    let mut frames = Vec::new();
+    while let Some(at) = desk.encoder.refine_at() {
+        frames.push(desk.encoder.refine(0, at, 30_000).expect("its time has come"));
+    }
+    let (last, others) = frames.split_last().expect("some frames");
+    assert!(others.iter().all(|f| is_lossy(f) && f.len() < 45_000) && !is_lossy(last));
+    desk.deliver(frames);
+    desk.assert_exact();
+}
+
+#[test]
+fn text_is_never_lossy_however_it_moves() {
+    let size = Size::new(640, 448);
+    let mut random = Random(2);
+    let mut desk = settled_desk(size);
+    for _ in 0..12 {
+        // Letters with soft edges on white and on a photo.
+        let mut ink: Vec<u32> =
+            (0..size.area()).map(|_| u32::from(random.below(3) == 0) * (random.below(3) + 1)).collect();
+        ink.rotate_right(random.below(64) as usize);
+        let back = photo(3);
+        desk.fill(size.rect(), |x, y| {
+            let under = if x < 320 { 0x00ff_ffff } else { back(x, y) | 0x00c0_c0c0 };
+            match ink[(y * size.w + x) as usize] {
+                0 => under,
+                1 => under >> 1 & 0x007f_7f7f,
+                _ => 0,
+            }
+        });
+        desk.encoder.handle_damage(size.rect());
+        let frames = desk.hasty_frames(&mut Random(1));
+        assert!(frames.iter().all(|f| !is_lossy(f)));
+        desk.deliver(frames);
+        desk.assert_exact();
+    }
+}
+
+#[test]
+fn a_small_photo_is_exact_at_once_unless_it_moves() {
+    let (size, place) = (Size::new(640, 448), Rect::new(64, 64, 128, 128));
+    let mut desk = settled_desk(size);
+    for (picture, expected) in (0..6).zip([false, false, true, true, true, true]) {
+        desk.fill(place, photo(picture * 31));
+        desk.encoder.handle_damage(place);
+        let frames: Vec<_> =
+            desk.encoder.encode(&View::of(&desk.screen), 0, desk.now, FRAME_BYTES_TARGET).into_iter().collect();
+        assert_eq!(frames.iter().any(|f| is_lossy(f)), expected, "picture {picture}");
+        desk.deliver(frames);
+        desk.now += Duration::from_millis(40);
+        let is_early = desk.encoder.refine_at().is_none_or(|at| at > desk.now);
+        assert!(is_early, "exact pixels of a moving picture are wasted");
+    }
+    let frames = desk.frames(&mut Random(1));
+    desk.deliver(frames);
+    desk.assert_exact();
+    assert_eq!(desk.encoder.refine_at(), None);
+}
+
+#[test]
+fn loss_travels_with_what_is_copied_and_is_mended_there() {
+    let size = Size::new(640, 448);
+    let mut desk = settled_desk(size);
+    for step in 0..8 {
+        let page = photo(5);
+        desk.fill(size.rect(), |x, y| if y < 40 { 0x00dd_dddd } else { page(x, y + 37 * step) });
+        desk.encoder.handle_damage(size.rect());
+        let frames = desk.hasty_frames(&mut Random(1));
+        if step > 0 {
+            let bytes: usize = frames.iter().map(Vec::len).sum();
+            assert!(bytes < 40_000, "step {step}: {bytes} bytes");
+        }
+        desk.deliver(frames);
+        assert!(psnr_db(&desk) >= 36.0, "step {step}: {:.1} dB", psnr_db(&desk));
+        desk.now += Duration::from_millis(30);
+    }
+    let frames = desk.frames(&mut Random(1));
+    assert!(frames.iter().rev().skip(1).all(|f| is_lossy(f)));
+    desk.deliver(frames);
+    desk.assert_exact();
+}
+
+#[test]
+fn what_changes_again_is_not_made_exact_before() {
+    let size = Size::new(640, 448);
+    let mut desk = settled_desk(size);
+    desk.fill(size.rect(), photo(7));
+    desk.encoder.handle_damage(size.rect());
+    let frames = desk.hasty_frames(&mut Random(1));
+    desk.deliver(frames);
+    // The upper half is damaged before its time comes: only the lower half is made exact.
+    desk.now += Duration::from_secs(1);
+    let upper = Rect::new(0, 0, 640, 224);
+    desk.fill(upper, photo(8));
+    desk.encoder.handle_damage(upper);
+    let mut frames = Vec::new();
+    while let Some(frame) = desk.encoder.refine(0, desk.now, FRAME_BYTES_TARGET) {
+        frames.push(frame);
+    }
+    let parsed: Vec<Frame> = frames.iter().map(|f| Frame::parse(f.clone().into(), size).expect("our own")).collect();
+    assert!(parsed.iter().flat_map(|f| &f.tiles).all(|t| t.tile.0 >= 30 || t.blocks.0 & 0x00ff == 0));
+    assert!(!parsed.is_empty());
+    desk.deliver(frames);
+    let frames = desk.frames(&mut Random(1));
+    desk.deliver(frames);
+    desk.assert_exact();
 }

@@ -127,7 +127,10 @@ pub fn tile_roundtrip(data: &[u8]) {
         for py in r.y..r.bottom() {
             for px in r.x..r.right() {
                 let pixel = &mut screen.pixels[(py * size.w + px) as usize];
+                let grain =
+                    (px.wrapping_mul(0x9e37_79b9) ^ py.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0xc2b2_ae35) >> 29;
                 *pixel = match kind % 6 {
+                    _ if kind & 0x10 != 0 => (((px + py * 2 + a) / 2 % 200 + grain) * 0x0001_0101) ^ (a << 2),
                     0 => a * 0x0101_0101,
                     1 => ((px + py * 3) % (2 + a % 20)) * 0x0011_2233,
                     2 => px.wrapping_mul(0x9e37_79b9) ^ py.wrapping_mul(0x85eb_ca6b) ^ a,
@@ -149,6 +152,10 @@ pub fn tile_roundtrip(data: &[u8]) {
         while encoder.has_work() {
             let budget = if kind & 0x20 != 0 { 1_500 } else { FRAME_BYTES_TARGET };
             frames.extend(encoder.encode(&View::of(&screen), 0, now, budget));
+        }
+        while let Some(at) = encoder.refine_at() {
+            now = now.max(at);
+            frames.push(encoder.refine(0, now, FRAME_BYTES_TARGET).expect("its time has come"));
         }
         // In any order, as far as frames in flight may overtake each other.
         for group in frames.chunks_mut(8) {

@@ -406,6 +406,7 @@ impl World {
         assert_eq!(viewer.client.state(), LinkState::Live);
         assert_eq!(host.pacer.in_flight(), 0, "frames are still in flight");
         assert!(!host.encoder.has_work(), "something was never sent");
+        assert_eq!(host.encoder.refine_at(), None, "something is not exact");
         assert_eq!(viewer.canvas.screen.size, host.screen.size);
         let same = |(a, b): (&u32, &u32)| a & 0x00ff_ffff == *b;
         assert!(host.screen.pixels.iter().zip(&viewer.canvas.screen.pixels).all(same), "pixels differ");
@@ -636,6 +637,15 @@ impl World {
             host.pacer.handle_sent(host.encoder.sequence(), frame.len(), !rest, self.now);
             host.frames += 1;
             assert_eq!(host.encoder.sequence(), host.frames, "a number for each frame of the connection");
+            let at = self.arrival();
+            self.wires.frames_down.send(at, frame.into());
+        }
+        while self.host.encoder.refine_at().is_some_and(|at| at <= self.now) {
+            let host = &mut self.host;
+            let Some(budget) = host.pacer.poll_refinement() else { return };
+            let Some(frame) = host.encoder.refine(host.held.last(), self.now, budget) else { return };
+            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), false, self.now);
+            host.frames += 1;
             let at = self.arrival();
             self.wires.frames_down.send(at, frame.into());
         }

@@ -234,15 +234,48 @@ impl Session {
         loop {
             let Some((front, viewer)) = &self.viewer else { return Ok(None) };
             // What the socket has not taken is not on its way yet: no new picture before.
-            if self.peers[*front].backlog() > 0 || !(self.damaged || self.encoder.has_work()) {
+            if self.peers[*front].backlog() > 0 {
                 return Ok(None);
             }
-            match viewer.pacer.poll_slot(self.encoder.has_rest(), self.now()) {
-                Slot::Wait => return Ok(None),
-                Slot::At(time) => return Ok(Some(time.saturating_sub(self.now()))),
-                Slot::Now { budget } => self.send_frame(budget)?,
+            let mut wake = None;
+            if self.damaged || self.encoder.has_work() {
+                match viewer.pacer.poll_slot(self.encoder.has_rest(), self.now()) {
+                    Slot::Wait => return Ok(None),
+                    Slot::At(time) => wake = Some(time.saturating_sub(self.now())),
+                    Slot::Now { budget } => {
+                        self.send_frame(budget)?;
+                        continue;
+                    }
+                }
+            }
+            // Nothing new, or not yet: time to make exact what is only nearly so.
+            match self.encoder.refine_at() {
+                Some(at) if at <= self.now() => {
+                    let Some(budget) = viewer.pacer.poll_refinement() else { return Ok(wake) };
+                    if !self.send_refinement(budget) {
+                        return Ok(wake);
+                    }
+                }
+                Some(at) => return Ok(wake.into_iter().chain([at.saturating_sub(self.now())]).min()),
+                None => return Ok(wake),
             }
         }
+    }
+
+    /// Sends exact pixels of what the viewer holds only nearly; whether there were any to send.
+    fn send_refinement(&mut self, budget: usize) -> bool {
+        let (begun, now) = (Instant::now(), self.now());
+        let Some((front, viewer)) = &mut self.viewer else { return false };
+        let frame = self.encoder.refine(viewer.held.last(), now, budget);
+        self.counters.encode += begun.elapsed();
+        let Some(frame) = frame else { return false };
+        self.counters.frames += 1;
+        self.counters.bytes += frame.len() as u64;
+        // It begins no picture: what changes next may go at once.
+        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), false, now);
+        let front = *front;
+        self.send(front, &Relay::Frame(frame.into()));
+        true
     }
 
     /// Captures and encodes what changed, and sends it if it really differs.

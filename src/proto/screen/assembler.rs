@@ -52,6 +52,8 @@ pub struct Assembler {
     /// Frames applied beyond `complete`.
     ahead: BTreeSet<u32>,
     waiting: BTreeMap<u32, (FrameHeader, Bytes)>,
+    /// The highest number that was handed out, and whether that frame leaves lossy blocks or the rest of its picture.
+    newest: (u32, bool),
     /// For each block the last frame that wrote it, sixteen a tile.
     written: Vec<u32>,
 }
@@ -110,6 +112,7 @@ impl Assembler {
         while self.ahead.remove(&(self.complete + 1)) {
             self.complete += 1;
         }
+        self.newest = self.newest.max((sequence, header.lossy || header.more));
         let grid = self.grid.expect("a frame is ready only after a key frame");
         let written = &self.written;
         let plan = Plan::new(&frame, grid, |tile| unwritten(written, tile, sequence));
@@ -122,9 +125,9 @@ impl Assembler {
         Ok(Some(Update { sequence, complete: self.complete, input: header.input, more: header.more, plan }))
     }
 
-    /// Whether no frame waits for another.
-    pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// Whether the frames handed out so far make a whole picture without lossy blocks, and none of them is missing.
+    pub fn is_exact(&self) -> bool {
+        self.waiting.is_empty() && self.newest == (self.complete, false) && self.complete > 0
     }
 
     fn is_ready(&self, header: &FrameHeader) -> bool {
@@ -220,6 +223,34 @@ mod tests {
         assert_eq!(a.handle_frame(solid(90, 1, 0, 0)), Err(AssemblerError::Waiting(1)));
         assert_eq!(a.handle_frame(solid(2, 1, 0, 0)), Err(AssemblerError::Twice(2)));
         a.handle_frame(key(1)).unwrap();
+    }
+
+    #[test]
+    fn a_picture_is_exact_once_the_newest_frame_says_so_and_none_is_missing() {
+        let flagged = |sequence: u32, lossy, more| {
+            let mut out = Vec::new();
+            let key = (sequence == 1).then_some(Size::new(64, 64));
+            FrameHeader { sequence, depends_on: sequence.min(2) - 1, input: 0, key, more, lossy }.write(&mut out);
+            Bytes::from(out)
+        };
+        let (mut a, mut canvas) = (Assembler::new(), Canvas::new());
+        assert!(!a.is_exact());
+        let steps = [
+            (flagged(1, true, false), false),
+            (flagged(2, false, true), false),
+            (flagged(3, false, false), true),
+            (flagged(5, false, false), false),
+            // An older frame comes late: what counts is what the newest says.
+            (flagged(4, true, false), true),
+            (flagged(6, true, false), false),
+            (flagged(7, false, false), true),
+        ];
+        for (frame, expected) in steps {
+            let number = FrameHeader::parse(&frame).unwrap().0.sequence;
+            a.handle_frame(frame).unwrap();
+            apply_all(&mut a, &mut canvas);
+            assert_eq!(a.is_exact(), expected, "after frame {number}");
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ const PICTURE_INTERVAL: Duration = Duration::from_millis(15);
 const WINDOW_BYTES_MIN: u64 = 48 << 10;
 /// A path is fast above some 300 Mbit/s.
 const FAST_BYTES_PER_SECOND: u64 = 40_000_000;
+/// Longest frame that only makes exact what is shown: a few milliseconds of entropy coding at either end, for which what
+/// changes next would have to wait.
+const REFINEMENT_BYTES_MAX: u64 = 64 << 10;
 /// Smallest budget for one frame.
 const BUDGET_MIN: u64 = 16 << 10;
 
@@ -116,6 +119,17 @@ impl Pacer {
         Slot::Now { budget: (window - in_flight).clamp(BUDGET_MIN, FRAME_BYTES_TARGET as u64) as usize }
     }
 
+    /// Bytes that a frame may have that only makes exact what is shown already; none as long as it would be in the way.
+    ///
+    /// One of the frames that may be in flight is left to what changes next, and no more is sent ahead than the path takes.
+    pub fn poll_refinement(&self) -> Option<usize> {
+        let window = u64::from(self.path.window_bytes).max(WINDOW_BYTES_MIN);
+        let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
+        let is_free = self.attached && !self.hidden && self.in_flight.len() as u32 + 1 < self.pictures_max();
+        let budget = window.saturating_sub(in_flight).min(REFINEMENT_BYTES_MAX);
+        (is_free && budget >= BUDGET_MIN).then_some(budget as usize)
+    }
+
     /// Whether the path carries so much that entropy-coding a large photo would take longer than sending it.
     pub fn is_fast(&self) -> bool {
         // The shortest round trip: a longer one says that the path was busy with our own bytes.
@@ -167,6 +181,24 @@ mod tests {
         p.handle_sent(1, 1_000, true, 100 * MS);
         assert_eq!(p.poll_slot(false, 101 * MS), Slot::At(115 * MS));
         assert!(matches!(p.poll_slot(true, 101 * MS), Slot::Now { .. }));
+    }
+
+    #[test]
+    fn what_makes_exact_leaves_room_for_what_is_new() {
+        assert_eq!(Pacer::new().poll_refinement(), None);
+        let mut p = attached();
+        assert_eq!(p.poll_refinement(), Some(48 << 10));
+        p.handle_sent(1, 20 << 10, false, MS);
+        // It does not begin a picture, so the next one need not wait for its interval; but another one does.
+        assert_eq!(p.poll_refinement(), None);
+        assert!(matches!(p.poll_slot(false, MS), Slot::Now { .. }));
+        p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        assert_eq!(p.poll_refinement(), Some(64 << 10));
+        p.handle_sent(2, 170 << 10, false, MS);
+        assert_eq!(p.poll_refinement(), None);
+        p.handle_shown(2);
+        p.handle_visible(false);
+        assert_eq!(p.poll_refinement(), None);
     }
 
     #[test]
