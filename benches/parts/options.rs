@@ -18,7 +18,7 @@ pub struct Options {
 impl Options {
     /// Reads the arguments of this process; ends it with a message when one is wrong.
     pub fn from_arguments() -> Self {
-        let mut options = Self { quick: false, shots: false, peers: Peer::ALL.to_vec(), only: Vec::new() };
+        let mut options = Self { quick: false, shots: false, peers: Peer::USUAL.to_vec(), only: Vec::new() };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {

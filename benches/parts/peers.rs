@@ -23,6 +23,8 @@ pub const SCREEN: Size = Size { w: 1920, h: 1080 };
 pub enum Peer {
     /// This project, viewer on the CPU tier (the machines that run this have no GPU).
     Kachel,
+    /// This project, viewer on the compute tier: a GPU, or Vulkan in software. Takes part only when it is named.
+    KachelGpu,
     /// TigerVNC, Tight without JPEG.
     TigerLossless,
     /// TigerVNC as it comes.
@@ -31,12 +33,15 @@ pub enum Peer {
 
 impl Peer {
     /// All of them; Kachel first.
-    pub const ALL: [Peer; 3] = [Peer::Kachel, Peer::TigerLossless, Peer::TigerDefault];
+    pub const ALL: [Peer; 4] = [Peer::Kachel, Peer::KachelGpu, Peer::TigerLossless, Peer::TigerDefault];
+    /// Those that take part when none is named.
+    pub const USUAL: [Peer; 3] = [Peer::Kachel, Peer::TigerLossless, Peer::TigerDefault];
 
     /// The name in tables and on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kachel => "kachel",
+            Self::KachelGpu => "kachel-gpu",
             Self::TigerLossless => "tigervnc-lossless",
             Self::TigerDefault => "tigervnc",
         }
@@ -70,7 +75,8 @@ impl<'a> Pair<'a> {
         german_keyboard(viewer_display.name());
         let manager = kiosk(viewer_display.name());
         let (ends, server_display, viewer_pid) = match peer {
-            Peer::Kachel => kachel(wire, viewer_display.name()),
+            Peer::Kachel => kachel(wire, viewer_display.name(), "cpu"),
+            Peer::KachelGpu => kachel(wire, viewer_display.name(), "gpu"),
             Peer::TigerLossless => {
                 let lossless = ["-AutoSelect=0", "-PreferredEncoding=Tight", "-NoJPEG=1", "-FullColor=1"];
                 tiger(wire, viewer_display.name(), &lossless)
@@ -149,13 +155,14 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn kachel(wire: &Wire, viewer_display: &str) -> (Ends, String, u32) {
+fn kachel(wire: &Wire, viewer_display: &str, renderer: &'static str) -> (Ends, String, u32) {
     let screen = Display::start(SCREEN);
     let listen = format!("{SERVER}:7474").parse().expect("address and port");
     let attach = Some(screen.name().to_owned());
     let options = HostOptions { attach, listen: Some(listen), prefix: wire.at_server(), ..HostOptions::default() };
     let host = Host::start(Path::new(env!("CARGO_BIN_EXE_kachel-host")), &options);
-    let options = ViewerOptions { fullscreen: true, prefix: wire.at_viewer(), ..ViewerOptions::on(viewer_display) };
+    let usual = ViewerOptions::on(viewer_display);
+    let options = ViewerOptions { fullscreen: true, renderer, prefix: wire.at_viewer(), ..usual };
     let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options);
     viewer.window(Duration::from_secs(15));
     let pid = viewer.pid();
