@@ -25,6 +25,15 @@ struct Slot {
     used: u32,
 }
 
+/// A slot with the hash of what it held at some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The slot.
+    pub slot: u32,
+    /// The hash then.
+    pub hash: u64,
+}
+
 /// A whole tile where it lies in a picture. Only the 24 bits of colour count.
 #[derive(Clone, Copy, Debug)]
 pub struct TileView<'a> {
@@ -85,9 +94,17 @@ impl TileCache {
         Some(slot)
     }
 
-    /// Whether a slot holds exactly this tile, whose hash is `hash`.
-    pub fn contains(&self, tile: TileView, hash: u64) -> bool {
-        self.find(tile, hash).is_some()
+    /// The pixels of a slot, if it still holds what was seen there.
+    pub fn pixels(&self, seen: Seen) -> Option<&[u32]> {
+        self.slots.get(seen.slot as usize).filter(|s| s.hash == seen.hash).map(|s| s.pixels.as_slice())
+    }
+
+    /// The slot counts as used by frame `sequence`.
+    ///
+    /// # Panics
+    /// If nothing was ever stored there.
+    pub fn handle_used(&mut self, slot: u32, sequence: u32) {
+        self.slots[slot as usize].used = sequence;
     }
 
     /// Puts a tile into a free slot, or into the one not used for longest; `None` if all are used by this very frame.
@@ -113,7 +130,8 @@ impl TileCache {
         Some(slot)
     }
 
-    fn find(&self, tile: TileView, hash: u64) -> Option<u32> {
+    /// The slot that holds exactly this tile, whose hash is `hash`; for looking only.
+    pub fn find(&self, tile: TileView, hash: u64) -> Option<u32> {
         let slot = *self.by_hash.get(&hash)?;
         let held = self.slots[slot as usize].pixels.chunks(TILE as usize);
         tile.rows().zip(held).all(|(a, b)| same_pixels(a, b)).then_some(slot)

@@ -67,8 +67,12 @@ impl Canvas {
             }
             let outward: Vec<_> = plan.copies.iter().map(transfer::to_scratch).collect();
             transfer::run(&outward, &self.screen, &mut self.scratch);
-            transfer::run(&plan.copies, &self.scratch, &mut self.screen);
         }
+        if !plan.uncovers.is_empty() {
+            self.reserve_cache();
+            transfer::run(&plan.uncovers, &self.cache, &mut self.screen);
+        }
+        transfer::run(&plan.copies, &self.scratch, &mut self.screen);
         if !plan.recalls.is_empty() {
             self.reserve_cache();
             transfer::run(&plan.recalls, &self.cache, &mut self.screen);

@@ -4,7 +4,7 @@
 //! A frame ends at [`FRAME_BYTES_TARGET`]; what is left over stays dirty and comes with the next one. When to encode is
 //! `proto::screen`'s business.
 
-use crate::codec::cache::{TileCache, TileView};
+use crate::codec::cache::{Seen, TileCache, TileView};
 use crate::codec::canvas::Picture;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::modes::{Modes, TileChange};
@@ -12,6 +12,7 @@ use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::photos::{Photos, is_photo};
 use crate::codec::plan::Transfer;
 use crate::codec::stage::transfer;
+use crate::codec::uncover::{Copied, Under};
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ pub struct Encoder {
     hashes: Vec<Option<u64>>,
     cache: TileCache,
     photos: Photos,
+    under: Under,
     modes: Modes,
     sequence: u32,
     /// The last frame that read what was there.
@@ -103,6 +105,7 @@ impl Encoder {
             hashes: vec![None; tiles],
             cache: TileCache::new(),
             photos: Photos::new(grid),
+            under: Under::new(tiles),
             scarce: Scarce::Bytes,
             photos_left: u32::MAX,
             modes: Modes::new(),
@@ -229,8 +232,14 @@ impl Encoder {
         let mut ordered = key;
         self.drop_unchanged(current);
         if !key && !self.rest {
-            ordered |= self.store_overwritten(&mut writer, sequence, now);
-            ordered |= self.copy_moved(current, now, &mut writer);
+            let copies = self.find_copies(current);
+            ordered |= self.store_overwritten(&mut writer, sequence, now, !copies.is_empty());
+            if !copies.is_empty() {
+                self.copy(&copies, now, &mut writer);
+                self.drop_unchanged(current);
+                ordered = true;
+            }
+            ordered |= self.uncover(current, &copies, (sequence, now), &mut writer);
         }
         if !self.rest {
             let photo_tiles = self.photo_tiles(current);
@@ -333,35 +342,39 @@ impl Encoder {
         }
     }
 
-    /// Keeps tiles that stood still and are about to be overwritten.
-    fn store_overwritten(&mut self, writer: &mut SectionWriter, sequence: u32, now: Duration) -> bool {
+    /// Keeps tiles that stood still and are about to be overwritten: by something that moves, if `moving`, which is
+    /// likely to uncover them again.
+    fn store_overwritten(&mut self, writer: &mut SectionWriter, sequence: u32, now: Duration, moving: bool) -> bool {
         let mut any = false;
         for tile in (0..self.grid.count()).map(TileIndex) {
             let i = tile.0 as usize;
             let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
+            let few = self.dirty[i].count() < if moving { 1 } else { CACHE_BLOCKS_MIN };
             // Nearly right is not worth keeping: the cache is for what comes back exactly.
             let lossy = !self.photos.lossy(tile).is_empty();
-            if self.dirty[i].count() < CACHE_BLOCKS_MIN || !still || lossy || !is_whole(self.grid.rect(tile)) {
+            if few || !still || lossy || !is_whole(self.grid.rect(tile)) {
                 continue;
             }
             let held = tile_of(View::of(&self.held), self.grid.rect(tile));
-            if held.is_solid() {
+            if held.is_solid() && !moving {
                 continue;
             }
             let hash = self.hashes[i].unwrap_or_else(|| held.hash());
-            if self.cache.contains(held, hash) {
-                continue;
-            }
-            if let Some(slot) = self.cache.store(held, hash, sequence) {
+            let kept = self.cache.find(held, hash).or_else(|| {
+                let slot = self.cache.store(held, hash, sequence)?;
                 writer.store(tile, slot);
                 any = true;
+                Some(slot)
+            });
+            if let Some(slot) = kept {
+                self.under.handle_kept(tile, Seen { slot, hash });
             }
         }
         any
     }
 
-    /// Finds what moved, and applies it to `held`.
-    fn copy_moved(&mut self, current: &View, now: Duration, writer: &mut SectionWriter) -> bool {
+    /// Finds what moved.
+    fn find_copies(&self, current: &View) -> Vec<CopyRect> {
         let mut changed = Changed::new(self.grid.size());
         let mut count = 0;
         for (tile, mask) in self.dirty.iter().enumerate() {
@@ -372,25 +385,62 @@ impl Encoder {
                 count += 1;
             }
         }
-        if count < MOTION_BLOCKS_MIN {
-            return false;
-        }
-        let copies = motion::find(&self.held, current, &changed);
-        if copies.is_empty() {
-            return false;
-        }
-        self.photos.handle_copies(&copies, now);
+        if count < MOTION_BLOCKS_MIN { Vec::new() } else { motion::find(&self.held, current, &changed) }
+    }
+
+    /// Writes copies, and applies them to `held`.
+    fn copy(&mut self, copies: &[CopyRect], now: Duration, writer: &mut SectionWriter) {
+        self.photos.handle_copies(copies, now);
         let before = self.held.clone();
-        for copy in &copies {
+        for copy in copies {
             copy_rows(copy, &before, &mut self.held);
             writer.copy(*copy);
             for tile in self.grid.tiles_in(copy.destination()) {
                 self.hashes[tile.0 as usize] = None;
+                if !self.dirty[tile.0 as usize].is_empty() {
+                    self.changed_at[tile.0 as usize] = now;
+                }
             }
             // A copy may also have written blocks that were equal before, with equal pixels; no need to look at them.
         }
-        self.drop_unchanged(current);
-        true
+    }
+
+    /// Takes tiles back from the cache below what the copies have written, where that leaves less to encode.
+    fn uncover(
+        &mut self,
+        current: &View,
+        copies: &[CopyRect],
+        (sequence, now): (u32, Duration),
+        writer: &mut SectionWriter,
+    ) -> bool {
+        let mut any = false;
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let (rect, dirty) = (self.grid.rect(tile), self.dirty[tile.0 as usize]);
+            if dirty.is_empty() || !is_whole(rect) {
+                continue;
+            }
+            let copied = Copied::new(copies, rect);
+            let mut best: Option<(Seen, BlockMask)> = None;
+            for seen in self.under.seen(tile) {
+                let Some(pixels) = self.cache.pixels(seen) else { continue };
+                let limit = best.map_or(dirty, |(_, wrong)| wrong).count();
+                if let Some(wrong) = copied.wrong_over(pixels, current, rect, limit) {
+                    best = Some((seen, wrong));
+                }
+            }
+            let Some((seen, wrong)) = best else { continue };
+            if let Some(pixels) = self.cache.pixels(seen) {
+                copied.write_below(pixels, &mut self.held, rect);
+            }
+            self.cache.handle_used(seen.slot, sequence);
+            writer.uncover(tile, seen.slot);
+            any = true;
+            self.photos.handle_written(tile, BlockMask(!copied.blocks().0), BlockMask::NONE);
+            self.dirty[tile.0 as usize] = wrong;
+            self.hashes[tile.0 as usize] = None;
+            self.changed_at[tile.0 as usize] = now;
+        }
+        any
     }
 
     /// Writes the changed blocks of one tile; returns whether the cache was read.

@@ -1,4 +1,4 @@
-//! A frame as bytes: header, STORE, COPY and TILES sections; parsed and written, every bound checked here, once.
+//! A frame as bytes: header, STORE, COPY, UNCOVER and TILES sections; parsed and written, every bound checked here, once.
 //!
 //! What [`Frame::parse`] returns may be handed to a GPU: all tiles, rectangles, slots and payload ranges are inside
 //! the screen, the cache and the payload, and no block is written twice. What the pixels are: `codec::stage`. The same
@@ -33,6 +33,7 @@ const FLAG_MORE: u8 = 2;
 const FLAG_LOSSY: u8 = 4;
 const SECTION_STORE: u8 = 1;
 const SECTION_COPY: u8 = 2;
+const SECTION_UNCOVER: u8 = 3;
 const SECTION_TILES: u8 = 4;
 const MODE_SOLID: u8 = 0;
 const MODE_CACHE: u8 = 1;
@@ -79,6 +80,15 @@ pub struct CopyRect {
     pub x: u32,
     /// Top edge of where they go.
     pub y: u32,
+}
+
+/// Gives a tile the pixels of a cache slot before the copies are written: what a moving window has covered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uncover {
+    /// A tile that lies on the screen whole.
+    pub tile: TileIndex,
+    /// Below [`CACHE_SLOTS`].
+    pub slot: u32,
 }
 
 /// New pixels for some blocks of a tile.
@@ -141,6 +151,8 @@ pub struct Frame {
     pub stores: Vec<Store>,
     /// Copies within the screen, second; no two destinations overlap.
     pub copies: Vec<CopyRect>,
+    /// Tiles from the cache, after the copies have read and before they write; tiles ascend.
+    pub uncovers: Vec<Uncover>,
     /// New pixels, last; tiles ascend, and no block occurs twice.
     pub tiles: Vec<TileRecord>,
     /// The whole frame, for the payload ranges above.
@@ -167,7 +179,7 @@ pub enum FormatError {
         /// How far back it depends.
         distance: u32,
     },
-    /// STORE, COPY and CACHE read what is there, so such a frame must follow the one before.
+    /// STORE, COPY, UNCOVER and CACHE read what is there, so such a frame must follow the one before.
     #[error("frame {0} reads the previous picture but does not depend on it")]
     Unordered(u32),
     /// The screen is empty or larger than [`SCREEN_SIDE_MAX`].
@@ -192,7 +204,7 @@ pub enum FormatError {
     /// The tile is not on the screen.
     #[error("tile {0} lies outside the screen")]
     Tile(u32),
-    /// STORE and CACHE are for tiles that lie on the screen whole.
+    /// STORE, UNCOVER and CACHE are for tiles that lie on the screen whole.
     #[error("tile {0} is cut by the screen's edge and cannot be cached")]
     CutTile(u32),
     /// The slot is not in the cache.
@@ -303,8 +315,14 @@ impl Frame {
     pub fn parse(bytes: Bytes, screen: Size) -> Result<Frame, FormatError> {
         let (header, start) = FrameHeader::parse(&bytes)?;
         let grid = TileGrid::new(header.key.unwrap_or(screen));
-        let mut frame =
-            Frame { header, stores: Vec::new(), copies: Vec::new(), tiles: Vec::new(), bytes: Bytes::new() };
+        let mut frame = Frame {
+            header,
+            stores: Vec::new(),
+            copies: Vec::new(),
+            uncovers: Vec::new(),
+            tiles: Vec::new(),
+            bytes: Bytes::new(),
+        };
         let mut r = Reader::new(&bytes);
         r.take(start)?;
         let mut last = 0;
@@ -318,6 +336,7 @@ impl Frame {
             match section {
                 SECTION_STORE => frame.parse_stores(&mut r, count, grid)?,
                 SECTION_COPY => frame.parse_copies(&mut r, count, grid.size().rect())?,
+                SECTION_UNCOVER => frame.parse_uncovers(&mut r, count, grid)?,
                 SECTION_TILES => frame.parse_tiles(&mut r, count, grid)?,
                 _ => return Err(FormatError::Section(section)),
             }
@@ -333,6 +352,7 @@ impl Frame {
     pub fn reads_previous(&self) -> bool {
         !self.stores.is_empty()
             || !self.copies.is_empty()
+            || !self.uncovers.is_empty()
             || self.tiles.iter().any(|t| matches!(t.content, Content::Cache(_)))
     }
 
@@ -351,6 +371,20 @@ impl Frame {
                 return Err(FormatError::Slot(slot));
             }
             self.stores.push(Store { tile, slot });
+        }
+        Ok(())
+    }
+
+    fn parse_uncovers(&mut self, r: &mut Reader, count: u32, grid: TileGrid) -> Result<(), FormatError> {
+        if count > grid.count() {
+            return Err(FormatError::Count { section: SECTION_UNCOVER, count });
+        }
+        let mut tiles = Ascending::new(grid);
+        for i in 0..count {
+            let delta = r.varint()?;
+            let tile = tiles.next(delta, i > 0 && delta == 0)?;
+            whole_tile(grid, tile)?;
+            self.uncovers.push(Uncover { tile, slot: cache_slot(r.varint()?)? });
         }
         Ok(())
     }
@@ -440,6 +474,7 @@ impl CopyRect {
 pub struct SectionWriter {
     stores: Vec<Store>,
     copies: Vec<CopyRect>,
+    uncovers: Vec<Uncover>,
     tiles: Vec<u8>,
     tile_count: u32,
     previous: u32,
@@ -468,6 +503,11 @@ impl SectionWriter {
     /// Copies pixels of the previous frame.
     pub fn copy(&mut self, copy: CopyRect) {
         self.copies.push(copy);
+    }
+
+    /// Gives a tile a slot's pixels before the copies are written. Tiles ascend.
+    pub fn uncover(&mut self, tile: TileIndex, slot: u32) {
+        self.uncovers.push(Uncover { tile, slot });
     }
 
     /// Fills blocks with one colour; `blocks` is `None` for the whole tile.
@@ -544,22 +584,17 @@ impl SectionWriter {
 
     /// Whether nothing was written.
     pub fn is_empty(&self) -> bool {
-        self.stores.is_empty() && self.copies.is_empty() && self.tile_count == 0 && self.solid_run.is_none()
+        self.stores.is_empty()
+            && self.copies.is_empty()
+            && self.uncovers.is_empty()
+            && self.tile_count == 0
+            && self.solid_run.is_none()
     }
 
     /// Appends the sections to a header.
     pub fn finish(mut self, out: &mut Vec<u8>) {
         self.flush_run();
-        if !self.stores.is_empty() {
-            out.push(SECTION_STORE);
-            put_varint(out, self.stores.len() as u32);
-            let mut previous = 0;
-            for s in &self.stores {
-                put_varint(out, s.tile.0 - previous);
-                put_varint(out, s.slot);
-                previous = s.tile.0;
-            }
-        }
+        write_slots(SECTION_STORE, self.stores.iter().map(|s| (s.tile, s.slot)), out);
         if !self.copies.is_empty() {
             out.push(SECTION_COPY);
             put_varint(out, self.copies.len() as u32);
@@ -569,6 +604,7 @@ impl SectionWriter {
                 }
             }
         }
+        write_slots(SECTION_UNCOVER, self.uncovers.iter().map(|u| (u.tile, u.slot)), out);
         if self.tile_count > 0 {
             out.push(SECTION_TILES);
             put_varint(out, self.tile_count);
@@ -598,6 +634,21 @@ impl SectionWriter {
             put_varint(&mut self.tiles, run.count - 1);
             self.previous = run.first + run.count - 1;
         }
+    }
+}
+
+/// Writes a section of tiles and cache slots, unless it has none.
+fn write_slots(section: u8, records: impl ExactSizeIterator<Item = (TileIndex, u32)>, out: &mut Vec<u8>) {
+    if records.len() == 0 {
+        return;
+    }
+    out.push(section);
+    put_varint(out, records.len() as u32);
+    let mut previous = 0;
+    for (tile, slot) in records {
+        put_varint(out, tile.0 - previous);
+        put_varint(out, slot);
+        previous = tile.0;
     }
 }
 

@@ -15,4 +15,5 @@ pub mod motion;
 mod photos;
 pub mod plan;
 pub mod stage;
+mod uncover;
 pub mod wave;

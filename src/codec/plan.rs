@@ -14,7 +14,8 @@ pub const CACHE_COLUMNS: u32 = 32;
 /// The cache is one picture of 32 × 64 tiles; slot `s` is its tile `s` in row order.
 pub const CACHE_SIZE: Size = Size::new(CACHE_COLUMNS * TILE, crate::codec::format::CACHE_SLOTS / CACHE_COLUMNS * TILE);
 
-/// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture) and CACHE.
+/// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture), UNCOVER and
+/// CACHE.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Transfer {
@@ -125,8 +126,10 @@ pub struct Plan {
     pub key: Option<Size>,
     /// Pass 1, screen to cache.
     pub stores: Vec<Transfer>,
-    /// Pass 2, screen to scratch (at the same place), then scratch to screen.
+    /// Pass 2, screen to scratch (at the same place), then `uncovers`, then scratch to screen.
     pub copies: Vec<Transfer>,
+    /// Within pass 2, cache to screen.
+    pub uncovers: Vec<Transfer>,
     /// Pass 3, cache to screen.
     pub recalls: Vec<Transfer>,
     /// Pass 3 as well: no two tile jobs write the same block.
@@ -175,6 +178,15 @@ impl Plan {
                     });
                 }
             }
+        }
+        for u in &frame.uncovers {
+            plan.push_damage(grid.rect(u.tile));
+            plan.uncovers.push(Transfer {
+                source: packed(slot_origin(u.slot)),
+                destination: packed(grid.origin(u.tile)),
+                size: TILE | TILE << 16,
+                pad: 0,
+            });
         }
         for record in &frame.tiles {
             let origin = packed(grid.origin(record.tile));
@@ -238,6 +250,7 @@ impl Plan {
         self.key.is_none()
             && self.stores.is_empty()
             && self.copies.is_empty()
+            && self.uncovers.is_empty()
             && self.recalls.is_empty()
             && self.fills.is_empty()
             && self.unpacks.is_empty()

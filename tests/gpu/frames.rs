@@ -45,6 +45,7 @@ impl Host {
         let mut sections = SectionWriter::new();
         self.stores(&mut sections);
         self.copies(&mut sections);
+        self.uncovers(&mut sections);
         self.tiles(&mut sections);
         sections.finish(&mut out);
         out.into()
@@ -72,6 +73,15 @@ impl Host {
             if taken.iter().all(|t| !t.intersects(copy.destination())) {
                 taken.push(copy.destination());
                 sections.copy(copy);
+            }
+        }
+    }
+
+    fn uncovers(&mut self, sections: &mut SectionWriter) {
+        let grid = TileGrid::new(self.size);
+        for tile in (0..grid.count()).map(TileIndex).filter(|t| is_whole(grid, *t)) {
+            if self.random.below(6) == 0 {
+                sections.uncover(tile, self.random.below(SLOTS));
             }
         }
     }

@@ -228,9 +228,16 @@ fn transfer() {
                         Transfer { source: slot, destination: place, size: 64 | 64 << 16, pad: 0 }
                     })
                     .collect();
+                let uncovers = (0..random.below(3))
+                    .map(|i| {
+                        let slot = packed(Point { x: random.below(8) * TILE, y: 4032 });
+                        let place = packed(Point { x: i * 64, y: 0 });
+                        Transfer { source: slot, destination: place, size: 64 | 64 << 16, pad: 0 }
+                    })
+                    .collect();
                 let to = Point { x: random.below(64), y: random.below(32) };
                 let copy = part(&mut random, size, Size::new(64, 32), to);
-                plans.push(Plan { stores, recalls, copies: vec![copy], ..Plan::default() });
+                plans.push(Plan { stores, recalls, uncovers, copies: vec![copy], ..Plan::default() });
             }
             check(&gpu, &plans, &format!("transfer {size:?}"));
         }

@@ -331,8 +331,15 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         (
+            "frame-uncover",
+            frame(8, 1, 300, None, false, &|w| {
+                w.copy(CopyRect { source: Rect::new(64, 0, 32, 32), x: 10, y: 5 });
+                w.uncover(tile(0), 7);
+            }),
+        ),
+        (
             "frame-edge",
-            frame(8, 0, 300, Some(Size::new(20, 20)), false, &|w| {
+            frame(9, 0, 300, Some(Size::new(20, 20)), false, &|w| {
                 w.raw(tile(0), None, &[0x0010_2030; 1024]);
             }),
         ),
@@ -359,6 +366,7 @@ fn frames_of_the_document_give_the_pixels_it_speaks_of() {
             "frame-store" => &[(64, 0, 0x0010_2030), (80, 16, 0x0010_2030), (0, 48, 0x0000_8000)],
             "frame-cache" => &[(0, 0, 0x00ff_ffff), (16, 16, 0x00ff_0000), (0, 48, 0x00ff_ffff)],
             "frame-masks" => &[(64, 31, 0x80), (64, 32, 0xff), (65, 32, 0xff), (66, 32, 0xff00), (67, 32, 0x00ff_0000)],
+            "frame-uncover" => &[(10, 5, 0x80), (9, 5, 0x00ff_ffff), (41, 36, 0x80), (42, 36, 0x00ff_ffff)],
             _ => &[(0, 0, 0x0010_2030), (19, 19, 0x0010_2030)],
         };
         for (x, y, color) in expected {

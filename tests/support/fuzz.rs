@@ -58,6 +58,9 @@ pub fn frame_parse(data: &[u8]) {
     for store in &frame.stores {
         assert!(store.slot < CACHE_SLOTS && grid.rect(store.tile).area() == 4096);
     }
+    for uncover in &frame.uncovers {
+        assert!(uncover.slot < CACHE_SLOTS && grid.rect(uncover.tile).area() == 4096);
+    }
     for (i, copy) in frame.copies.iter().enumerate() {
         assert!(size.rect().contains(copy.source) && size.rect().contains(copy.destination()));
         assert!(frame.copies[..i].iter().all(|c| !c.destination().intersects(copy.destination())));

@@ -85,7 +85,7 @@ impl Decoder {
         }
         let screen = self.screen.clone().ok_or(GpuError::NoScreen)?;
         let scratch = if plan.copies.is_empty() { None } else { Some(self.reserve_scratch(screen.size())?) };
-        let uses_cache = !plan.stores.is_empty() || !plan.recalls.is_empty();
+        let uses_cache = !plan.stores.is_empty() || !plan.uncovers.is_empty() || !plan.recalls.is_empty();
         let cache = if uses_cache { Some(self.reserve_cache()?) } else { None };
 
         let outward: Vec<Transfer> = plan.copies.iter().map(to_scratch).collect();
@@ -93,6 +93,7 @@ impl Decoder {
         let stores = upload.push(bytemuck::cast_slice(&plan.stores));
         let outward_jobs = upload.push(bytemuck::cast_slice(&outward));
         let copies = upload.push(bytemuck::cast_slice(&plan.copies));
+        let uncovers = upload.push(bytemuck::cast_slice(&plan.uncovers));
         let recalls = upload.push(bytemuck::cast_slice(&plan.recalls));
         let fills = upload.push(bytemuck::cast_slice(&plan.fills));
         let unpacks = upload.push(bytemuck::cast_slice(&plan.unpacks));
@@ -133,6 +134,11 @@ impl Decoder {
             }
             if let Some(scratch) = &scratch {
                 run(&self.transfer, outward.len(), outward_jobs, scratch, Third::Source(&screen));
+            }
+            if let Some(cache) = &cache {
+                run(&self.transfer, plan.uncovers.len(), uncovers, &screen, Third::Source(cache));
+            }
+            if let Some(scratch) = &scratch {
                 run(&self.transfer, plan.copies.len(), copies, &screen, Third::Source(scratch));
             }
             if let Some(cache) = &cache {

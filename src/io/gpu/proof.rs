@@ -59,6 +59,8 @@ fn plans() -> [Plan; 4] {
         stores: vec![transfer(tile(1, 0), tile(31, 63))],
         // Over a part of its own source.
         copies: vec![transfer(tile(0, 0), packed(Point { x: 9, y: 30 }))],
+        // A copy writes over what has been uncovered.
+        uncovers: vec![transfer(tile(31, 63), tile(1, 0))],
         ..Plan::default()
     };
     // No payload that an encoder made, but it takes every way through the shader.

@@ -1,0 +1,144 @@
+//! What lies under windows: for each tile the cache slots that hold what it showed before, and whether one of them,
+//! with the frame's copies drawn over it, makes the tile right again.
+//!
+//! A window that moves is one COPY; what it uncovers would have to be sent anew at every step. It was kept when the
+//! window covered it, though, as a whole tile, and comes back by UNCOVER.
+
+use crate::codec::cache::Seen;
+use crate::codec::canvas::Picture;
+use crate::codec::encode::View;
+use crate::codec::format::CopyRect;
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileIndex};
+
+/// What is remembered of a tile: the desktop, two windows, and a menu.
+const DEPTH: usize = 4;
+
+/// For each tile what it showed before.
+#[derive(Debug)]
+pub(super) struct Under {
+    /// Newest first; worth nothing once the slot holds something else.
+    tiles: Vec<[Option<Seen>; DEPTH]>,
+}
+
+/// The part of a tile that a frame's copies write, a bit for each pixel.
+#[derive(Debug)]
+pub(super) struct Copied([u64; TILE as usize]);
+
+impl Under {
+    /// Nothing is remembered of so many tiles.
+    pub(super) fn new(tiles: usize) -> Self {
+        Self { tiles: vec![[None; DEPTH]; tiles] }
+    }
+
+    /// The tile's pixels are in this slot and are about to be overwritten.
+    pub(super) fn handle_kept(&mut self, tile: TileIndex, seen: Seen) {
+        let slots = &mut self.tiles[tile.0 as usize];
+        let place = slots.iter().position(|s| *s == Some(seen)).unwrap_or(DEPTH - 1);
+        slots[..=place].rotate_right(1);
+        slots[0] = Some(seen);
+    }
+
+    /// What the tile showed, newest first.
+    pub(super) fn seen(&self, tile: TileIndex) -> impl Iterator<Item = Seen> {
+        self.tiles[tile.0 as usize].into_iter().flatten()
+    }
+}
+
+impl Copied {
+    /// What `copies` write of a tile.
+    pub(super) fn new(copies: &[CopyRect], tile: Rect) -> Self {
+        let mut rows = [0; TILE as usize];
+        for copy in copies {
+            let part = copy.destination().intersection(tile);
+            if !part.is_empty() {
+                let bits = (!0u64 >> (TILE - part.w)) << (part.x - tile.x);
+                rows[(part.y - tile.y) as usize..][..part.h as usize].iter_mut().for_each(|row| *row |= bits);
+            }
+        }
+        Self(rows)
+    }
+
+    /// The blocks that the copies write some pixels of.
+    pub(super) fn blocks(&self) -> BlockMask {
+        let side = BLOCK as usize;
+        let block = |i: usize| {
+            let bits = 0xffff << (i % 4 * side);
+            u16::from(self.0[i / 4 * side..][..side].iter().any(|row| row & bits != 0)) << i
+        };
+        BlockMask((0..16).map(block).sum())
+    }
+
+    /// Writes a slot's pixels into a whole tile, but for what the copies have written.
+    pub(super) fn write_below(&self, slot: &[u32], held: &mut Picture, tile: Rect) {
+        let stride = held.size.w as usize;
+        for (y, (bits, slot)) in self.0.iter().zip(slot.chunks_exact(TILE as usize)).enumerate() {
+            let row = &mut held.pixels[(tile.y as usize + y) * stride + tile.x as usize..][..TILE as usize];
+            for (x, (pixel, slot)) in row.iter_mut().zip(slot).enumerate() {
+                if bits >> x & 1 == 0 {
+                    *pixel = *slot;
+                }
+            }
+        }
+    }
+
+    /// The blocks of a whole tile that are still wrong with a slot's pixels under the copies; `None` if they are not
+    /// fewer than `limit`. The copies themselves are exact.
+    pub(super) fn wrong_over(&self, slot: &[u32], current: &View, tile: Rect, limit: u32) -> Option<BlockMask> {
+        let mut wrong = BlockMask::NONE;
+        for block in 0..BLOCKS_PER_SIDE * BLOCKS_PER_SIDE {
+            let (x, y) = (block % BLOCKS_PER_SIDE * BLOCK, block / BLOCKS_PER_SIDE * BLOCK);
+            let is_right = (y..y + BLOCK).all(|y| {
+                let slot = &slot[(y * TILE + x) as usize..][..BLOCK as usize];
+                let pixels = &current.row(tile.y + y)[(tile.x + x) as usize..][..BLOCK as usize];
+                let pairs = slot.iter().zip(pixels).enumerate();
+                let differ = pairs.fold(0, |bits, (i, (a, b))| bits | u64::from((a ^ b) & 0x00ff_ffff != 0) << i);
+                differ << x & !self.0[y as usize] == 0
+            });
+            if !is_right {
+                wrong.0 |= 1 << block;
+                if wrong.count() >= limit {
+                    return None;
+                }
+            }
+        }
+        Some(wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geom::Size;
+
+    #[test]
+    fn what_the_copies_write_need_not_be_right_below() {
+        let tile = Rect::new(64, 0, 64, 64);
+        let mut picture = Picture::new(Size::new(128, 64));
+        let slot: Vec<u32> = (0..4096).map(|i| i * 77).collect();
+        for y in 0..64 {
+            for x in 0..64 {
+                let window = (10..40).contains(&x) && y >= 20;
+                picture.pixels[y * 128 + 64 + x] = if window { 0xff00_00ff } else { 0xff00_0000 | slot[y * 64 + x] };
+            }
+        }
+        let current = View::of(&picture);
+        let copy = |x: u32, w| CopyRect { source: Rect::new(0, 0, w, 44), x: 64 + x, y: 20 };
+        let wrong = |copies: &[CopyRect], limit| Copied::new(copies, tile).wrong_over(&slot, &current, tile, limit);
+        assert_eq!(wrong(&[copy(10, 30)], 1), Some(BlockMask::NONE));
+        assert_eq!(wrong(&[copy(11, 29)], 16), Some(BlockMask(0x1110)));
+        assert_eq!(wrong(&[copy(11, 29)], 3), None);
+        assert_eq!(wrong(&[], 16), Some(BlockMask(0x7770)));
+        assert_eq!(Copied::new(&[copy(16, 17)], tile).blocks(), BlockMask(0x6660));
+    }
+
+    #[test]
+    fn the_newest_comes_first_and_the_oldest_goes() {
+        let mut under = Under::new(2);
+        let seen = |slot| Seen { slot, hash: 100 + u64::from(slot) };
+        for slot in [1, 2, 3, 2, 4, 5] {
+            under.handle_kept(TileIndex(1), seen(slot));
+        }
+        assert_eq!(under.seen(TileIndex(1)).map(|s| s.slot).collect::<Vec<_>>(), [5, 4, 2, 3]);
+        assert_eq!(under.seen(TileIndex(0)).count(), 0);
+    }
+}
