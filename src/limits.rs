@@ -61,8 +61,16 @@ pub const HOST_STREAM_WINDOW: u32 = crate::codec::format::FRAME_BYTES_MAX as u32
 pub const HOST_CONNECTION_WINDOW: u32 = 4 * crate::codec::format::FRAME_BYTES_MAX as u32;
 /// What either end keeps of data sent and not acknowledged.
 pub const SEND_WINDOW: u64 = 8 << 20;
-/// Datagrams waiting at either end (sound, later).
-pub const DATAGRAM_BUFFER: usize = 256 << 10;
+/// Datagrams waiting at either end: 400 ms of sound, each frame twice. Older ones give way, as nobody wants to hear them.
+pub const DATAGRAM_BUFFER: usize = 16 << 10;
+/// Longest Opus frame in a datagram: two of them and their head fit any path that carries QUIC, and 200 kbit/s are more
+/// than stereo needs.
+pub const SOUND_FRAME_BYTES_MAX: usize = 500;
+/// Sound that a receiver keeps; the oldest gives way.
+pub const SOUND_QUEUE: Duration = Duration::from_millis(400);
+/// Longest time that a receiver holds sound back: with its device's 50 ms it stays within the 150 ms after which people
+/// begin to interrupt each other (ITU-T G.114).
+pub const SOUND_DELAY_MAX: Duration = Duration::from_millis(100);
 /// Bytes of packets kept for one connection attempt that is not yet looked at.
 pub const HANDSHAKE_BUFFER: u64 = 64 << 10;
 /// The same for all attempts together.

@@ -3,10 +3,12 @@
 use anyhow::{Context, Result, bail};
 use bytes::BytesMut;
 use clap::{Parser, Subcommand};
-use kachel::host::front::{ServeOptions, connect_session, serve};
+use kachel::host::front::{ServeOptions, connect, connect_session, serve};
 use kachel::host::place::{Place, SessionPlace};
+use kachel::host::policy::{DENIABLE, Policy};
 use kachel::host::session::desk::open_programs;
 use kachel::host::session::{self, SessionOptions};
+use kachel::host::sound;
 use kachel::io::net::devices::DeviceList;
 use kachel::limits;
 use kachel::proto::wire::{CloseCode, Relay};
@@ -51,6 +53,9 @@ enum Task {
         /// Address and UDP port to listen on
         #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::from((Ipv4Addr::UNSPECIFIED, limits::PORT)))]
         listen: SocketAddr,
+        /// Do not let viewers use this; may be given several times
+        #[arg(long = "deny", value_name = "WHAT", value_parser = DENIABLE)]
+        denied: Vec<String>,
     },
     /// Open a terminal, an editor, a file manager and a browser inside a session, as far as they are installed
     Programs {
@@ -91,6 +96,14 @@ enum Task {
         name: String,
         #[arg(long)]
         attach: Option<String>,
+        #[arg(long = "deny", value_parser = DENIABLE)]
+        denied: Vec<String>,
+    },
+    /// One desktop's sound server; started by its session
+    #[command(hide = true)]
+    Sound {
+        #[arg(long)]
+        place: PathBuf,
     },
 }
 
@@ -117,9 +130,12 @@ fn main() -> Result<()> {
     let state = arguments.state.clone().or_else(Place::default_state).context("no --state and no home directory");
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().context("no event loop");
     match arguments.task {
-        Task::Session { place, name, attach } => Ok(session::run(SessionOptions { place, name, attach })?),
-        Task::Serve { trials, attach, listen } => {
-            let options = ServeOptions { trials, attach, listen, state: state? };
+        Task::Session { place, name, attach, denied } => {
+            Ok(session::run(SessionOptions { place, name, attach, policy: Policy::denying(denied) })?)
+        }
+        Task::Sound { place } => Ok(sound::run(&place)?),
+        Task::Serve { trials, attach, listen, denied } => {
+            let options = ServeOptions { trials, attach, listen, state: state?, policy: Policy::denying(denied) };
             Ok(runtime()?.block_on(serve(options))?)
         }
         Task::Programs { session } => {
@@ -154,11 +170,14 @@ fn exec(place: &Place, session: Option<String>, program: &[OsString]) -> Result<
 async fn status(place: &Place, as_json: bool) -> Result<()> {
     let mut sessions = Vec::new();
     for name in place.session_names()? {
-        let answer = timeout(ANSWER, ask(&place.session(&name))).await;
+        let session = place.session(&name);
+        let answer = timeout(ANSWER, async { ask(connect_session(&session).await?).await }).await;
+        let sound = timeout(ANSWER, async { ask(connect(&session.sound_socket()).await?).await }).await;
         sessions.push(match answer {
             Ok(Ok(Value::Object(mut told))) => {
                 told.entry("name").or_insert_with(|| json!(name));
                 told.entry("running").or_insert(json!(true));
+                told.insert("sound".to_owned(), sound.ok().and_then(Result::ok).unwrap_or(Value::Null));
                 Value::Object(told)
             }
             Ok(Ok(other)) => json!({ "name": name, "running": true, "told": other }),
@@ -178,8 +197,7 @@ async fn status(place: &Place, as_json: bool) -> Result<()> {
     Ok(())
 }
 
-async fn ask(place: &SessionPlace) -> Result<Value> {
-    let mut stream = connect_session(place).await?;
+async fn ask(mut stream: UnixStream) -> Result<Value> {
     send(&mut stream, &Relay::Status(bytes::Bytes::new())).await?;
     let mut inbox = BytesMut::new();
     loop {

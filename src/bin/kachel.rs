@@ -31,6 +31,12 @@ struct Arguments {
     /// Append one JSON line a second: bytes, frames, latency, tier, exactness.
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
+    /// No sound, neither out nor in.
+    #[arg(long)]
+    no_audio: bool,
+    /// Show the sound page first, where the microphone is switched on: it is never on without a click.
+    #[arg(long, conflicts_with = "no_audio")]
+    mic: bool,
     /// What to log: error, warn, info, debug, trace, or a filter (also KACHEL_LOG).
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
@@ -94,6 +100,8 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             Layout { layout: layout.to_owned(), variant: variant.to_owned() }
         }),
         stats_file: arguments.stats_file,
+        silent: arguments.no_audio,
+        asks_for_microphone: arguments.mic,
         ..Settings::default()
     };
     Ok(viewer::run(settings)?)

@@ -106,6 +106,11 @@ impl SessionPlace {
         self.dir.join("session.sock")
     }
 
+    /// Where the sound process listens for the front.
+    pub fn sound_socket(&self) -> PathBuf {
+        self.dir.join("sound.sock")
+    }
+
     /// What the session process writes to its standard output and error.
     pub fn log(&self) -> PathBuf {
         self.dir.join("session.log")

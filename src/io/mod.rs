@@ -8,7 +8,11 @@ pub mod keyboard;
 pub mod linux;
 #[cfg(feature = "net")]
 pub mod net;
+#[cfg(feature = "sound")]
+pub mod opus;
 #[cfg(feature = "viewer")]
 pub mod soft;
+#[cfg(feature = "viewer")]
+pub mod sound;
 #[cfg(feature = "viewer")]
 pub mod window;

@@ -7,4 +7,5 @@ pub mod input;
 pub mod print;
 pub mod screen;
 pub mod session;
+pub mod sound;
 pub mod wire;

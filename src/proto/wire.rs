@@ -15,6 +15,11 @@ use thiserror::Error;
 /// Version of the protocol that this build speaks.
 pub const VERSION: u16 = 1;
 
+/// Capability: the host sends what its session plays.
+pub const CAPABILITY_SOUND: u32 = 1;
+/// Capability: the host takes what the viewer's microphone hears, once the user has switched it on.
+pub const CAPABILITY_MICROPHONE: u32 = 2;
+
 /// First byte of the viewer's input stream.
 pub const STREAM_INPUT: u8 = 0x01;
 /// First byte of a host's stream that carries one frame.
@@ -133,6 +138,23 @@ pub enum ViewerMessage {
     Refresh,
     /// About printers and print jobs.
     Print(PrintWish),
+    /// How the session's sound is to be sent.
+    Sound(SoundWish),
+    /// The user switched the microphone on or off; packets count only while it is on.
+    Microphone(bool),
+}
+
+/// How a viewer wants the session's sound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum SoundWish {
+    /// Not at all.
+    Nothing = 0,
+    /// Each frame in one packet.
+    #[default]
+    Once = 1,
+    /// Each frame in two packets, as some are lost.
+    Twice = 2,
 }
 
 /// The viewer's first words.
@@ -167,6 +189,8 @@ pub enum HostMessage {
     Locks(LockKeys),
     /// About print jobs.
     Print(PrintWord),
+    /// A program in the session listens to the microphone, or no longer does. Information: it switches nothing.
+    Listening(bool),
 }
 
 /// The host's answer to hello.
@@ -280,6 +304,10 @@ pub enum Relay {
     Document(Bytes),
     /// Session to front: it is whole.
     DocumentEnd,
+    /// Either way, on the sound process' socket: one datagram of sound.
+    Sound(Bytes),
+    /// Either way, on the sound process' socket: one control message about sound, framed as on the stream.
+    SoundControl(Bytes),
 }
 
 /// What the front knows about the way to the viewer.
@@ -360,6 +388,8 @@ impl ViewerMessage {
             ViewerMessage::Visible(visible) => out.extend_from_slice(&[0x04, u8::from(*visible)]),
             ViewerMessage::Refresh => out.push(0x05),
             ViewerMessage::Print(wish) => wish.encode(out),
+            ViewerMessage::Sound(wish) => out.extend_from_slice(&[0x08, *wish as u8]),
+            ViewerMessage::Microphone(on) => out.extend_from_slice(&[0x09, u8::from(*on)]),
         });
     }
 
@@ -384,6 +414,13 @@ impl ViewerMessage {
                 0x04 => ViewerMessage::Visible(take_bool(r, "visible")?),
                 0x05 => ViewerMessage::Refresh,
                 kind if PrintWish::is_kind(kind) => ViewerMessage::Print(PrintWish::decode(kind, r)?),
+                0x08 => ViewerMessage::Sound(match r.u8()? {
+                    0 => SoundWish::Nothing,
+                    1 => SoundWish::Once,
+                    2 => SoundWish::Twice,
+                    other => return Err(WireError::Value { field: "wish", value: other.into() }),
+                }),
+                0x09 => ViewerMessage::Microphone(take_bool(r, "on")?),
                 _ => return Err(WireError::Type(kind)),
             })
         })
@@ -407,6 +444,7 @@ impl HostMessage {
             HostMessage::Progress(step) => out.extend_from_slice(&[0x83, *step as u8]),
             HostMessage::Locks(locks) => out.extend_from_slice(&[0x84, locks.bits()]),
             HostMessage::Print(word) => word.encode(out),
+            HostMessage::Listening(listening) => out.extend_from_slice(&[0x88, u8::from(*listening)]),
         });
     }
 
@@ -437,6 +475,7 @@ impl HostMessage {
                 }),
                 0x84 => HostMessage::Locks(LockKeys::from_bits(r.u8()?)?),
                 0x90..=0x9f => HostMessage::Print(PrintWord::decode(kind, r)?),
+                0x88 => HostMessage::Listening(take_bool(r, "listening")?),
                 _ => return Err(WireError::Type(kind)),
             })
         })
@@ -582,6 +621,8 @@ impl Relay {
             Relay::DocumentBegin(b) => put_lane(out, 12, b),
             Relay::Document(b) => put_lane(out, 13, b),
             Relay::DocumentEnd => out.push(14),
+            Relay::Sound(b) => put_lane(out, 10, b),
+            Relay::SoundControl(b) => put_lane(out, 11, b),
         }
         let length = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -629,6 +670,8 @@ impl Relay {
             12 => Ok(Some(Relay::DocumentBegin(body))),
             13 => Ok(Some(Relay::Document(body))),
             14 => plain(&body, |_| Ok(Relay::DocumentEnd)),
+            10 => Ok(Some(Relay::Sound(body))),
+            11 => Ok(Some(Relay::SoundControl(body))),
             other => Err(WireError::Type(other)),
         }
     }

@@ -2,8 +2,12 @@
 
 use crate::geom::{Point, Rect, Size};
 use crate::io::net::trial::Trial;
+use crate::io::sound::SoundDevice;
 use crate::proto::session::client::LinkState;
+use crate::proto::sound::jitter::JitterCounts;
+use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, LockKeys, PointerButton, Progress};
+use bytes::Bytes;
 use std::time::Duration;
 
 /// Commands that may wait for the net thread, which takes them as they come: a full channel means that it stands still.
@@ -14,6 +18,11 @@ pub const FACTS_MAX: usize = 32;
 pub const UPDATES_MAX: usize = 1;
 /// Scene changes that may wait for the screen thread; the ui thread waits when it is full, which a resize may cause.
 pub const SCENES_MAX: usize = 8;
+/// Packets and commands that may wait for the sound thread, which looks every 5 ms: 400 ms of sound and some clicks. A
+/// packet that finds the channel full is lost, as it would be on the way.
+pub const SOUND_COMMANDS_MAX: usize = 64;
+/// Packets and numbers that may wait for the net thread: what finds the channel full is lost.
+pub const SOUND_FACTS_MAX: usize = 32;
 
 /// ui to net.
 #[derive(Debug)]
@@ -39,6 +48,88 @@ pub enum Command {
     Watch(bool),
     /// The picture is lost: ask for a key frame.
     Refresh,
+    /// The user silences the session, or wants to hear it.
+    Mute(bool),
+    /// The user switches the microphone on or off.
+    Microphone(bool),
+}
+
+/// net and ui to sound.
+#[derive(Debug)]
+pub enum SoundCommand {
+    /// A datagram of sound, from net.
+    Packet(Bytes),
+    /// A new connection: what came before is over. From net.
+    Reset,
+    /// The microphone is on, or off; net has made sure that the user wants it.
+    Microphone(bool),
+    /// How loud the session is, 0 to 1; from ui, like all that follow.
+    Volume(f32),
+    /// Play on this device, or on the system's choice.
+    UseOutput(Option<String>),
+    /// Record from this device, or from the system's choice.
+    UseInput(Option<String>),
+    /// The page wants [`UiEvent::Sound`] ten times a second, or no longer.
+    Watch(bool),
+    /// Play the test tone.
+    TestTone,
+    /// Record three seconds and play them.
+    TestLoop,
+}
+
+/// sound to net.
+#[derive(Debug)]
+pub enum SoundFact {
+    /// A datagram of the microphone.
+    Packet(Bytes),
+    /// Packets are being lost on the way here, or no longer.
+    Lossy(bool),
+    /// The numbers of now.
+    Numbers(SoundNumbers),
+}
+
+/// What the sound thread counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SoundNumbers {
+    /// From the quickest arrival to the loudspeaker.
+    pub delay: Duration,
+    /// What the jitter buffer aims at.
+    pub depth: Duration,
+    /// What happened to the packets.
+    pub counts: JitterCounts,
+}
+
+/// What the sound page shows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SoundView {
+    /// Loudspeakers.
+    pub outputs: Vec<SoundDevice>,
+    /// Microphones.
+    pub inputs: Vec<SoundDevice>,
+    /// The chosen loudspeaker's id; none follows the system.
+    pub output: Option<String>,
+    /// The chosen microphone's id; none follows the system.
+    pub input: Option<String>,
+    /// 0 to 1.
+    pub volume: f32,
+    /// The microphone's peak, 0 to 1.
+    pub level: f32,
+    /// What the test is doing.
+    pub test: TestState,
+}
+
+/// What the sound page's test is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TestState {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// It plays a tone.
+    Tone,
+    /// It records.
+    Recording,
+    /// It plays what it recorded.
+    Replaying,
 }
 
 /// Something the user did on the picture.
@@ -134,6 +225,10 @@ pub enum UiEvent {
     Renderer(RendererFact),
     /// The numbers of the last second.
     Numbers(Box<Numbers>),
+    /// Who may hear and talk has changed.
+    Talk(TalkState),
+    /// What the sound page shows.
+    Sound(Box<SoundView>),
     /// Nothing can be drawn in this window.
     Fatal(String),
     /// An assistive technology wants something of the viewer's own pages.
@@ -175,6 +270,8 @@ pub struct Numbers {
     pub exact: bool,
     /// From input sent to picture shown, of the last 200 answered events: median and 95th percentile.
     pub latency: Option<(Duration, Duration)>,
+    /// Sound, once some has come.
+    pub sound: Option<SoundNumbers>,
 }
 
 impl From<egui_winit::accesskit_winit::Event> for UiEvent {

@@ -9,10 +9,11 @@ use crate::limits::HELD_ALIVE;
 use crate::proto::input::Input;
 use crate::proto::screen::assembler::{Assembler, Update};
 use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
+use crate::proto::sound::talk::{Talk, TalkState};
 use crate::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
 };
-use crate::viewer::event::{Command, Fact, Numbers, UiEvent, UserInput};
+use crate::viewer::event::{Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput};
 use crate::viewer::stats_file::StatsFile;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
@@ -48,6 +49,10 @@ pub struct Channels {
     pub facts: mpsc::Receiver<Fact>,
     /// To screen.
     pub updates: mpsc::Sender<Update>,
+    /// To sound; none where sound is not wanted.
+    pub sound: Option<mpsc::Sender<SoundCommand>>,
+    /// From sound.
+    pub sound_facts: mpsc::Receiver<SoundFact>,
     /// To ui.
     pub ui: EventLoopProxy<UiEvent>,
 }
@@ -73,6 +78,10 @@ struct Link {
     /// When input was sent last.
     input_at: Instant,
     meter: Meter,
+    talk: Talk,
+    told_talk: TalkState,
+    sound: Option<mpsc::Sender<SoundCommand>>,
+    sound_numbers: Option<SoundNumbers>,
     watched: bool,
     stats_file: Option<StatsFile>,
     numbers_at: Option<Instant>,
@@ -101,6 +110,10 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
         input: Input::new(),
         input_at: Instant::now(),
         meter: Meter::default(),
+        talk: Talk::new(channels.sound.is_some()),
+        told_talk: TalkState::default(),
+        sound: channels.sound,
+        sound_numbers: None,
         watched: false,
         numbers_at: stats_file.is_some().then(Instant::now),
         stats_file,
@@ -116,6 +129,7 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
             None => {}
         }
         link.tell_state();
+        link.tell_talk();
         link.send_input();
         let wake = link.wake_at();
         tokio::select! {
@@ -134,6 +148,7 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
                 link.handle_attempt(connected);
             }
             Some(fact) = channels.facts.recv() => link.handle_fact(fact),
+            Some(fact) = channels.sound_facts.recv() => link.handle_sound_fact(fact),
             room = channels.updates.reserve(), if link.pending.is_some() => {
                 if let (Ok(room), Some(update)) = (room, link.pending.take()) {
                     room.send(update);
@@ -212,6 +227,8 @@ impl Link {
                 }
             }
             Command::Refresh => self.send(&ViewerMessage::Refresh),
+            Command::Mute(muted) => self.talk.handle_mute(muted),
+            Command::Microphone(on) => self.talk.handle_microphone(on),
         }
     }
 
@@ -256,10 +273,13 @@ impl Link {
                 self.cursors.clear();
                 self.input.handle_connected();
                 self.meter = Meter::begun(Instant::now());
+                self.talk.handle_connected();
+                self.sound_numbers = None;
+                self.tell_sound(SoundCommand::Reset);
                 let i = &self.introduction;
                 let hello = ViewerMessage::Hello(Hello {
                     version: VERSION,
-                    capabilities: 0,
+                    capabilities: self.talk.offered(),
                     viewport: self.viewport,
                     scale_percent: self.scale_percent,
                     layout: i.layout.clone(),
@@ -292,6 +312,12 @@ impl Link {
                 }
             },
             Received::Cursor(bytes) => CursorShape::decode(&bytes).map(|shape| self.handle_cursor(shape)),
+            Received::Datagram(datagram) => {
+                if self.talk.may_hear() {
+                    self.tell_sound(SoundCommand::Packet(datagram));
+                }
+                Ok(())
+            }
             Received::Closed(reason) => {
                 tracing::info!(%reason, "Connection lost");
                 return self.lose(lost_from_reason(&reason));
@@ -305,11 +331,16 @@ impl Link {
 
     fn handle_message(&mut self, message: HostMessage) {
         match message {
-            HostMessage::Welcome(welcome) if welcome.version != VERSION || welcome.capabilities != 0 => {
+            HostMessage::Welcome(welcome)
+                if welcome.version != VERSION || welcome.capabilities & !self.talk.offered() != 0 =>
+            {
                 tracing::error!(?welcome, "The host chose what was not offered");
                 self.give_up();
             }
-            HostMessage::Welcome(welcome) => self.tell(UiEvent::Welcome(welcome.session)),
+            HostMessage::Welcome(welcome) => {
+                self.talk.handle_welcome(welcome.capabilities);
+                self.tell(UiEvent::Welcome(welcome.session));
+            }
             HostMessage::Progress(step) => self.tell(UiEvent::Progress(step)),
             HostMessage::Cursor(0) => {
                 self.cursor = None;
@@ -326,6 +357,7 @@ impl Link {
                 self.give_up();
             }
             HostMessage::Locks(locks) => tracing::debug!(?locks, "The session's lock keys"),
+            HostMessage::Listening(listening) => self.talk.handle_wanted(listening),
         }
     }
 
@@ -360,6 +392,47 @@ impl Link {
                 }
             }
             Fact::Lost => self.send(&ViewerMessage::Refresh),
+        }
+    }
+
+    fn handle_sound_fact(&mut self, fact: SoundFact) {
+        match fact {
+            SoundFact::Packet(datagram) => {
+                if let Some(connection) = &mut self.connection
+                    && self.talk.may_talk()
+                {
+                    connection.send_datagram(datagram);
+                }
+            }
+            SoundFact::Lossy(lossy) => self.talk.handle_lossy(lossy),
+            SoundFact::Numbers(numbers) => self.sound_numbers = Some(numbers),
+        }
+    }
+
+    /// Says what has changed in who may hear and talk: to the host, to the user, to the sound thread.
+    fn tell_talk(&mut self) {
+        while self.connection.is_some()
+            && let Some(message) = self.talk.poll_message()
+        {
+            self.send(&message);
+        }
+        let state = self.talk.state();
+        if state == self.told_talk {
+            return;
+        }
+        if state.microphone != self.told_talk.microphone {
+            self.tell_sound(SoundCommand::Microphone(state.microphone));
+        }
+        self.told_talk = state;
+        self.tell(UiEvent::Talk(state));
+    }
+
+    /// The sound thread takes what comes; what it has no room for is late already.
+    fn tell_sound(&self, command: SoundCommand) {
+        if let Some(sound) = &self.sound
+            && sound.try_send(command).is_err()
+        {
+            tracing::debug!("The sound thread takes nothing");
         }
     }
 
@@ -435,10 +508,16 @@ impl Link {
         self.pending = None;
         let now = self.now();
         self.session.handle_lost(reason, now);
+        match self.session.state() {
+            // The session is over, or somebody else's: the next one begins with a click.
+            LinkState::Ended(_) => self.talk.handle_left(),
+            _ => self.talk.handle_connected(),
+        }
     }
 
     async fn disconnect(&mut self) {
         self.connector = None;
+        self.talk.handle_left();
         self.session = idle_session();
         self.told = Some(self.session.state());
         if let Some(mut connection) = self.connection.take() {
@@ -481,6 +560,7 @@ impl Link {
     fn give_numbers(&mut self) {
         let mut numbers = self.meter.numbers();
         numbers.exact &= self.assembler.is_exact();
+        numbers.sound = self.sound_numbers;
         if let Some(connection) = &self.connection {
             let stats = connection.stats();
             numbers.bytes_per_second = stats.bytes_received - self.meter.bytes_before;

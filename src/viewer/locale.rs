@@ -191,7 +191,12 @@ mod tests {
 
     /// Ids that the pages' sources name: every literal of lower-case words joined by hyphens.
     fn named_in_code() -> BTreeSet<String> {
-        let sources = [include_str!("ui/mod.rs"), include_str!("ui/pages.rs"), include_str!("ui/page.rs")];
+        let sources = [
+            include_str!("ui/mod.rs"),
+            include_str!("ui/pages.rs"),
+            include_str!("ui/page.rs"),
+            include_str!("ui/sound.rs"),
+        ];
         let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase());
         let literals = sources.iter().flat_map(|s| s.split('"').skip(1).step_by(2));
         literals.filter(|l| l.contains('-') && l.split('-').all(word)).map(str::to_owned).collect()

@@ -1,7 +1,7 @@
-//! The desktop application: three threads and the channels between them.
+//! The desktop application: four threads and the channels between them.
 //!
-//! `ui` (this thread: window, keyboard, pages), `net` (one tokio thread: the link), `screen` (decodes and draws). Each
-//! value has one owner; `event` has every message. Stopping is dropping: the ui's senders go, net and screen follow.
+//! `ui` (this thread: window, keyboard, pages), `net` (one tokio thread: the link), `screen` (decodes and draws),
+//! `sound` (loudspeaker and microphone). Each value has one owner; `event` has every message. Stopping is dropping: the ui's senders go, net and screen follow.
 
 pub mod app;
 pub mod event;
@@ -9,6 +9,7 @@ pub mod keymap;
 pub mod link;
 pub mod locale;
 pub mod screen;
+pub mod sound;
 pub mod stats_file;
 pub mod ui;
 
@@ -16,9 +17,10 @@ use crate::io::gpu::Renderer;
 use crate::io::keyboard::Layout;
 use crate::io::net::trial::Trial;
 use app::App;
-use event::{COMMANDS_MAX, FACTS_MAX, SCENES_MAX, UPDATES_MAX, UiEvent};
+use event::{COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent};
 use link::{Channels, Introduction};
 use locale::Locale;
+use sound::SoundEnds;
 use stats_file::StatsFile;
 use std::io;
 use std::path::PathBuf;
@@ -47,6 +49,10 @@ pub struct Settings {
     pub stats_file: Option<PathBuf>,
     /// Light, dark, or as the system says.
     pub theme: Theme,
+    /// No sound, neither here nor there.
+    pub silent: bool,
+    /// Show the sound page, where the microphone is switched on, as soon as there is a picture.
+    pub asks_for_microphone: bool,
 }
 
 /// Why the viewer cannot run.
@@ -104,7 +110,24 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         variant: layout.variant.clone(),
         locale: settings.locale.clone().unwrap_or(system),
     };
-    let channels = Channels { commands, facts, updates: update_sender, ui: event_loop.create_proxy() };
+    let (sound_sender, sound_commands) = mpsc::channel(SOUND_COMMANDS_MAX);
+    let (sound_fact_sender, sound_facts) = mpsc::channel(SOUND_FACTS_MAX);
+    let sound_sender = (!settings.silent).then_some(sound_sender);
+    let sound_ends = SoundEnds { commands: sound_commands, facts: sound_fact_sender, ui: event_loop.create_proxy() };
+    // Without a sender it ends at once.
+    let sound = spawn("sound", move |runtime| {
+        if let Err(error) = runtime.block_on(sound::run(sound_ends)) {
+            tracing::error!(%error, "No sound any more");
+        }
+    })?;
+    let channels = Channels {
+        commands,
+        facts,
+        updates: update_sender,
+        sound: sound_sender.clone(),
+        sound_facts,
+        ui: event_loop.create_proxy(),
+    };
     let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file)))?;
     let mut app = App::new(
         settings,
@@ -114,6 +137,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         app::Ends {
             commands: command_sender,
             scenes: scene_sender,
+            sound: sound_sender,
             screen: Some(app::ScreenEnds { updates, scenes, facts: fact_sender, renderer_fact }),
             proxy: event_loop.create_proxy(),
         },
@@ -122,6 +146,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
     let (screen, failure) = app.finish();
     // A thread that panicked has said so already.
     let _ = net.join();
+    let _ = sound.join();
     let _ = screen.map(std::thread::JoinHandle::join);
     failure.map_or(Ok(()), |f| Err(ViewerError::Window(f)))
 }

@@ -50,6 +50,15 @@ impl StatsFile {
             "tier": renderer.map(|r| tier_word(r.tier)),
             "adapter": renderer.map(|r| r.adapter.as_str()),
             "exact": numbers.exact,
+            "sound_delay_us": numbers.sound.map(|s| us(s.delay)),
+            "sound_depth_us": numbers.sound.map(|s| us(s.depth)),
+            "sound_packets": numbers.sound.map(|s| s.counts.packets),
+            "sound_played": numbers.sound.map(|s| s.counts.played),
+            "sound_repaired": numbers.sound.map(|s| s.counts.repaired),
+            "sound_concealed": numbers.sound.map(|s| s.counts.concealed),
+            "sound_gaps": numbers.sound.map(|s| s.counts.gaps),
+            "sound_late": numbers.sound.map(|s| s.counts.late),
+            "sound_skipped": numbers.sound.map(|s| s.counts.skipped),
         });
         if let Err(error) = writeln!(self.file, "{line}") {
             tracing::debug!(%error, "Statistics line lost");

@@ -9,6 +9,7 @@ mod layers;
 mod print;
 mod screen;
 mod session;
+mod sound;
 #[cfg(feature = "net")]
 mod trust;
 #[cfg(feature = "viewer")]

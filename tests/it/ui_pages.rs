@@ -82,6 +82,7 @@ fn stats() -> Stats {
         window: Size::new(2560, 1440),
         scale: 1.0,
         keyboard: "ch(de_nodeadkeys)".to_owned(),
+        sound: None,
     }
 }
 
@@ -92,6 +93,7 @@ fn bar(quality: Quality) -> BarState {
         quality,
         fullscreen: true,
         stats_shown: quality == Quality::Good,
+        sound: None,
         summoned: false,
     }
 }

@@ -10,13 +10,14 @@ use kachel::limits;
 use kachel::proto::input::QUEUE_MAX;
 use kachel::proto::screen::assembler::Assembler;
 use kachel::proto::session::client::{GIVE_UP_AFTER, STALL_AFTER};
+use kachel::proto::sound::packet::{SoundKind, SoundPacket};
 use kachel::proto::wire::print::{
     ColorMode, JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey, Sides,
     document_head, put_document_head,
 };
 use kachel::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, LockKeys, PathState,
-    PointerButton, Progress, Relay, Splitter, VERSION, ViewerMessage, Welcome, WireError, single_message,
+    PointerButton, Progress, Relay, SoundWish, Splitter, VERSION, ViewerMessage, Welcome, WireError, single_message,
 };
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -90,6 +91,8 @@ fn examples_of_the_document_are_what_the_code_speaks() {
         ("frame-shown", ViewerMessage::FrameShown(300)),
         ("visible", ViewerMessage::Visible(false)),
         ("refresh", ViewerMessage::Refresh),
+        ("sound", ViewerMessage::Sound(SoundWish::Twice)),
+        ("microphone", ViewerMessage::Microphone(true)),
     ] {
         check(&mut all, name, message, ViewerMessage::encode, viewer);
     }
@@ -99,6 +102,7 @@ fn examples_of_the_document_are_what_the_code_speaks() {
         ("cursor", HostMessage::Cursor(7)),
         ("progress", HostMessage::Progress(Progress::Ready)),
         ("locks", HostMessage::Locks(num)),
+        ("listening", HostMessage::Listening(true)),
     ] {
         check(&mut all, name, message, HostMessage::encode, host);
     }
@@ -148,9 +152,21 @@ fn examples_of_the_document_are_what_the_code_speaks() {
         ("relay-document-begin", Relay::DocumentBegin(document_begin())),
         ("relay-document", Relay::Document(Bytes::from_static(b"%P"))),
         ("relay-document-end", Relay::DocumentEnd),
+        ("relay-sound", Relay::Sound(Bytes::from_static(&[1, 0, 7, 0, 0x80, 7, 0, 0, 0xfc, 3]))),
+        ("relay-sound-control", Relay::SoundControl(Bytes::from_static(&[2, 8, 0]))),
     ] {
         check(&mut all, name, message, Relay::encode, relay);
     }
+    let sound = SoundPacket {
+        kind: SoundKind::Sound,
+        last: false,
+        sequence: 7,
+        timestamp: 1920,
+        previous: Some(Bytes::from_static(&[0xfc, 1, 2])),
+        frame: Bytes::from_static(&[0xfc, 3, 4, 5]),
+    };
+    let packet = |bytes: &[u8]| SoundPacket::decode(Bytes::copy_from_slice(bytes)).unwrap();
+    check(&mut all, "sound-packet", sound, SoundPacket::encode, packet);
     all.retain(|name, _| !name.starts_with("frame-") && !["ctx-cross", "wave-slope"].contains(name));
     assert!(all.is_empty(), "examples that no test looks at: {:?}", all.keys());
 }
@@ -432,6 +448,9 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("HOST_CONNECTION_WINDOW", limits::HOST_CONNECTION_WINDOW.into()),
         ("SEND_WINDOW", limits::SEND_WINDOW),
         ("DATAGRAM_BUFFER", limits::DATAGRAM_BUFFER as u64),
+        ("SOUND_FRAME_BYTES_MAX", limits::SOUND_FRAME_BYTES_MAX as u64),
+        ("SOUND_QUEUE", ms(limits::SOUND_QUEUE)),
+        ("SOUND_DELAY_MAX", ms(limits::SOUND_DELAY_MAX)),
         ("HANDSHAKE_BUFFER", limits::HANDSHAKE_BUFFER),
         ("HANDSHAKE_BUFFERS", limits::HANDSHAKE_BUFFERS),
         ("CRYPTO_BUFFER", limits::CRYPTO_BUFFER as u64),

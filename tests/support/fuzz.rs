@@ -20,6 +20,8 @@ use kachel::limits::JOBS_MAX;
 use kachel::proto::print::host::{ENDED_MAX, HostJobs};
 use kachel::proto::print::viewer::ViewerJobs;
 use kachel::proto::screen::assembler::Assembler;
+use kachel::proto::sound::jitter::{JitterBuffer, Playout};
+use kachel::proto::sound::packet::{SoundPacket, frame_samples};
 use kachel::proto::wire::{self, Relay, Splitter, WireError, single_message};
 use net::{Path, World};
 use std::time::Duration;
@@ -28,7 +30,7 @@ use std::time::Duration;
 pub type Oracle = fn(&[u8]);
 
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, Oracle); 12] = [
+pub const ORACLES: [(&str, Oracle); 13] = [
     ("assembler", assembler),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),
@@ -37,6 +39,7 @@ pub const ORACLES: [(&str, Oracle); 12] = [
     ("print_journal", print_journal),
     ("relay", relay),
     ("session_pair", session_pair),
+    ("sound_packet", sound_packet),
     ("splitter", splitter),
     ("tile_roundtrip", tile_roundtrip),
     ("viewer_message", viewer_message),
@@ -294,6 +297,38 @@ pub fn splitter(data: &[u8]) {
         }
     }
     assert!(data.starts_with(&written), "bytes were lost or made up");
+}
+
+/// Datagrams of sound, each with its length and the milliseconds before it: one form each, and what is played of them is
+/// bounded in number, depth and speed.
+pub fn sound_packet(mut data: &[u8]) {
+    let mut jitter = JitterBuffer::new();
+    let mut now = Duration::ZERO;
+    while let Some((&[length, pause], rest)) = data.split_first_chunk::<2>() {
+        let (datagram, rest) = rest.split_at(usize::from(length).min(rest.len()));
+        (data, now) = (rest, now + Duration::from_millis(pause.into()));
+        if let Ok(packet) = SoundPacket::decode(Bytes::copy_from_slice(datagram)) {
+            let mut bytes = Vec::new();
+            packet.encode(&mut bytes);
+            assert_eq!(bytes, datagram, "two forms of one packet");
+            assert!(frame_samples(&packet.frame).is_some());
+            jitter.handle_packet(packet, now);
+        }
+        for turn in 0.. {
+            assert!(turn < 40, "more is played than is kept");
+            match jitter.poll_playout(now) {
+                Playout::Idle => break,
+                Playout::Frame(frame) | Playout::Skip(frame) | Playout::Recover(frame) => {
+                    assert!(frame_samples(&frame).is_some());
+                }
+                Playout::Conceal => {}
+            }
+            if turn as u8 >= pause % 8 {
+                break;
+            }
+        }
+        assert!((jitter.speed() - 1.0).abs() < 0.0041 && jitter.depth(now) <= kachel::limits::SOUND_DELAY_MAX);
+    }
 }
 
 /// Frames one after the other, each with its length in two bytes before it.

@@ -6,11 +6,13 @@
 use crate::codec::bytes::put_varint;
 use crate::host::front::door::Guest;
 use crate::host::front::process::{Link, LinkError, LinkEvent, ReachError, reach};
+use crate::host::front::sound::SoundSide;
 use crate::host::front::viewer::{Viewer, ViewerEvent};
 use crate::host::place::SessionPlace;
+use crate::host::policy::Policy;
 use crate::io::net::devices::DeviceList;
 use crate::limits::PATH_INTERVAL;
-use crate::proto::wire::{CloseCode, HostMessage, PathState, Progress, Relay};
+use crate::proto::wire::{CloseCode, HostMessage, PathState, Progress, Relay, ViewerMessage, single_message};
 use bytes::Bytes;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
@@ -56,9 +58,11 @@ pub(super) struct Desktop {
     name: String,
     place: SessionPlace,
     attach: Option<String>,
+    policy: Policy,
     devices: Arc<DeviceList>,
     commands: mpsc::Receiver<Command>,
     session: Session,
+    sound: SoundSide,
     viewer: Option<Box<Viewer>>,
     deaths: u32,
     /// The session said that its desktop is over, so its end is no accident.
@@ -74,6 +78,8 @@ enum Event {
     Viewer(ViewerEvent),
     Reached(Result<Box<Link>, ReachError>),
     Session(LinkEvent),
+    Sound(Relay),
+    Datagram(Bytes),
     PathDue,
 }
 
@@ -83,15 +89,18 @@ impl Desktop {
         name: &str,
         place: SessionPlace,
         attach: Option<&str>,
+        policy: Policy,
         devices: Arc<DeviceList>,
         commands: mpsc::Receiver<Command>,
     ) -> Desktop {
         let attach = attach.map(str::to_owned);
-        let session = Session::Reaching(Box::pin(reach(place.clone(), name.to_owned(), attach.clone(), None)));
+        let session = Session::Reaching(Box::pin(reach(place.clone(), name.to_owned(), attach.clone(), policy, None)));
         Desktop {
             name: name.to_owned(),
+            sound: SoundSide::new(&place),
             place,
             attach,
+            policy,
             devices,
             commands,
             session,
@@ -119,6 +128,8 @@ impl Desktop {
                 }
                 Event::Session(LinkEvent::Message(message)) => self.handle_relay(message),
                 Event::Session(LinkEvent::Gone(error)) => self.handle_link_loss(&error),
+                Event::Sound(message) => self.handle_sound(message),
+                Event::Datagram(datagram) => self.sound.handle_datagram(datagram),
                 Event::PathDue => self.tell_path(),
             }
         }
@@ -145,7 +156,10 @@ impl Desktop {
                 return Poll::Ready(Event::Viewer(event));
             }
         }
-        match &mut self.session {
+        if let Poll::Ready(message) = self.sound.poll(cx) {
+            return Poll::Ready(Event::Sound(message));
+        }
+        let session = match &mut self.session {
             Session::Off => Poll::Pending,
             Session::Reaching(reaching) => {
                 reaching.as_mut().poll(cx).map(|reached| Event::Reached(reached.map(Box::new)))
@@ -154,6 +168,28 @@ impl Desktop {
                 let hear = self.viewer.as_ref().is_none_or(|viewer| viewer.has_room());
                 link.poll(cx, hear).map(Event::Session)
             }
+        };
+        if session.is_ready() {
+            return session;
+        }
+        // Last, so that a flood of datagrams starves nobody but itself.
+        match &mut self.viewer {
+            Some(viewer) => viewer.poll_datagram(cx).map(Event::Datagram),
+            None => Poll::Pending,
+        }
+    }
+
+    fn handle_sound(&mut self, message: Relay) {
+        let Some(viewer) = &mut self.viewer else { return };
+        match message {
+            Relay::Sound(datagram) => viewer.send_datagram(datagram),
+            Relay::SoundControl(framed) => {
+                if let Err(error) = viewer.send_control(&framed) {
+                    warn!(session = self.name, %error, "Viewer does not take control messages");
+                    self.close_viewer(CloseCode::Timeout as u32);
+                }
+            }
+            other => debug!(session = self.name, ?other, "The sound process says what only others say"),
         }
     }
 
@@ -164,6 +200,7 @@ impl Desktop {
             self.tell_session(&Relay::Detached);
         }
         self.viewer = Some(Box::new(Viewer::new(guest)));
+        self.sound.handle_viewer();
         self.path_told = None;
         match self.session {
             Session::Up(_) => self.introduce_viewer(),
@@ -185,6 +222,8 @@ impl Desktop {
                 }
                 self.tell_session(&Relay::Input(framed(&message)));
             }
+            ViewerEvent::Control(message)
+                if ViewerMessage::decode(&message).is_ok_and(|message| self.sound.handle_message(&message)) => {}
             ViewerEvent::Control(message) => {
                 if let Some(viewer) = &mut self.viewer {
                     viewer.remember(&message);
@@ -213,6 +252,11 @@ impl Desktop {
         };
         match message {
             Relay::Control(bytes) => {
+                if let Some(HostMessage::Welcome(welcome)) =
+                    single_message(&bytes).ok().and_then(|body| HostMessage::decode(body).ok())
+                {
+                    self.sound.handle_welcome(welcome.capabilities & self.policy.sound_capabilities());
+                }
                 if let Err(error) = viewer.send_control(&bytes) {
                     warn!(session = self.name, %error, "Viewer does not take control messages");
                     self.close_viewer(CloseCode::Timeout as u32);
@@ -231,6 +275,7 @@ impl Desktop {
                 debug!(session = self.name, ?other, "A document that nobody waits for");
             }
             Relay::Status(_) => debug!(session = self.name, "An answer that nobody asked for"),
+            Relay::Sound(_) | Relay::SoundControl(_) => debug!(session = self.name, "Sound from the wrong process"),
         }
     }
 
@@ -285,12 +330,12 @@ impl Desktop {
     }
 
     fn reach_after(&self, pause: Duration, child: Option<Child>) -> Session {
-        let (place, name, attach) = (self.place.clone(), self.name.clone(), self.attach.clone());
+        let (place, name, attach, policy) = (self.place.clone(), self.name.clone(), self.attach.clone(), self.policy);
         Session::Reaching(Box::pin(async move {
             if !pause.is_zero() {
                 sleep(pause).await;
             }
-            reach(place, name, attach, child).await
+            reach(place, name, attach, policy, child).await
         }))
     }
 
@@ -332,6 +377,7 @@ impl Desktop {
 
     fn drop_viewer(&mut self) {
         self.viewer = None;
+        self.sound.handle_viewer();
         self.path_due = None;
         self.tell_session(&Relay::Detached);
     }

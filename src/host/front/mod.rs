@@ -6,13 +6,15 @@
 mod desktop;
 mod door;
 mod process;
+mod sound;
 mod trials;
 mod viewer;
 mod watch;
 
-pub use process::{ReachError, connect_session};
+pub use process::{ReachError, connect, connect_session};
 
 use crate::host::place::Place;
+use crate::host::policy::Policy;
 use crate::io::net::devices::{DeviceList, ListError};
 use crate::io::net::files::private_dir;
 use crate::io::net::identity::{HostIdentity, IdentityError};
@@ -55,6 +57,8 @@ pub struct ServeOptions {
     pub listen: SocketAddr,
     /// The state directory.
     pub state: PathBuf,
+    /// What viewers may use.
+    pub policy: Policy,
 }
 
 /// Why the front cannot serve.
@@ -122,7 +126,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
     let address = endpoint.local_addr().map_err(listen)?;
 
     let (guests_in, guests) = mpsc::channel(GUESTS_WAITING);
-    let mut front = Front { place, devices, desktops: HashMap::new() };
+    let mut front = Front { place, devices, policy: options.policy, desktops: HashMap::new() };
     for dir in &options.trials {
         private_dir(dir).map_err(at(dir.clone()))?;
         let session = trials::write(&front.devices, &identity, dir, options.attach.as_deref(), address)?;
@@ -152,6 +156,7 @@ pub async fn serve(options: ServeOptions) -> Result<(), ServeError> {
 struct Front {
     place: Place,
     devices: Arc<DeviceList>,
+    policy: Policy,
     desktops: HashMap<String, mpsc::Sender<Command>>,
 }
 
@@ -201,10 +206,10 @@ impl Front {
 
     /// The desktop of this session, begun if there is none.
     fn desktop(&mut self, session: &str, attach: Option<&str>) -> &mpsc::Sender<Command> {
-        let (place, devices) = (&self.place, &self.devices);
+        let (place, devices, policy) = (&self.place, &self.devices, self.policy);
         self.desktops.entry(session.to_owned()).or_insert_with(|| {
             let (commands_in, commands) = mpsc::channel(COMMANDS_WAITING);
-            let desktop = Desktop::new(session, place.session(session), attach, Arc::clone(devices), commands);
+            let desktop = Desktop::new(session, place.session(session), attach, policy, Arc::clone(devices), commands);
             tokio::spawn(desktop.run());
             commands_in
         })

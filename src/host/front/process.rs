@@ -3,6 +3,7 @@
 //! A session process outlives the front. Restarting one that died is decided in `desktop`.
 
 use crate::host::place::SessionPlace;
+use crate::host::policy::Policy;
 use crate::io::net::files::private_dir;
 use crate::limits::RELAY_BACKLOG;
 use crate::proto::wire::{Relay, WireError};
@@ -10,7 +11,7 @@ use bytes::{Buf, BytesMut};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -70,12 +71,19 @@ pub enum ReachError {
 /// # Errors
 /// [`ReachError::Socket`] or [`ReachError::Stranger`].
 pub async fn connect_session(place: &SessionPlace) -> Result<UnixStream, ReachError> {
-    let path = place.socket();
-    let failed = |source| ReachError::Socket { path: path.clone(), source };
-    let stream = UnixStream::connect(&path).await.map_err(failed)?;
+    connect(&place.socket()).await
+}
+
+/// Connects to a socket of a process that runs as this very user.
+///
+/// # Errors
+/// [`ReachError::Socket`] or [`ReachError::Stranger`].
+pub async fn connect(path: &Path) -> Result<UnixStream, ReachError> {
+    let failed = |source| ReachError::Socket { path: path.to_owned(), source };
+    let stream = UnixStream::connect(path).await.map_err(failed)?;
     let uid = stream.peer_cred().map_err(failed)?.uid();
     if uid != rustix::process::getuid().as_raw() {
-        return Err(ReachError::Stranger { path, uid });
+        return Err(ReachError::Stranger { path: path.to_owned(), uid });
     }
     Ok(stream)
 }
@@ -85,6 +93,7 @@ pub(super) async fn reach(
     place: SessionPlace,
     name: String,
     attach: Option<String>,
+    policy: Policy,
     child: Option<Child>,
 ) -> Result<Link, ReachError> {
     // How it ended says whether it is to come back.
@@ -103,7 +112,7 @@ pub(super) async fn reach(
     }
     let mut child = match child {
         Some(child) => child,
-        None => start(&place, &name, attach.as_deref()).map_err(ReachError::Start)?,
+        None => start(&place, &name, attach.as_deref(), policy).map_err(ReachError::Start)?,
     };
     let end = Instant::now() + START_TIMEOUT;
     let mut pause = LOOK[0];
@@ -121,7 +130,7 @@ pub(super) async fn reach(
     }
 }
 
-fn start(place: &SessionPlace, name: &str, attach: Option<&str>) -> io::Result<Child> {
+fn start(place: &SessionPlace, name: &str, attach: Option<&str>, policy: Policy) -> io::Result<Child> {
     private_dir(place.dir())?;
     if fs::metadata(place.log()).is_ok_and(|log| log.len() > LOG_BYTES_MAX) {
         fs::rename(place.log(), place.log().with_extension("log.old"))?;
@@ -132,6 +141,7 @@ fn start(place: &SessionPlace, name: &str, attach: Option<&str>) -> io::Result<C
     if let Some(display) = attach {
         command.arg("--attach").arg(display);
     }
+    command.args(policy.denied().flat_map(|word| ["--deny", word]));
     // A process group of its own: what ends the front from a terminal does not reach it.
     command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(false);
     let child = command.spawn()?;
@@ -168,7 +178,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    fn new(stream: UnixStream, child: Option<Child>) -> Link {
+    pub(super) fn new(stream: UnixStream, child: Option<Child>) -> Link {
         let (inbox, outbox) = (BytesMut::new(), BytesMut::new());
         Link { stream, inbox, outbox, scratch: Vec::new(), child, since: Instant::now() }
     }
@@ -183,6 +193,11 @@ impl Link {
     /// Whether the viewer may be heard: the session takes what it is sent.
     pub(super) fn has_room(&self) -> bool {
         self.outbox.len() < RELAY_BACKLOG
+    }
+
+    /// Bytes that the process has not taken yet.
+    pub(super) fn backlog(&self) -> usize {
+        self.outbox.len()
     }
 
     /// The process behind it, if it is our child, for when the link is gone.

@@ -52,6 +52,7 @@ pub(super) struct Viewer {
     input: Option<InputStream>,
     accept: Later<Result<RecvStream, ConnectionError>>,
     closed: Later<ConnectionError>,
+    datagram: Later<Result<Bytes, ConnectionError>>,
     /// Not yet in a stream, oldest first: the stream's first byte and its content.
     outgoing: VecDeque<(u8, Bytes)>,
     opening: Option<Later<Result<SendStream, ConnectionError>>>,
@@ -84,7 +85,7 @@ impl Viewer {
         let connection = guest.connection;
         // A stream just accepted is not closed.
         let _ = guest.control_out.set_priority(PRIORITY_CONTROL);
-        let (accepting, closing) = (connection.clone(), connection.clone());
+        let (accepting, closing, listening) = (connection.clone(), connection.clone(), connection.clone());
         Viewer {
             device: guest.device,
             control_out: Outbox::new(guest.control_out, CONTROL_OUTBOX),
@@ -93,6 +94,7 @@ impl Viewer {
             input: None,
             accept: Box::pin(async move { accepting.accept_uni().await }),
             closed: Box::pin(async move { closing.closed().await }),
+            datagram: Box::pin(async move { listening.read_datagram().await }),
             outgoing: VecDeque::new(),
             opening: None,
             open: Vec::new(),
@@ -121,6 +123,30 @@ impl Viewer {
             return Poll::Ready(event);
         }
         self.poll_control(cx)
+    }
+
+    /// Ready with the next datagram of the viewer.
+    pub(super) fn poll_datagram(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        match self.datagram.as_mut().poll(cx) {
+            Poll::Ready(Ok(datagram)) => {
+                let listening = self.connection.clone();
+                self.datagram = Box::pin(async move { listening.read_datagram().await });
+                Poll::Ready(datagram)
+            }
+            Poll::Ready(Err(_)) => {
+                // The end of the connection is told elsewhere, and a future must not be asked again.
+                self.datagram = Box::pin(std::future::pending());
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Sends a datagram; while the path has no room, the oldest waiting one gives way.
+    pub(super) fn send_datagram(&self, datagram: Bytes) {
+        if let Err(error) = self.connection.send_datagram(datagram) {
+            tracing::trace!(%error, "Datagram not sent");
+        }
     }
 
     /// Sends control bytes, framed by the session.

@@ -3,20 +3,29 @@
 //! What is running is written down in the session's directory, so that the next session process adopts it.
 
 use crate::geom::Size;
+use crate::host::policy::Policy;
 use crate::io::linux::desktop::{ConfigHome, Desktop, DesktopError};
-use crate::io::linux::process::ProcessId;
+use crate::io::linux::process::{ProcessId, spawn_detached};
 use crate::io::linux::xserver::{self, XserverError, XserverInfo};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Size of a new desktop before its first viewer says what it wants.
 const FIRST_SIZE: Size = Size::new(1280, 800);
 /// What runs, for the process after this one.
 const RECORD: &str = "desktop.json";
+/// What the sound process says.
+const SOUND_LOG: &str = "sound.log";
+/// A sound process that ended sooner than this after its start is not started again.
+const SOUND_STEADY: Duration = Duration::from_secs(2);
+/// The sound process gets this long to end.
+const SOUND_GRACE: Duration = Duration::from_secs(1);
 /// What programs in the session have in their environment, for `kachel-host exec`.
 const ENVIRONMENT: &str = "environment.json";
 
@@ -51,6 +60,8 @@ pub struct Desk {
     pub xauthority: Option<PathBuf>,
     own: Option<Own>,
     dir: PathBuf,
+    /// When the sound process was last started.
+    sound_since: Instant,
 }
 
 /// What we started, and end.
@@ -58,6 +69,9 @@ pub struct Desk {
 struct Own {
     xserver: XserverInfo,
     desktop: Desktop,
+    /// The sound process, where the policy allows any sound.
+    #[serde(default)]
+    sound: Option<ProcessId>,
 }
 
 /// Opens everyday programs on the desktop that runs in this session's directory; tells which.
@@ -75,7 +89,13 @@ impl Desk {
     /// # Errors
     /// [`DeskError::Write`].
     pub fn attach(dir: &Path, display: &str) -> Result<Desk, DeskError> {
-        let desk = Desk { display: display.to_owned(), xauthority: None, own: None, dir: dir.to_owned() };
+        let desk = Desk {
+            display: display.to_owned(),
+            xauthority: None,
+            own: None,
+            dir: dir.to_owned(),
+            sound_since: Instant::now(),
+        };
         let mut environment = vec![("DISPLAY".to_owned(), display.to_owned())];
         environment.extend(std::env::var("XAUTHORITY").ok().map(|v| ("XAUTHORITY".to_owned(), v)));
         desk.write_json(ENVIRONMENT, &environment)?;
@@ -86,8 +106,8 @@ impl Desk {
     ///
     /// # Errors
     /// See [`DeskError`].
-    pub fn adopt_or_start(dir: &Path) -> Result<Desk, DeskError> {
-        let own = match recorded(dir) {
+    pub fn adopt_or_start(dir: &Path, policy: Policy) -> Result<Desk, DeskError> {
+        let mut own = match recorded(dir) {
             Some(own) if own.xserver.alive() => {
                 tracing::info!(display = own.xserver.display, "Desktop adopted");
                 own
@@ -95,12 +115,13 @@ impl Desk {
             left => {
                 if let Some(own) = left {
                     own.desktop.stop();
+                    own.stop_sound();
                 }
                 let xserver = xserver::start(dir, FIRST_SIZE, None)?;
                 let desktop =
                     Desktop::start(&xserver.display, Some(&xserver.xauthority), dir, ConfigHome::Private, None);
                 match desktop {
-                    Ok(desktop) => Own { xserver, desktop },
+                    Ok(desktop) => Own { xserver, desktop, sound: None },
                     Err(error) => {
                         xserver::stop(&xserver);
                         return Err(error.into());
@@ -108,11 +129,15 @@ impl Desk {
                 }
             }
         };
+        if policy.sound || policy.microphone {
+            own.tend_sound(dir);
+        }
         let desk = Desk {
             display: own.xserver.display.clone(),
             xauthority: Some(own.xserver.xauthority.clone()),
             own: None,
             dir: dir.to_owned(),
+            sound_since: Instant::now(),
         };
         desk.write_json(RECORD, &own)?;
         desk.write_json(ENVIRONMENT, &own.desktop.environment())?;
@@ -128,6 +153,29 @@ impl Desk {
             .collect()
     }
 
+    /// The sound process, where there is one. When it ends, [`Desk::tend_sound`] brings it back.
+    pub fn sound_process(&self) -> Option<ProcessId> {
+        self.own.as_ref().and_then(|own| own.sound)
+    }
+
+    /// Starts the sound process again if it has ended. Programs connect to the new one when they play the next time.
+    ///
+    /// # Errors
+    /// [`DeskError::Write`].
+    pub fn tend_sound(&mut self) -> Result<(), DeskError> {
+        let Some(mut own) = self.own.take() else { return Ok(()) };
+        if self.sound_since.elapsed() >= SOUND_STEADY {
+            own.tend_sound(&self.dir);
+            self.sound_since = Instant::now();
+        } else {
+            tracing::error!("The sound process does not stay: the session is silent");
+            own.sound = None;
+        }
+        let written = self.write_json(RECORD, &own);
+        self.own = Some(own);
+        written
+    }
+
     /// Whether the screen may be given another size.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
@@ -141,6 +189,7 @@ impl Desk {
     /// Ends what we started, and forgets it.
     pub fn stop(&mut self) {
         if let Some(own) = self.own.take() {
+            own.stop_sound();
             own.desktop.stop();
             xserver::stop(&own.xserver);
         }
@@ -160,6 +209,29 @@ impl Desk {
             fs::rename(&new, &path)
         };
         write().map_err(|source| DeskError::Write { path, source })
+    }
+}
+
+impl Own {
+    /// Starts the sound process unless it runs. Without it the desktop is silent and all else goes on.
+    fn tend_sound(&mut self, dir: &Path) {
+        if self.sound.is_some_and(ProcessId::alive) {
+            return;
+        }
+        let start = || {
+            let mut command = Command::new(std::env::current_exe()?);
+            spawn_detached(command.arg("sound").arg("--place").arg(dir), &dir.join(SOUND_LOG))
+        };
+        match start() {
+            Ok(process) => self.sound = Some(process),
+            Err(error) => tracing::error!(%error, "The session has no sound"),
+        }
+    }
+
+    fn stop_sound(&self) {
+        if let Some(sound) = self.sound {
+            sound.stop(SOUND_GRACE);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ pub mod viewer;
 
 use crate::codec::encode::{Encoder, Scarce, View};
 use crate::geom::Rect;
+use crate::host::policy::Policy;
 use crate::io::linux::inject::{InjectError, Injector};
 use crate::io::linux::keyboard::KeyboardLayout;
 use crate::io::linux::screen::{Capture, Screen, ScreenError, ScreenEvent};
@@ -36,6 +37,8 @@ pub struct SessionOptions {
     pub name: String,
     /// A display that is already there, instead of a desktop of its own.
     pub attach: Option<String>,
+    /// What viewers may use.
+    pub policy: Policy,
 }
 
 /// Why a session process ends in trouble.
@@ -72,6 +75,7 @@ impl<E: Into<SessionError>> From<E> for End {
 /// The session's state, all of it.
 struct Session {
     name: String,
+    policy: Policy,
     started: Instant,
     desk: Desk,
     screen: Screen,
@@ -105,7 +109,7 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     let listener = Listener::bind(&options.place.join("session.sock")).map_err(SessionError::Socket)?;
     let desk = match &options.attach {
         Some(display) => Desk::attach(&options.place, display)?,
-        None => Desk::adopt_or_start(&options.place)?,
+        None => Desk::adopt_or_start(&options.place, options.policy)?,
     };
     let screen = Screen::connect(&desk.display, desk.xauthority.as_deref())?;
     let mut injector = Injector::connect(&desk.display, desk.xauthority.as_deref())?;
@@ -114,6 +118,7 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     }
     let mut session = Session {
         name: options.name,
+        policy: options.policy,
         started: Instant::now(),
         encoder: Encoder::new(screen.size()),
         desk,
@@ -148,7 +153,7 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
 impl Session {
     /// The loop.
     fn turn(&mut self, listener: &Listener) -> End {
-        let life: Vec<OwnedFd> = self.desk.processes().iter().filter_map(|p| watch_process(p.pid)).collect();
+        let mut life = self.life();
         loop {
             let timeout = match self.step() {
                 Ok(timeout) => timeout,
@@ -158,8 +163,15 @@ impl Session {
                 Ok(ready) => ready,
                 Err(error) => return SessionError::Socket(error).into(),
             };
-            if ready.ended && !self.desk.running() {
-                return End::Desktop;
+            if ready.ended {
+                if !self.desk.running() {
+                    return End::Desktop;
+                }
+                // Then it was the sound process.
+                if let Err(error) = self.desk.tend_sound() {
+                    return SessionError::from(error).into();
+                }
+                life = self.life();
             }
             if ready.listener {
                 match listener.accept() {
@@ -178,6 +190,12 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Descriptors that tell of the end of the desktop's processes.
+    fn life(&self) -> Vec<OwnedFd> {
+        let processes = self.desk.processes().into_iter().chain(self.desk.sound_process());
+        processes.filter_map(|p| watch_process(p.pid)).collect()
     }
 
     /// Takes X events and sends what there is a slot for; returns when to look again without being woken.
@@ -335,7 +353,9 @@ impl Session {
         while let Some(message) = self.peers[index].poll_message()? {
             match message {
                 Relay::Attached { device, frames, inputs } => {
-                    self.attach(index, Viewer::new(device, &self.name, frames, inputs));
+                    let capabilities =
+                        if self.desk.sound_process().is_some() { self.policy.sound_capabilities() } else { 0 };
+                    self.attach(index, Viewer::new(device, &self.name, capabilities, frames, inputs));
                 }
                 Relay::Status(question) if question.is_empty() => {
                     let answer = self.status().to_string();

@@ -63,14 +63,15 @@ impl ViewerError {
 impl Viewer {
     /// A device was attached to the session with this name, over a connection that has carried this many frames and
     /// input events already.
-    pub fn new(device: String, session: &str, frames: u32, inputs: u32) -> Self {
+    /// `capabilities` are those that it may use.
+    pub fn new(device: String, session: &str, capabilities: u32, frames: u32, inputs: u32) -> Self {
         Self {
             device,
             frames_before: frames,
             pacer: Pacer::new(),
             held: Held::new(inputs),
             heard_at: Duration::ZERO,
-            session: HostSession::new(session, 0),
+            session: HostSession::new(session, capabilities),
             cursors: Cursors::default(),
         }
     }

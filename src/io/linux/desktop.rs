@@ -274,6 +274,7 @@ fn environment(
     let mut variables = BTreeMap::from([
         ("DISPLAY", display.to_owned()),
         ("XDG_RUNTIME_DIR", path("run")),
+        ("PULSE_SERVER", format!("unix:{}", path("pulse"))),
         ("DBUS_SESSION_BUS_ADDRESS", format!("unix:path={}", path("run/bus"))),
         ("XDG_SESSION_TYPE", "x11".into()),
         ("XDG_CURRENT_DESKTOP", desktop.into()),

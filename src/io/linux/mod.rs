@@ -6,6 +6,7 @@ pub mod inject;
 pub mod keyboard;
 pub mod keys;
 pub mod process;
+pub mod pulse;
 pub mod screen;
 pub mod xserver;
 

@@ -141,6 +141,8 @@ pub enum Received {
     Frame(Bytes),
     /// One cursor shape, whole.
     Cursor(Bytes),
+    /// One datagram.
+    Datagram(Bytes),
     /// Nothing will come any more.
     Closed(LostReason),
 }
@@ -240,6 +242,7 @@ pub struct ViewerConnection {
     control_in: RecvStream,
     control_cut: Splitter,
     accept: Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>>,
+    datagram: Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>,
     streams: Vec<Incoming>,
     lost: Option<LostReason>,
     scratch: Vec<u8>,
@@ -259,6 +262,7 @@ impl ViewerConnection {
         let _ = (control.set_priority(PRIORITY_CONTROL), input.set_priority(PRIORITY_INPUT));
         Ok(ViewerConnection {
             accept: accept(&connection),
+            datagram: datagram(&connection),
             endpoint,
             connection,
             control: Outbox::new(control, limits::VIEWER_OUTBOX),
@@ -304,6 +308,13 @@ impl ViewerConnection {
         self.input.send(&self.scratch)?;
         self.input_begun = true;
         Ok(())
+    }
+
+    /// Sends a datagram; while the path has no room, the oldest waiting one gives way.
+    pub fn send_datagram(&mut self, datagram: Bytes) {
+        if let Err(error) = self.connection.send_datagram(datagram) {
+            tracing::trace!(%error, "Datagram not sent");
+        }
     }
 
     /// Goes on from a new UDP socket, for instance after the machine changed networks. The host follows.
@@ -354,6 +365,15 @@ impl ViewerConnection {
         match self.poll_control(cx) {
             Poll::Ready(Ok(message)) => return Poll::Ready(Received::Control(message)),
             Poll::Ready(Err(reason)) => return self.lose(reason),
+            Poll::Pending => {}
+        }
+        // Sound before pictures: it is small and waits for nobody.
+        match self.datagram.as_mut().poll(cx) {
+            Poll::Ready(Ok(received)) => {
+                self.datagram = datagram(&self.connection);
+                return Poll::Ready(Received::Datagram(received));
+            }
+            Poll::Ready(Err(error)) => return self.lose(LostReason::from(error)),
             Poll::Pending => {}
         }
         // Accepting first lets a stream that came whole be handed out in this very poll.
@@ -495,6 +515,11 @@ impl From<ConnectionError> for LostReason {
 fn accept(connection: &Connection) -> Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>> {
     let connection = connection.clone();
     Box::pin(async move { connection.accept_uni().await })
+}
+
+fn datagram(connection: &Connection) -> Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>> {
+    let connection = connection.clone();
+    Box::pin(async move { connection.read_datagram().await })
 }
 
 async fn resolve(name: &str) -> Result<Vec<SocketAddr>, ConnectError> {

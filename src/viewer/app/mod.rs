@@ -11,8 +11,11 @@ use crate::io::net::trial::Trial;
 use crate::io::window::blacken_new_parts;
 use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::{LinkState, retry_after};
+use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, PointerButton, Progress};
-use crate::viewer::event::{Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, UiEvent, UserInput};
+use crate::viewer::event::{
+    Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent, UserInput,
+};
 use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
 use crate::viewer::screen::{self, ScreenParts};
@@ -47,6 +50,8 @@ pub struct Ends {
     pub commands: mpsc::Sender<Command>,
     /// To screen.
     pub scenes: mpsc::Sender<SceneChange>,
+    /// To sound; none where sound is not wanted.
+    pub sound: Option<mpsc::Sender<SoundCommand>>,
     /// What the screen thread gets once there is a window.
     pub screen: Option<ScreenEnds>,
     /// For the screen thread and assistive technologies.
@@ -88,6 +93,9 @@ pub struct App {
     cursor: Option<CursorShape>,
     stats_shown: bool,
     bar_summoned: bool,
+    talk: TalkState,
+    sound_view: SoundView,
+    sound_shown: bool,
     numbers: Numbers,
     renderer: Option<RendererFact>,
     wants_keyboard: bool,
@@ -158,6 +166,9 @@ impl App {
             cursor: None,
             stats_shown: false,
             bar_summoned: false,
+            talk: TalkState::default(),
+            sound_view: SoundView { volume: 1.0, ..SoundView::default() },
+            sound_shown: false,
             numbers: Numbers::default(),
             renderer: None,
             wants_keyboard: true,
@@ -369,6 +380,24 @@ impl App {
         self.refresh();
     }
 
+    /// Shows or hides the sound page. Meanwhile the keyboard is not the session's.
+    fn show_sound(&mut self, shown: bool) {
+        self.sound_shown = shown;
+        if shown {
+            self.input(UserInput::FocusLost);
+        }
+        self.sound(SoundCommand::Watch(shown));
+        self.refresh();
+    }
+
+    fn sound(&mut self, command: SoundCommand) {
+        if let Some(sound) = &self.ends.sound
+            && sound.try_send(command).is_err()
+        {
+            tracing::warn!("The sound thread takes no commands");
+        }
+    }
+
     fn handle_focus(&mut self, focused: bool) {
         if focused {
             self.tell_locks();
@@ -530,6 +559,17 @@ impl App {
             Action::Close => self.closing = true,
             Action::ToggleFullscreen => self.toggle_fullscreen(),
             Action::ToggleStats => self.toggle_stats(),
+            Action::ToggleMute => self.command(Command::Mute(!self.talk.muted)),
+            Action::ToggleMicrophone => self.command(Command::Microphone(!self.talk.microphone)),
+            Action::ShowSound(shown) => self.show_sound(shown),
+            Action::SetVolume(percent) => {
+                self.sound_view.volume = f32::from(percent) / 100.0;
+                self.sound(SoundCommand::Volume(self.sound_view.volume));
+            }
+            Action::UseOutput(id) => self.sound(SoundCommand::UseOutput(id)),
+            Action::UseInput(id) => self.sound(SoundCommand::UseInput(id)),
+            Action::TestTone => self.sound(SoundCommand::TestTone),
+            Action::TestLoop => self.sound(SoundCommand::TestLoop),
             Action::HideBar => {
                 self.bar_summoned = false;
                 self.refresh();
@@ -634,6 +674,9 @@ impl ApplicationHandler<UiEvent> for App {
             UiEvent::Picture(size) => self.link.picture = size,
             UiEvent::FirstPicture => {
                 self.link.has_picture = true;
+                if std::mem::take(&mut self.settings.asks_for_microphone) {
+                    self.show_sound(true);
+                }
                 self.refresh();
                 self.repaint_cursor();
             }
@@ -641,6 +684,16 @@ impl ApplicationHandler<UiEvent> for App {
             UiEvent::Numbers(numbers) => {
                 self.numbers = *numbers;
                 self.refresh();
+            }
+            UiEvent::Talk(talk) => {
+                self.talk = talk;
+                self.refresh();
+            }
+            UiEvent::Sound(view) => {
+                self.sound_view = *view;
+                if self.sound_shown {
+                    self.refresh();
+                }
             }
             UiEvent::Fatal(error) => {
                 self.failure = Some(error);

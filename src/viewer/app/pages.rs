@@ -6,7 +6,7 @@ use super::App;
 use crate::io::gpu;
 use crate::proto::session::client::{LinkState, Lost};
 use crate::proto::wire::{CloseCode, VERSION};
-use crate::viewer::ui::{BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier};
+use crate::viewer::ui::{BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, SoundPage, Stats, Tier};
 use std::time::{Duration, Instant};
 
 impl App {
@@ -37,6 +37,11 @@ impl App {
             None => Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() },
             Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
             Some(LinkState::Live) if !link.has_picture => Page::Connecting { host, step: link.step, since: link.since },
+            Some(LinkState::Live) if self.sound_shown => Page::Sound(Box::new(SoundPage {
+                talk: self.talk,
+                view: self.sound_view.clone(),
+                delay: self.numbers.sound.map(|s| s.delay),
+            })),
             Some(LinkState::Live) => {
                 Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
             }
@@ -70,6 +75,7 @@ impl App {
             quality,
             fullscreen: self.window.as_ref().is_some_and(|w| w.window.fullscreen().is_some()),
             stats_shown: self.stats_shown,
+            sound: (self.talk.sound || self.talk.microphone_allowed).then_some(self.talk),
             summoned: self.bar_summoned,
         }
     }
@@ -107,6 +113,7 @@ impl App {
                 f64::from(fit.viewport.w) / f64::from(self.link.picture.w)
             },
             keyboard: format!("{}{variant}", self.layout.layout),
+            sound: n.sound.map(|s| (s.delay, s.counts.concealed)),
         }
     }
 }

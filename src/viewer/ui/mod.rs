@@ -5,6 +5,7 @@
 mod page;
 mod pages;
 mod raster;
+mod sound;
 mod style;
 
 use std::mem::discriminant;
@@ -15,7 +16,9 @@ use egui::{Context, ThemePreference, ViewportId};
 use super::locale::Locale;
 use crate::geom::{Rect, Size};
 
-pub use page::{Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier};
+pub use page::{
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, SoundPage, Stats, Tier,
+};
 pub use raster::{Overlay, Rasterizer};
 pub use style::Palette;
 

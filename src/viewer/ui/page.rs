@@ -4,6 +4,8 @@
 use std::time::{Duration, Instant};
 
 use crate::geom::Size;
+use crate::proto::sound::talk::TalkState;
+use crate::viewer::event::SoundView;
 
 /// What the window shows besides the remote picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +35,8 @@ pub enum Page {
         /// The connection bar; it hides by itself. `None` keeps it away altogether.
         bar: Option<BarState>,
     },
+    /// Sound: how loud, on which devices, and whether they work. The picture goes on behind it.
+    Sound(Box<SoundPage>),
     /// The host has been silent for so long that the picture may be out of date.
     Stalled {
         /// When it was last heard of.
@@ -152,8 +156,21 @@ pub struct BarState {
     pub fullscreen: bool,
     /// Whether the statistics are shown.
     pub stats_shown: bool,
+    /// Sound; none where there is none.
+    pub sound: Option<TalkState>,
     /// Called by keyboard: stays, takes the keyboard, and Esc gives [`Action::HideBar`].
     pub summoned: bool,
+}
+
+/// What the sound page shows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SoundPage {
+    /// Who may hear and talk.
+    pub talk: TalkState,
+    /// Devices, volume, level and test.
+    pub view: SoundView,
+    /// From the host's packet to the loudspeaker, while something plays.
+    pub delay: Option<Duration>,
 }
 
 /// Quality of the link in four steps.
@@ -233,6 +250,8 @@ pub struct Stats {
     pub scale: f64,
     /// Keyboard layout in use, such as `de(nodeadkeys)`.
     pub keyboard: String,
+    /// Sound's delay and the frames of it that were made up, once some has come.
+    pub sound: Option<(Duration, u64)>,
 }
 
 /// What the user asked for.
@@ -254,4 +273,20 @@ pub enum Action {
     ToggleStats,
     /// Put the bar that was summoned by keyboard away.
     HideBar,
+    /// Silence the session, or hear it again.
+    ToggleMute,
+    /// Switch the microphone on or off.
+    ToggleMicrophone,
+    /// Show the sound page, or put it away.
+    ShowSound(bool),
+    /// Set the volume, in percent.
+    SetVolume(u8),
+    /// Play on this device; none follows the system.
+    UseOutput(Option<String>),
+    /// Record from this device; none follows the system.
+    UseInput(Option<String>),
+    /// Play the test tone.
+    TestTone,
+    /// Record three seconds and play them.
+    TestLoop,
 }

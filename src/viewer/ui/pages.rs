@@ -46,7 +46,7 @@ pub(super) struct View<'a> {
 
 /// How much a button asks to be pressed.
 #[derive(Clone, Copy, PartialEq)]
-enum Weight {
+pub(super) enum Weight {
     Primary,
     Plain,
 }
@@ -62,9 +62,13 @@ impl View<'_> {
                     self.stats(ui, stats);
                 }
                 if let Some(bar) = bar {
+                    if bar.sound.is_some_and(|s| s.microphone) {
+                        self.microphone_sign(ui);
+                    }
                     self.bar(ui, bar);
                 }
             }
+            Page::Sound(sound) => self.sound(ui, sound),
             Page::Stalled { since, host } => self.stalled(ui, *since, host),
             Page::Reconnecting { attempt, next_in, reason, host } => {
                 self.reconnecting(ui, *attempt, *next_in, *reason, host);
@@ -390,6 +394,10 @@ impl View<'_> {
             let args = [("median", l.milliseconds(median).into()), ("high", l.milliseconds(high).into())];
             l.text("stats-latency-value", &args)
         });
+        let sound = s.sound.map_or_else(unknown, |(delay, concealed)| {
+            let args = [("delay", l.milliseconds(delay).into()), ("concealed", concealed.into())];
+            l.text("stats-sound-value", &args)
+        });
         let exact = match s.exact {
             Exactness::Yes => "stats-yes",
             Exactness::No => "stats-no",
@@ -418,6 +426,7 @@ impl View<'_> {
                 ("stats-host", s.host.clone()),
                 ("stats-keyboard", s.keyboard.clone()),
                 ("stats-uptime", l.clock(s.uptime)),
+                ("stats-sound", sound),
             ],
         ];
         let screen = ui.ctx().viewport_rect();
@@ -535,6 +544,20 @@ impl View<'_> {
         let first = button(ui, &self.locale.plain(screen_text), Weight::Plain);
         let stats_text = if state.stats_shown { "bar-stats-hide" } else { "bar-stats" };
         let stats = button(ui, &self.locale.plain(stats_text), Weight::Plain);
+        if let Some(talk) = state.sound {
+            let sound_text = if talk.muted { "bar-sound-muted" } else { "bar-sound" };
+            let microphone_text = if talk.microphone { "bar-microphone-off" } else { "bar-microphone" };
+            let sound = button(ui, &self.locale.plain(sound_text), Weight::Plain);
+            let microphone =
+                talk.microphone_allowed.then(|| button(ui, &self.locale.plain(microphone_text), Weight::Plain));
+            let shown = (Some(sound), Action::ShowSound(true));
+            for (response, action) in [shown, (microphone, Action::ToggleMicrophone)] {
+                if let Some(response) = response.filter(Response::clicked) {
+                    self.actions.push(action);
+                    response.surrender_focus();
+                }
+            }
+        }
         let disconnect = button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain)
             .on_hover_text(self.locale.plain("bar-disconnect-hint"));
         if state.summoned && !self.memory.bar_focused {
@@ -564,21 +587,21 @@ impl View<'_> {
     }
 }
 
-fn palette(ui: &egui::Ui) -> &'static Palette {
+pub(super) fn palette(ui: &egui::Ui) -> &'static Palette {
     Palette::of(ui.theme())
 }
 
-fn fill_window(ui: &egui::Ui, color: Color32) {
+pub(super) fn fill_window(ui: &egui::Ui, color: Color32) {
     ui.painter().rect_filled(ui.ctx().viewport_rect(), 0.0, color);
 }
 
-fn surface(p: &Palette) -> Frame {
+pub(super) fn surface(p: &Palette) -> Frame {
     let shadow = Shadow { offset: [0, 4], blur: 16, spread: 0, color: Color32::from_black_alpha(40) };
     Frame::new().fill(p.card).stroke(Stroke::new(1.0, p.line)).corner_radius(RADIUS).shadow(shadow)
 }
 
 /// A card in the middle of the window; it scrolls where the window is too small for it.
-fn card(ui: &mut egui::Ui, id: &str, marked: bool, content: impl FnOnce(&mut egui::Ui)) {
+pub(super) fn card(ui: &mut egui::Ui, id: &str, marked: bool, content: impl FnOnce(&mut egui::Ui)) {
     let p = palette(ui);
     let screen = ui.ctx().viewport_rect();
     let margin = if screen.width() < 60.0 * GRID || screen.height() < 50.0 * GRID { 2.0 * GRID } else { 4.0 * GRID };
@@ -600,22 +623,22 @@ fn card(ui: &mut egui::Ui, id: &str, marked: bool, content: impl FnOnce(&mut egu
     });
 }
 
-fn heading(ui: &mut egui::Ui, text: String) {
+pub(super) fn heading(ui: &mut egui::Ui, text: String) {
     ui.add(Label::new(RichText::new(text).heading()).wrap());
 }
 
-fn paragraph(ui: &mut egui::Ui, text: String, color: Color32) {
+pub(super) fn paragraph(ui: &mut egui::Ui, text: String, color: Color32) {
     ui.add(Label::new(RichText::new(text).color(color).line_height(Some(3.0 * GRID))).wrap());
 }
 
 /// A row of buttons at the right; the first added is the rightmost and the first for the keyboard.
-fn buttons<R>(ui: &mut egui::Ui, content: impl FnOnce(&mut egui::Ui) -> R) -> R {
+pub(super) fn buttons<R>(ui: &mut egui::Ui, content: impl FnOnce(&mut egui::Ui) -> R) -> R {
     let height = ui.spacing().interact_size.y;
     let size = vec2(ui.available_width(), height);
     ui.allocate_ui_with_layout(size, Layout::right_to_left(Align::Center), content).inner
 }
 
-fn button(ui: &mut egui::Ui, text: &str, weight: Weight) -> Response {
+pub(super) fn button(ui: &mut egui::Ui, text: &str, weight: Weight) -> Response {
     let p = palette(ui);
     let response = ui
         .scope(|ui| {
@@ -742,6 +765,6 @@ fn quality_sign(ui: &egui::Ui, rect: Rect, quality: Quality, p: &Palette) {
     }
 }
 
-fn pressed(ui: &egui::Ui, key: Key) -> bool {
+pub(super) fn pressed(ui: &egui::Ui, key: Key) -> bool {
     ui.input_mut(|i| i.consume_key(Modifiers::NONE, key))
 }

@@ -1,0 +1,356 @@
+//! The viewer's loudspeakers and microphone, by cpal: samples through a ring, so that the device's callback neither
+//! waits nor allocates.
+//!
+//! All that is decided about sound is elsewhere: what is played next in `proto::sound`, when in `viewer::sound`.
+
+use crate::proto::sound::packet::RATE;
+use crate::proto::sound::resample::Resampler;
+use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
+use cpal::{BufferSize, FromSample, Sample, SampleFormat, SizedSample, StreamConfig, SupportedStreamConfigRange};
+use rtrb::{Consumer, Producer, RingBuffer};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+
+/// Samples of each channel that the device asks for at once: 10 ms. PulseAudio's own choice is two seconds.
+const PERIOD: u32 = RATE / 100;
+/// Samples that a ring holds: half a second of eight channels.
+const RING: usize = 8 * RATE as usize / 2;
+/// A sound system that does not answer for this long has no device.
+const OPEN: Duration = Duration::from_secs(3);
+
+/// Why a device cannot be used.
+#[derive(Debug, Error)]
+pub enum SoundDeviceError {
+    /// There is none, or not the chosen one.
+    #[error("there is no such sound device")]
+    Missing,
+    /// It has no form that we can use, or is taken.
+    #[error("the sound device cannot be used: {0}")]
+    Device(#[from] cpal::Error),
+    /// Its samples are of a kind that we do not have.
+    #[error("the sound device wants samples of the kind {0}")]
+    Format(SampleFormat),
+}
+
+/// A device that can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoundDevice {
+    /// Stays the same over restarts.
+    pub id: String,
+    /// As the system names it to its users.
+    pub name: String,
+}
+
+/// The sound system.
+pub struct SoundSystem {
+    host: cpal::Host,
+}
+
+/// An open loudspeaker.
+pub struct Output {
+    stream: cpal::Stream,
+    /// The device's id.
+    pub id: String,
+    ring: Producer<f32>,
+    channels: usize,
+    rate: u32,
+    resampler: Option<Resampler>,
+    scratch: Vec<f32>,
+    state: Arc<Shared>,
+    playing: bool,
+}
+
+/// An open microphone.
+pub struct Input {
+    _stream: cpal::Stream,
+    /// The device's id.
+    pub id: String,
+    ring: Consumer<f32>,
+    channels: usize,
+    resampler: Option<Resampler>,
+    scratch: Vec<f32>,
+    state: Arc<Shared>,
+}
+
+/// What callback and owner share: no lock.
+#[derive(Debug, Default)]
+struct Shared {
+    failed: AtomicBool,
+    /// Times that the ring was empty while something was being played, or full while something was recorded.
+    missed: AtomicU64,
+    /// Whether the last callback found samples.
+    flowing: AtomicBool,
+}
+
+impl SoundSystem {
+    /// Opens the system's sound: PulseAudio or PipeWire where one answers, else what the system has.
+    pub fn open() -> SoundSystem {
+        SoundSystem { host: cpal::default_host() }
+    }
+
+    /// All loudspeakers.
+    pub fn outputs(&self) -> Vec<SoundDevice> {
+        self.host.output_devices().map(|devices| devices.filter_map(|d| describe(&d)).collect()).unwrap_or_default()
+    }
+
+    /// All microphones; what only hears a loudspeaker is none.
+    pub fn inputs(&self) -> Vec<SoundDevice> {
+        let devices = self.host.input_devices().map(|devices| devices.filter_map(|d| describe(&d)).collect());
+        let mut devices: Vec<SoundDevice> = devices.unwrap_or_default();
+        devices.retain(|d| !d.id.ends_with(".monitor"));
+        devices
+    }
+
+    /// The id of the system's own choice of a loudspeaker, now.
+    pub fn default_output(&self) -> Option<String> {
+        Some(self.host.default_output_device()?.id().ok()?.to_string())
+    }
+
+    /// The same for the microphone.
+    pub fn default_input(&self) -> Option<String> {
+        Some(self.host.default_input_device()?.id().ok()?.to_string())
+    }
+
+    /// Opens a loudspeaker: this one, or the system's choice. It plays nothing until [`Output::play`].
+    ///
+    /// # Errors
+    /// [`SoundDeviceError`].
+    pub fn open_output(&self, id: Option<&str>) -> Result<Output, SoundDeviceError> {
+        let device = match id {
+            Some(id) => self.host.output_devices()?.find(|d| is(d, id)),
+            None => self.host.default_output_device(),
+        };
+        let device = device.ok_or(SoundDeviceError::Missing)?;
+        let default = device.default_output_config()?;
+        let ranges = device.supported_output_configs()?;
+        let (config, format) = choose(ranges, 2, default.channels(), default.sample_rate(), default.sample_format());
+        let (ring, consumer) = RingBuffer::new(RING);
+        let state = Arc::new(Shared::default());
+        let stream = match format {
+            SampleFormat::F32 => build_output::<f32>(&device, config, consumer, &state),
+            SampleFormat::I16 => build_output::<i16>(&device, config, consumer, &state),
+            SampleFormat::I32 => build_output::<i32>(&device, config, consumer, &state),
+            SampleFormat::U8 => build_output::<u8>(&device, config, consumer, &state),
+            other => return Err(SoundDeviceError::Format(other)),
+        }?;
+        Ok(Output {
+            stream,
+            id: device.id()?.to_string(),
+            ring,
+            channels: config.channels.into(),
+            rate: config.sample_rate,
+            resampler: (config.sample_rate != RATE).then(|| Resampler::new(RATE, config.sample_rate, 2)),
+            scratch: Vec::new(),
+            state,
+            playing: false,
+        })
+    }
+
+    /// Opens a microphone: this one, or the system's choice. It records at once.
+    ///
+    /// # Errors
+    /// [`SoundDeviceError`].
+    pub fn open_input(&self, id: Option<&str>) -> Result<Input, SoundDeviceError> {
+        let device = match id {
+            Some(id) => self.host.input_devices()?.find(|d| is(d, id)),
+            None => self.host.default_input_device(),
+        };
+        let device = device.ok_or(SoundDeviceError::Missing)?;
+        let default = device.default_input_config()?;
+        let ranges = device.supported_input_configs()?;
+        let (config, format) = choose(ranges, 1, default.channels(), default.sample_rate(), default.sample_format());
+        let (producer, ring) = RingBuffer::new(RING);
+        let state = Arc::new(Shared::default());
+        let stream = match format {
+            SampleFormat::F32 => build_input::<f32>(&device, config, producer, &state),
+            SampleFormat::I16 => build_input::<i16>(&device, config, producer, &state),
+            SampleFormat::I32 => build_input::<i32>(&device, config, producer, &state),
+            SampleFormat::U8 => build_input::<u8>(&device, config, producer, &state),
+            other => return Err(SoundDeviceError::Format(other)),
+        }?;
+        stream.play()?;
+        Ok(Input {
+            _stream: stream,
+            id: device.id()?.to_string(),
+            ring,
+            channels: config.channels.into(),
+            resampler: (config.sample_rate != RATE).then(|| Resampler::new(config.sample_rate, RATE, 1)),
+            scratch: Vec::new(),
+            state,
+        })
+    }
+}
+
+impl Output {
+    /// Plays what is written.
+    ///
+    /// # Errors
+    /// [`SoundDeviceError`].
+    pub fn play(&mut self) -> Result<(), SoundDeviceError> {
+        if !self.playing {
+            self.stream.play()?;
+            self.playing = true;
+        }
+        Ok(())
+    }
+
+    /// Time of what is written and not yet with the device.
+    pub fn queued(&self) -> Duration {
+        let frames = (RING - self.ring.slots()) / self.channels.max(1);
+        Duration::from_secs_f64(frames as f64 / f64::from(self.rate.max(1)))
+    }
+
+    /// Writes stereo samples at 48 kHz; what does not fit is lost.
+    pub fn write(&mut self, stereo: &[f32]) {
+        self.scratch.clear();
+        match &mut self.resampler {
+            Some(resampler) => resampler.resample(stereo, &mut self.scratch),
+            None => self.scratch.extend_from_slice(stereo),
+        }
+        for frame in self.scratch.chunks_exact(2) {
+            if self.ring.slots() < self.channels {
+                return;
+            }
+            for channel in 0..self.channels {
+                let sample = match (self.channels, channel) {
+                    (1, _) => (frame[0] + frame[1]) / 2.0,
+                    (_, 0 | 1) => frame[channel],
+                    _ => 0.0,
+                };
+                // There is room: nobody else writes.
+                let _ = self.ring.push(sample);
+            }
+        }
+    }
+
+    /// Whether the device is gone and another one is needed.
+    pub fn has_failed(&self) -> bool {
+        self.state.failed.load(Ordering::Relaxed)
+    }
+
+    /// Times that the device wanted more than there was, in the middle of a sound or at its end.
+    pub fn missed(&self) -> u64 {
+        self.state.missed.load(Ordering::Relaxed)
+    }
+}
+
+impl Input {
+    /// Appends what was recorded, 48 kHz mono.
+    pub fn read(&mut self, out: &mut Vec<f32>) {
+        self.scratch.clear();
+        let frames = self.ring.slots() / self.channels.max(1);
+        for _ in 0..frames {
+            let mut sum = 0.0;
+            for _ in 0..self.channels {
+                sum += self.ring.pop().unwrap_or(0.0);
+            }
+            self.scratch.push(sum / self.channels as f32);
+        }
+        match &mut self.resampler {
+            Some(resampler) => resampler.resample(&self.scratch, out),
+            None => out.extend_from_slice(&self.scratch),
+        }
+    }
+
+    /// Whether the device is gone and another one is needed.
+    pub fn has_failed(&self) -> bool {
+        self.state.failed.load(Ordering::Relaxed)
+    }
+}
+
+fn describe(device: &cpal::Device) -> Option<SoundDevice> {
+    let id = device.id().ok()?.to_string();
+    let name = device.description().map_or_else(|_| id.clone(), |d| d.name().to_owned());
+    Some(SoundDevice { id, name })
+}
+
+fn is(device: &cpal::Device, id: &str) -> bool {
+    device.id().is_ok_and(|found| found.to_string() == id)
+}
+
+/// 48 kHz floats in as many channels as we have, where the device takes that; else what it likes best.
+fn choose(
+    ranges: impl Iterator<Item = SupportedStreamConfigRange>,
+    channels: u16,
+    default_channels: u16,
+    default_rate: u32,
+    default_format: SampleFormat,
+) -> (StreamConfig, SampleFormat) {
+    let fits = |r: &SupportedStreamConfigRange| {
+        r.channels() == channels && r.min_sample_rate() <= RATE && RATE <= r.max_sample_rate()
+    };
+    let formats: Vec<SampleFormat> = ranges.filter(fits).map(|r| r.sample_format()).collect();
+    let known = [SampleFormat::F32, SampleFormat::I16, SampleFormat::I32];
+    let buffer_size = BufferSize::Fixed(PERIOD);
+    match known.into_iter().find(|f| formats.contains(f)) {
+        Some(format) => (StreamConfig { channels, sample_rate: RATE, buffer_size }, format),
+        None => {
+            let config = StreamConfig {
+                channels: default_channels,
+                sample_rate: default_rate,
+                buffer_size: BufferSize::Default,
+            };
+            (config, default_format)
+        }
+    }
+}
+
+fn build_output<T: SizedSample + FromSample<f32>>(
+    device: &cpal::Device,
+    config: StreamConfig,
+    mut ring: Consumer<f32>,
+    state: &Arc<Shared>,
+) -> Result<cpal::Stream, cpal::Error> {
+    let (shared, failed) = (Arc::clone(state), Arc::clone(state));
+    let play = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
+        let count = ring.slots().min(data.len());
+        if let Ok(chunk) = ring.read_chunk(count) {
+            for (out, sample) in data.iter_mut().zip(chunk) {
+                *out = T::from_sample(sample);
+            }
+        }
+        data[count..].fill(T::EQUILIBRIUM);
+        let whole = count == data.len();
+        if shared.flowing.swap(whole, Ordering::Relaxed) && !whole {
+            shared.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    device.build_output_stream(config, play, move |error| note(&failed, &error), Some(OPEN))
+}
+
+fn build_input<T: SizedSample>(
+    device: &cpal::Device,
+    config: StreamConfig,
+    mut ring: Producer<f32>,
+    state: &Arc<Shared>,
+) -> Result<cpal::Stream, cpal::Error>
+where
+    f32: FromSample<T>,
+{
+    let (shared, failed) = (Arc::clone(state), Arc::clone(state));
+    let record = move |data: &[T], _: &cpal::InputCallbackInfo| {
+        let count = ring.slots().min(data.len());
+        for sample in &data[..count] {
+            let _ = ring.push(f32::from_sample(*sample));
+        }
+        if count < data.len() {
+            shared.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    device.build_input_stream(config, record, move |error| note(&failed, &error), Some(OPEN))
+}
+
+/// Some backends report the same small trouble hundreds of times a second, so nothing is logged here.
+fn note(state: &Shared, error: &cpal::Error) {
+    use cpal::ErrorKind;
+    match error.kind() {
+        ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable | ErrorKind::StreamInvalidated => {
+            state.failed.store(true, Ordering::Relaxed);
+        }
+        _ => {
+            state.missed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Sound over a bad way, in virtual time: what a listener hears of an hour, or of eight, with the real jitter buffer.
+//!
+//! The loudspeaker is turned here as `viewer::sound` turns it: every 5 ms it takes as much, and 25 ms wait for it.
+
+use crate::fuzz::net::Random;
+use bytes::Bytes;
+use kachel::proto::sound::jitter::{JitterBuffer, JitterCounts, Playout};
+use kachel::proto::sound::packet::{FRAME, RATE, SoundKind, SoundPacket};
+use kachel::proto::sound::sender::Sender;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+/// What waits for the loudspeaker.
+const AHEAD: f64 = 0.025;
+/// How often it takes something.
+const PUMP: Duration = Duration::from_millis(5);
+/// The loudspeaker's ring runs dry below this.
+const EMPTY: f64 = 0.0;
+
+/// The way and the clocks.
+#[derive(Clone, Copy)]
+struct Way {
+    delay: Duration,
+    jitter: Duration,
+    loss_per_mille: u32,
+    /// How much faster the sender's clock runs, in millionths.
+    skew_ppm: f64,
+    /// The way stands still for so long, every minute.
+    standstill: Duration,
+}
+
+const WAY: Way = Way {
+    delay: Duration::from_millis(30),
+    jitter: Duration::ZERO,
+    loss_per_mille: 0,
+    skew_ppm: 0.0,
+    standstill: Duration::ZERO,
+};
+
+#[derive(Debug, Default)]
+struct Heard {
+    counts: JitterCounts,
+    /// Times that the loudspeaker ran dry while the sender was sending.
+    dry: u64,
+    /// Longest time that the receiver held sound back, its loudspeaker included, after the first ten seconds.
+    delay_max: Duration,
+    delay_last: Duration,
+    sent: u64,
+}
+
+/// A tone without an end over this way.
+fn listen(way: Way, length: Duration, seed: u64) -> Heard {
+    let mut random = Random(seed);
+    let mut sender = Sender::new(SoundKind::Sound);
+    let mut jitter = JitterBuffer::new();
+    let mut flying: BinaryHeap<Reverse<(Duration, u64, Vec<u8>)>> = BinaryHeap::new();
+    let mut heard = Heard::default();
+    let loud = [0.5; FRAME];
+    let (mut ready, mut begun, mut frame_at) = (0.0_f64, false, 0.0_f64);
+    let mut now = Duration::ZERO;
+    while now < length {
+        while frame_at <= now.as_secs_f64() {
+            // The frame is complete at its end; its number stands for its content.
+            let content = heard.sent.to_le_bytes();
+            let coded: Vec<u8> = std::iter::once(31 << 3 | 4).chain(content).collect();
+            sender.set_doubled(jitter.is_lossy(now));
+            let packet = sender.handle_frame(&loud, &coded, FRAME as u32, 0).expect("it is loud");
+            let mut arrives = now + way.delay + way.jitter.mul_f64(f64::from(random.below(1_000)) / 1_000.0);
+            let into_minute = Duration::from_millis(arrives.as_millis() as u64 % 60_000);
+            if into_minute > 30_000 * MS && into_minute < 30_000 * MS + way.standstill {
+                arrives += 30_000 * MS + way.standstill - into_minute;
+            }
+            let mut bytes = Vec::new();
+            packet.encode(&mut bytes);
+            if random.below(1_000) >= way.loss_per_mille {
+                flying.push(Reverse((arrives, heard.sent, bytes)));
+            }
+            heard.sent += 1;
+            frame_at += FRAME as f64 / f64::from(RATE) / (1.0 + way.skew_ppm * 1e-6);
+        }
+        while flying.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((_, _, bytes))) = flying.pop() else { break };
+            jitter.handle_packet(SoundPacket::decode(bytes.into()).expect("our own packet"), now);
+        }
+        while ready < AHEAD {
+            let frame = jitter.frame_samples() as f64 / f64::from(RATE);
+            match jitter.poll_playout(now) {
+                Playout::Idle => break,
+                Playout::Skip(_) => {}
+                Playout::Frame(_) | Playout::Recover(_) | Playout::Conceal => {
+                    begun = true;
+                    ready += frame / jitter.speed();
+                }
+            }
+        }
+        heard.delay_last = jitter.delay() + Duration::from_secs_f64(ready);
+        if now > 10_000 * MS {
+            heard.delay_max = heard.delay_max.max(heard.delay_last);
+        }
+        if begun {
+            ready -= PUMP.as_secs_f64();
+            if ready < EMPTY {
+                heard.dry += 1;
+                ready = 0.0;
+            }
+        }
+        now += PUMP;
+    }
+    heard.counts = jitter.counts();
+    heard
+}
+
+#[test]
+fn one_percent_loss_and_30_ms_of_jitter_are_not_heard() {
+    for seed in 0..6 {
+        let heard = listen(Way { loss_per_mille: 10, jitter: 30 * MS, ..WAY }, 600_000 * MS, seed);
+        let c = heard.counts;
+        assert!(c.gaps + heard.dry <= 1, "more than one audible gap in ten minutes: {heard:?}");
+        assert!(c.concealed * 1_000 <= heard.sent * 5, "more than half a percent made up: {heard:?}");
+        assert!(c.repaired > 150, "the copies were of no use: {heard:?}");
+        assert!(heard.delay_max < 150 * MS, "{heard:?}");
+    }
+}
+
+#[test]
+fn five_percent_loss_stays_below_three_percent_made_up() {
+    let heard = listen(Way { loss_per_mille: 50, jitter: 30 * MS, ..WAY }, 600_000 * MS, 7);
+    assert!(heard.counts.concealed * 100 <= heard.sent * 3, "{heard:?}");
+}
+
+#[test]
+fn a_good_way_adds_little() {
+    let heard = listen(Way { jitter: 2 * MS, ..WAY }, 600_000 * MS, 1);
+    assert_eq!((heard.counts.concealed, heard.counts.late, heard.dry), (0, 0, 0), "{heard:?}");
+    // A way that is not known yet is given more time than it turns out to need.
+    assert!(heard.delay_max < 90 * MS && heard.delay_last < 60 * MS, "{heard:?}");
+}
+
+#[test]
+fn eight_hours_of_clock_skew_keep_the_delay() {
+    for skew_ppm in [200.0, -200.0] {
+        let heard = listen(Way { skew_ppm, jitter: 5 * MS, ..WAY }, 8 * 3_600_000 * MS, 3);
+        assert!(heard.delay_max < 150 * MS, "{skew_ppm} ppm: {heard:?}");
+        assert_eq!((heard.counts.concealed, heard.counts.skipped, heard.dry), (0, 0, 0), "{skew_ppm} ppm: {heard:?}");
+    }
+}
+
+#[test]
+fn after_a_standstill_the_delay_comes_back() {
+    let heard = listen(Way { standstill: 300 * MS, ..WAY }, 110_000 * MS, 5);
+    assert!(heard.delay_last < 150 * MS, "20 s after the last standstill: {heard:?}");
+    assert!(heard.counts.skipped < 40, "{heard:?}");
+}
+
+#[test]
+fn silence_is_no_loss_and_a_new_sound_begins_at_its_depth() {
+    let mut jitter = JitterBuffer::new();
+    let mut sender = Sender::new(SoundKind::Sound);
+    let (loud, still) = ([0.5; FRAME], [0.0; FRAME]);
+    let coded = [31 << 3 | 4; 60];
+    let mut played = 0;
+    for i in 0..3_000_u32 {
+        let now = 20 * MS * i;
+        let talks = i % 500 < 100;
+        let clock = u64::from(i) * FRAME as u64;
+        if let Some(packet) = sender.handle_frame(if talks { &loud } else { &still }, &coded, FRAME as u32, clock) {
+            jitter.handle_packet(packet, now);
+        }
+        if jitter.poll_playout(now) != Playout::Idle {
+            played += 1;
+        }
+    }
+    let counts = jitter.counts();
+    assert_eq!((counts.concealed, counts.late, counts.skipped), (0, 0, 0));
+    assert_eq!(played, counts.packets);
+    assert!(!jitter.is_lossy(60_000 * MS) && !jitter.is_busy());
+}
+
+#[test]
+fn a_hostile_sender_fills_nothing() {
+    let mut jitter = JitterBuffer::new();
+    let mut random = Random(9);
+    for i in 0..20_000_u32 {
+        let packet = SoundPacket {
+            kind: SoundKind::Sound,
+            last: random.below(9) == 0,
+            sequence: random.next() as u16,
+            timestamp: random.next(),
+            previous: (random.below(2) == 0).then(|| Bytes::from_static(&[31 << 3, 1])),
+            frame: Bytes::from_static(&[31 << 3, 1]),
+        };
+        jitter.handle_packet(packet, MS * i);
+        // Nothing that it says makes the buffer play for ever or at a speed that can be heard.
+        let mut turns = 0;
+        while random.below(3) == 0 && jitter.poll_playout(MS * i) != Playout::Idle && turns < 50 {
+            turns += 1;
+        }
+        assert!((jitter.speed() - 1.0).abs() <= 0.004_001);
+        assert!(jitter.depth(MS * i) <= 100 * MS);
+    }
+    let mut left = 0;
+    while jitter.poll_playout(30_000 * MS) != Playout::Idle {
+        left += 1;
+        assert!(left < 100, "it never ends");
+    }
+}
