@@ -6,8 +6,9 @@
 //   3 tables  array<u32>, codec::wave::LOOK_UP: for each of 8 tables 256 bytes, width | length << 4
 //
 // One component after the other: four lanes read its coefficients, each to where its value will be once the bands are
-// joined, then all lanes join level by level. Two values share a word, an even row below the odd one after it; no two
-// lanes write a word between two barriers. Loops end at constants; no index depends on data without a mask.
+// joined, then all lanes join level by level. Two values share a word: those of rows y and y + 32, which belong to one band
+// on every level; so no two lanes write a word between two barriers, nor does one read what another writes. Loops end at
+// constants; no index depends on data without a mask.
 
 struct Wave {
     origin: u32,
@@ -29,7 +30,7 @@ const GROUPS: u32 = 64u;
 const WIDTH_MAX: u32 = 10u;
 const COEFFICIENT_MAX: i32 = 1023;
 
-// Row 2 j of a component in the low halves of row j, row 2 j + 1 in the high halves.
+// Rows 0 to 31 of a component in the low halves, rows 32 to 63 in the high halves.
 var<workgroup> plane: array<u32, 2048>;
 
 // Bits of the frame: the next of this lane, and the end of its stream.
@@ -101,16 +102,22 @@ fn read_quad(width_max: u32, shift: u32) -> vec4<i32> {
 }
 
 fn put(x: u32, y: u32, value: i32) {
-    let index = ((y >> 1u) * 64u + x) & 2047u;
-    if (y & 1u) == 0u {
-        plane[index] = u32(value) & 0xffffu;
-    } else {
-        plane[index] |= u32(value) << 16u;
-    }
+    let index = ((y & 31u) * 64u + x) & 2047u;
+    let half = select(0u, 16u, y >= 32u);
+    plane[index] |= (u32(value) & 0xffffu) << half;
 }
 
-// Reads one lane: kind 0 has all bands but the finest three.
-fn read_lane(kind: u32, coarse: u32, is_there: bool) {
+// Both values of a word without the quarter of their neighbours', or with their mean.
+fn without_quarter(word: u32, a: u32, b: u32) -> u32 {
+    return packed(low(word) - quarter(low(a), low(b)), high(word) - quarter(high(a), high(b)));
+}
+
+fn with_mean(word: u32, a: u32, b: u32) -> u32 {
+    return packed(low(word) + mean(low(a), low(b)), high(word) + mean(high(a), high(b)));
+}
+
+// Reads one lane into the plane, which is all 0: kind 0 has all bands but the finest three.
+fn read_lane(kind: u32, coarse: u32) {
     var left = 0u;
     // Widths of the row of groups above, four bits each.
     var above = 0u;
@@ -142,10 +149,7 @@ fn read_lane(kind: u32, coarse: u32, is_there: bool) {
         let row = number >> side;
         above = select(above, 0u, number == 0u);
         left = select(left, 0u, column == 0u);
-        var width = 0u;
-        if is_there {
-            width = width_of(min(left + ((above >> (4u * column)) & 15u), 7u));
-        }
+        let width = width_of(min(left + ((above >> (4u * column)) & 15u), 7u));
         left = width;
         above = (above & ~(15u << (4u * column))) | (width << (4u * column));
 
@@ -153,10 +157,13 @@ fn read_lane(kind: u32, coarse: u32, is_there: bool) {
         let step = select(2u << level, 16u, level == 4u);
         let right = select(select(0u, 1u << level, direction != 1u), 0u, level == 4u);
         let below = select(select(0u, 1u << level, direction != 0u), 0u, level == 4u);
+        if width == 0u {
+            continue;
+        }
         for (var quad = 0u; quad < 4u; quad++) {
-            var values = vec4<i32>(0);
-            if width > 0u {
-                values = read_quad(width, shift);
+            let values = read_quad(width, shift);
+            if all(values == vec4<i32>(0)) {
+                continue;
             }
             let x = (column * 4u + (quad & 1u) * 2u) * step + right;
             let y = (row * 4u + (quad >> 1u) * 2u) * step + below;
@@ -166,10 +173,6 @@ fn read_lane(kind: u32, coarse: u32, is_there: bool) {
             put(x + step, y + step, values.w);
         }
     }
-}
-
-fn set_low(index: u32, value: i32) {
-    plane[index] = (plane[index] & 0xffff0000u) | (u32(value) & 0xffffu);
 }
 
 @compute @workgroup_size(256)
@@ -183,7 +186,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let size = textureDimensions(screen);
     let quantiser = min(job.quantiser, 7u);
     let base = tone(job.base);
-    // This lane's pixels: column `x`, and the 16 rows from `8 part` words on.
+    // This lane's pixels: column `x`, eight rows from `8 part` on, and those 32 rows below.
     let x = lane & 63u;
     let part = lane >> 6u;
     var pixels: array<u32, 16>;
@@ -201,77 +204,63 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         at = start * 8u;
         end = at + length * 8u;
         let coarse = quantiser + min(component, 1u);
-        // The even rows first, the odd ones into the same words then.
-        for (var phase = 0u; phase < 2u; phase++) {
-            if lane < 4u && (lane >> 1u) == phase {
-                read_lane(lane, coarse, length > 0u);
+        for (var k = lane; k < 2048u; k += LANES) {
+            plane[k] = 0u;
+        }
+        workgroupBarrier();
+        if lane < 4u && length > 0u {
+            read_lane(lane, coarse);
+        }
+        workgroupBarrier();
+
+        for (var step = 4u; step > 0u; step--) {
+            let level = step - 1u;
+            let stride = 1u << level;
+            // Along the rows `32 >> level` pairs in so many lines of words; along the columns half as many pairs in twice
+            // as many lines. Low values first, then high ones.
+            let count = 1024u >> (2u * level);
+            let last = (32u >> level) - 1u;
+            for (var k = lane; k < count; k += LANES) {
+                let even = ((k >> (5u - level)) * 64u + 2u * (k & last)) * stride;
+                let before = select(even - stride, even + stride, (k & last) == 0u) & 2047u;
+                plane[even] = without_quarter(plane[even], plane[before], plane[even + stride]);
+            }
+            workgroupBarrier();
+            for (var k = lane; k < count; k += LANES) {
+                let even = ((k >> (5u - level)) * 64u + 2u * (k & last)) * stride;
+                let after = select(even + 2u * stride, even, (k & last) == last) & 2047u;
+                plane[even + stride] = with_mean(plane[even + stride], plane[even], plane[after]);
+            }
+            workgroupBarrier();
+            let down = 64u * stride;
+            for (var k = lane; k < count; k += LANES) {
+                let column = (k & (2u * last + 1u)) * stride;
+                let even = (k >> (6u - level)) * 2u * down + column;
+                let odd = plane[even + down];
+                // Above row 0 is row 1 of this level again; above row 32 is the last of the low halves.
+                let above = packed(low(odd), low(plane[2048u - down + column]));
+                let before = select(plane[(even - down) & 2047u], above, even < down);
+                plane[even] = without_quarter(plane[even], before, odd);
+            }
+            workgroupBarrier();
+            for (var k = lane; k < count; k += LANES) {
+                let column = (k & (2u * last + 1u)) * stride;
+                let even = (k >> (6u - level)) * 2u * down + column;
+                // Below the low halves is row 32; below the high ones is their last even row again.
+                let below = packed(high(plane[column]), high(plane[even]));
+                let after = select(plane[(even + 2u * down) & 2047u], below, even + 2u * down >= 2048u);
+                plane[even + down] = with_mean(plane[even + down], plane[even], after);
             }
             workgroupBarrier();
         }
 
-        for (var level = 3u; level >= 1u; level--) {
-            // Of this level's values there are `1 << bits` pairs in each of twice as many lines.
-            let bits = 5u - level;
-            let last = (1u << bits) - 1u;
-            let count = 2u << (2u * bits);
-            for (var turn = 0u; turn < 4u; turn++) {
-                // Along the rows, low values then high ones; along the columns likewise.
-                let stride = select(32u, 1u, turn < 2u) << level;
-                let across = select(1u, 32u, turn < 2u) << level;
-                for (var k = lane; k < count; k += LANES) {
-                    let i = k & last;
-                    let line = (k >> bits) * across;
-                    let even = (line + 2u * i * stride) & 2047u;
-                    let odd = (even + stride) & 2047u;
-                    if (turn & 1u) == 0u {
-                        let before = select((even - stride) & 2047u, odd, i == 0u);
-                        set_low(even, low(plane[even]) - quarter(low(plane[before]), low(plane[odd])));
-                    } else {
-                        let after = select((odd + stride) & 2047u, even, i == last);
-                        set_low(odd, low(plane[odd]) + mean(low(plane[even]), low(plane[after])));
-                    }
-                }
-                workgroupBarrier();
-            }
-        }
-        // The finest level's rows, both halves of a word at once.
-        for (var turn = 0u; turn < 2u; turn++) {
-            for (var k = lane; k < 1024u; k += LANES) {
-                let i = k & 31u;
-                let even = (k >> 5u) * 64u + 2u * i;
-                let e = plane[even];
-                let o = plane[even + 1u];
-                if turn == 0u {
-                    let b = plane[select(even - 1u, even + 1u, i == 0u)];
-                    plane[even] = packed(low(e) - quarter(low(b), low(o)), high(e) - quarter(high(b), high(o)));
-                } else {
-                    let a = plane[select(even + 2u, even, i == 31u)];
-                    plane[even + 1u] = packed(low(o) + mean(low(e), low(a)), high(o) + mean(high(e), high(a)));
-                }
-            }
-            workgroupBarrier();
-        }
-        // Its columns, where the rows of a pair share a word: read by all before anybody writes.
-        var words: array<u32, 8>;
-        for (var i = 0u; i < 8u; i++) {
-            let row = part * 8u + i;
-            let word = plane[row * 64u + x];
-            let before = plane[(row - min(row, 1u)) * 64u + x];
-            words[i] = packed(low(word) - quarter(high(before), high(word)), high(word));
-        }
-        workgroupBarrier();
-        for (var i = 0u; i < 8u; i++) {
-            plane[(part * 8u + i) * 64u + x] = words[i];
-        }
-        workgroupBarrier();
         let origin = unpacked(job.origin);
         for (var i = 0u; i < 8u; i++) {
             let row = part * 8u + i;
-            let even = low(words[i]);
-            let odd = high(words[i]) + mean(even, low(plane[min(row + 1u, 31u) * 64u + x]));
+            let word = plane[row * 64u + x];
             for (var j = 0u; j < 2u; j++) {
-                let value = clamp(select(even, odd, j == 1u) + base[component], -COEFFICIENT_MAX, COEFFICIENT_MAX);
-                let y = 2u * row + j;
+                let value = clamp(select(low(word), high(word), j == 1u) + base[component], -COEFFICIENT_MAX, COEFFICIENT_MAX);
+                let y = row + 32u * j;
                 if component < 2u {
                     let shift = 16u * component;
                     let kept = select(pixels[2u * i + j], 0u, component == 0u);
@@ -279,8 +268,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 } else {
                     let place = origin + vec2<u32>(x, y);
                     if has_block(write, (y >> 4u) * 4u + (x >> 4u)) && all(place < size) {
-                        let word = pixels[2u * i + j];
-                        textureStore(screen, place, vec4<u32>(color_of(low(word), high(word), value), 0u, 0u, 0u));
+                        let others = pixels[2u * i + j];
+                        let color = color_of(low(others), high(others), value);
+                        textureStore(screen, place, vec4<u32>(color, 0u, 0u, 0u));
                     }
                 }
             }

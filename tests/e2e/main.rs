@@ -6,6 +6,7 @@ mod support;
 mod idle;
 mod kills;
 mod linux;
+mod photos;
 mod picture;
 mod seat;
 mod soak;

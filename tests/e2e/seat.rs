@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use kachel::geom::{Rect, Size};
 use rustix::process::Signal;
 use serde_json::Value;
-use x11rb::connection::Connection;
+use x11rb::connection::{Connection, RequestConnection as _};
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
-    CreateWindowAux, EventMask, ImageFormat, InputFocus, Rectangle, StackMode, Window, WindowClass,
+    CreateWindowAux, EventMask, ImageFormat, InputFocus, Rectangle, StackMode, SubwindowMode, Window, WindowClass,
 };
 use x11rb::rust_connection::RustConnection;
 
@@ -328,6 +328,30 @@ impl Cover<'_> {
         let r = Rectangle { x: rect.x as i16, y: rect.y as i16, width: rect.w as u16, height: rect.h as u16 };
         connection.poly_fill_rectangle(self.window, gc, &[r]).expect("lives");
         connection.free_gc(gc).expect("lives");
+        self.remote.sync();
+    }
+}
+
+impl Cover<'_> {
+    /// Shows a picture from row `top` on, all of it at once.
+    pub fn show(&self, picture: &Picture, top: u32) {
+        let (connection, size) = (&self.remote.connection, self.remote.size());
+        let (pixmap, gc) = (connection.generate_id().expect("X has ids left"), connection.generate_id().expect("ids"));
+        let (w, h) = (size.w.min(picture.size().w), size.h.min(picture.size().h - top));
+        connection.create_pixmap(24, pixmap, self.window, w as u16, h as u16).expect("lives");
+        let look = CreateGCAux::new().graphics_exposures(0).subwindow_mode(SubwindowMode::INCLUDE_INFERIORS);
+        connection.create_gc(gc, self.window, &look).expect("lives");
+        // As many rows as a request may have.
+        let rows = (connection.maximum_request_bytes() - 64) as u32 / (4 * w);
+        for y in (0..h).step_by(rows as usize) {
+            let part = picture.crop(Rect::new(0, top + y, w, rows.min(h - y)));
+            let bytes: Vec<u8> = part.pixels().iter().flat_map(|pixel| pixel.to_le_bytes()).collect();
+            let (width, height, format) = (w as u16, part.size().h as u16, ImageFormat::Z_PIXMAP);
+            connection.put_image(format, pixmap, gc, width, height, 0, y as i16, 0, 24, &bytes).expect("lives");
+        }
+        connection.copy_area(pixmap, self.window, gc, 0, 0, 0, 0, w as u16, h as u16).expect("lives");
+        connection.free_gc(gc).expect("lives");
+        connection.free_pixmap(pixmap).expect("lives");
         self.remote.sync();
     }
 }

@@ -3,8 +3,12 @@
 use crate::{Random, gpus};
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::ctx::encode::CtxEncoder;
+use kachel::codec::ctx::tables::COSTS;
+use kachel::codec::format::{Frame, FrameHeader, SectionWriter};
 use kachel::codec::plan::{Plan, Raw, Unpack, packed};
-use kachel::geom::{Fit, Rect, Size, TileGrid, TileIndex, fit};
+use kachel::codec::wave::encode::WaveEncoder;
+use kachel::geom::{BlockMask, Fit, Rect, Size, TileGrid, TileIndex, fit};
 use kachel::io::gpu::Tier;
 use kachel::io::gpu::decode::Decoder;
 use kachel::io::gpu::mirror::Mirror;
@@ -41,6 +45,36 @@ fn pack_frame() -> Plan {
     Plan { unpacks, bytes, ..Plan::default() }
 }
 
+/// A photo on the whole screen: nearly, or exactly.
+fn photo_frame(exact: bool) -> Plan {
+    let grid = TileGrid::new(SCREEN);
+    let mut random = Random(3);
+    let (mut ctx, mut wave, mut payload) = (CtxEncoder::new(), WaveEncoder::new(), Vec::new());
+    let mut sections = SectionWriter::new();
+    for tile in (0..grid.count()).map(TileIndex) {
+        let (slope, edge) = (random.below(3), random.below(64));
+        let pixels = std::array::from_fn(|i| {
+            let (x, y) = (i as u32 % 64, i as u32 / 64);
+            let light = 60 + x * slope / 2 + y / 2 + (x + y / 2).saturating_sub(edge).min(6) * 6;
+            (light + random.below(8)) * 0x0001_0000 + (light + random.below(8)) * 0x0100 + random.below(8) + 30
+        });
+        payload.clear();
+        if exact {
+            let measured = ctx.measure(&pixels, BlockMask::ALL, &COSTS);
+            ctx.write(&measured, &COSTS, &mut payload);
+            sections.ctx(tile, None, measured.set, &payload);
+        } else {
+            wave.write(&pixels, BlockMask::ALL, 3, &mut payload);
+            sections.wave(tile, None, &payload);
+        }
+    }
+    let mut out = Vec::new();
+    FrameHeader { sequence: 2, depends_on: 1, input: 0, key: None, more: false, lossy: !exact }.write(&mut out);
+    sections.finish(&mut out);
+    println!("a photo, exact {exact}: {} bytes", out.len());
+    Plan::new(&Frame::parse(out.into(), SCREEN).expect("our own frame"), grid, |_| BlockMask::ALL)
+}
+
 /// The median of some runs, the first ones left out.
 fn median(mut run: impl FnMut()) -> Duration {
     let mut times: Vec<Duration> = (0..RUNS)
@@ -61,7 +95,12 @@ fn decoding_and_drawing_a_full_screen() {
     let key = Plan { key: Some(SCREEN), ..Plan::default() };
     let exact = fit(SCREEN, SCREEN);
     let reduced = fit(Size::new(1600, 900), SCREEN);
-    for (name, plan) in [("RAW", raw_frame()), ("510 PACK", pack_frame())] {
+    for (name, plan) in [
+        ("RAW", raw_frame()),
+        ("510 PACK", pack_frame()),
+        ("510 WAVE", photo_frame(false)),
+        ("510 CTX", photo_frame(true)),
+    ] {
         let mut canvas = Canvas::new();
         canvas.apply(&key);
         let time = median(|| canvas.apply(&plan));
