@@ -7,6 +7,7 @@ use crate::proto::sound::jitter::{JitterBuffer, Playout};
 use crate::proto::sound::packet::{FRAME, RATE, SoundKind, SoundPacket};
 use crate::proto::sound::resample::Resampler;
 use crate::proto::sound::sender::Sender;
+use std::hash::{BuildHasher, Hasher};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -80,7 +81,8 @@ impl Talker {
         encoder.set_inband_fec(true)?;
         encoder.set_packet_loss_perc(LOSS_PERCENT)?;
         encoder.set_dtx(true)?;
-        Ok(Talker { encoder, sender: Sender::new(kind), channels: channels(kind), rest: Vec::new() })
+        let seed = std::hash::RandomState::new().build_hasher().finish();
+        Ok(Talker { encoder, sender: Sender::new(kind, seed), channels: channels(kind), rest: Vec::new() })
     }
 
     /// Whether each frame is to be sent twice.

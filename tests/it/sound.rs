@@ -53,7 +53,7 @@ struct Heard {
 /// A tone without an end over this way.
 fn listen(way: Way, length: Duration, seed: u64) -> Heard {
     let mut random = Random(seed);
-    let mut sender = Sender::new(SoundKind::Sound);
+    let mut sender = Sender::new(SoundKind::Sound, seed);
     let mut jitter = JitterBuffer::new();
     let mut flying: BinaryHeap<Reverse<(Duration, u64, Vec<u8>)>> = BinaryHeap::new();
     let mut heard = Heard::default();
@@ -157,7 +157,7 @@ fn after_a_standstill_the_delay_comes_back() {
 #[test]
 fn silence_is_no_loss_and_a_new_sound_begins_at_its_depth() {
     let mut jitter = JitterBuffer::new();
-    let mut sender = Sender::new(SoundKind::Sound);
+    let mut sender = Sender::new(SoundKind::Sound, u64::MAX);
     let (loud, still) = ([0.5; FRAME], [0.0; FRAME]);
     let coded = [31 << 3 | 4; 60];
     let mut played = 0;
@@ -176,6 +176,24 @@ fn silence_is_no_loss_and_a_new_sound_begins_at_its_depth() {
     assert_eq!((counts.concealed, counts.late, counts.skipped), (0, 0, 0));
     assert_eq!(played, counts.packets);
     assert!(!jitter.is_lossy(60_000 * MS) && !jitter.is_busy());
+}
+
+#[test]
+fn a_sender_that_was_started_anew_is_another_one() {
+    let mut jitter = JitterBuffer::new();
+    let (loud, coded) = ([0.5; FRAME], [31 << 3 | 4; 60]);
+    let mut now = Duration::ZERO;
+    for seed in [3, 0x1234_5678_9abc, 77 << 16] {
+        let mut sender = Sender::new(SoundKind::Sound, seed);
+        let mut heard = 0;
+        for i in 0..100_u64 {
+            let packet = sender.handle_frame(&loud, &coded, FRAME as u32, i * FRAME as u64).expect("it is loud");
+            jitter.handle_packet(packet, now);
+            heard += u32::from(matches!(jitter.poll_playout(now), Playout::Frame(_)));
+            now += 20 * MS;
+        }
+        assert!(heard > 90, "seed {seed}: {heard} of 100, {:?}", jitter.counts());
+    }
 }
 
 #[test]

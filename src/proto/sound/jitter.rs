@@ -42,8 +42,9 @@ const CONCEAL_MAX: u32 = 5;
 const LOSSY: Duration = Duration::from_secs(30);
 /// After a pause of this length nothing known about the clocks holds any more.
 const FORGOTTEN: Duration = Duration::from_secs(300);
-/// A timestamp or number this far away, in seconds or packets, begins anew.
-const JUMP: i64 = 10;
+/// A packet this many numbers away, or so many seconds earlier or later than its timestamp says, is of another sender.
+const JUMP_NUMBERS: i64 = 500;
+const JUMP_SECONDS: f64 = 2.0;
 
 /// What is to be played next, [`JitterBuffer::frame_samples`] samples of each channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,9 +152,9 @@ impl JitterBuffer {
         });
         let sequence = seen_sequence + i64::from(packet.sequence.wrapping_sub(seen_sequence as u16).cast_signed());
         let timestamp = seen_timestamp + i64::from(packet.timestamp.wrapping_sub(seen_timestamp as u32).cast_signed());
-        let second = i64::from(RATE);
-        let odd = (sequence - seen_sequence).abs() > JUMP * 50 || timestamp < seen_timestamp - JUMP * second;
-        if odd {
+        let transit = now.as_secs_f64() - timestamp as f64 / f64::from(RATE);
+        let moved = self.base.map_or(0.0, |(current, before, _)| transit - current.min(before));
+        if (sequence - seen_sequence).abs() > JUMP_NUMBERS || moved.abs() > JUMP_SECONDS {
             // Another sender, or a hostile one: begin anew with this packet.
             self.forget();
             return self.handle_packet(packet, now);
@@ -212,7 +213,7 @@ impl JitterBuffer {
         }
         if first > sequence {
             let missing = slot.timestamp - timestamp;
-            if missing > JUMP * i64::from(RATE) || missing <= 0 {
+            if missing > JUMP_NUMBERS * i64::from(self.frame_samples) || missing <= 0 {
                 self.stop();
                 return Playout::Idle;
             }

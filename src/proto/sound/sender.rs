@@ -14,6 +14,8 @@ pub struct Sender {
     kind: SoundKind,
     sequence: u16,
     timestamp: u32,
+    /// What is added to the clock.
+    origin: u32,
     quiet: u32,
     sending: bool,
     doubled: bool,
@@ -21,9 +23,20 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Nothing has been said yet.
-    pub fn new(kind: SoundKind) -> Self {
-        Self { kind, sequence: 0, timestamp: 0, quiet: 0, sending: false, doubled: false, previous: None }
+    /// Nothing has been said yet. Numbers and times begin at a place that `seed` chooses, so that a receiver does not
+    /// take a sender that was started anew for the former one.
+    pub fn new(kind: SoundKind, seed: u64) -> Self {
+        let origin = (seed >> 16) as u32;
+        Self {
+            kind,
+            sequence: seed as u16,
+            timestamp: origin,
+            origin,
+            quiet: 0,
+            sending: false,
+            doubled: false,
+            previous: None,
+        }
     }
 
     /// Whether each frame is to be sent twice, the second time with the frame after it.
@@ -54,8 +67,9 @@ impl Sender {
             self.sending = true;
             self.previous = None;
             // Never back, or the other end took it for late.
-            let behind = (clock as u32).wrapping_sub(self.timestamp) > u32::MAX / 2;
-            self.timestamp = if behind { self.timestamp } else { clock as u32 };
+            let begins = self.origin.wrapping_add(clock as u32);
+            let behind = begins.wrapping_sub(self.timestamp) > u32::MAX / 2;
+            self.timestamp = if behind { self.timestamp } else { begins };
         }
         self.quiet = if quiet { self.quiet + 1 } else { 0 };
         let last = self.quiet >= TAIL;
@@ -87,7 +101,7 @@ mod tests {
 
     #[test]
     fn silence_costs_no_packet_and_the_last_one_says_so() {
-        let mut s = Sender::new(SoundKind::Sound);
+        let mut s = Sender::new(SoundKind::Sound, 0);
         assert!(!s.wants(&STILL) && s.handle_frame(&STILL, &CODED, 960, 0).is_none());
         let first = s.handle_frame(&LOUD, &CODED, 960, 48_000).expect("a loud frame");
         assert_eq!((first.timestamp, first.last, first.previous), (48_000, false, None));
@@ -101,7 +115,7 @@ mod tests {
 
     #[test]
     fn doubled_frames_hold_the_one_before_but_not_over_silence() {
-        let mut s = Sender::new(SoundKind::Sound);
+        let mut s = Sender::new(SoundKind::Sound, 0);
         s.set_doubled(true);
         let packets: Vec<SoundPacket> = (0..3).filter_map(|_| s.handle_frame(&LOUD, &CODED, 960, 0)).collect();
         assert_eq!(packets.iter().map(|p| p.previous.is_some()).collect::<Vec<_>>(), [false, true, true]);
