@@ -10,6 +10,7 @@ mod photos;
 mod picture;
 mod seat;
 mod soak;
+mod sound;
 mod trust;
 mod typing;
 mod viewers;

@@ -33,6 +33,8 @@ pub struct HostOptions {
     pub prefix: Vec<String>,
     /// More environment for the host.
     pub environment: Vec<(String, String)>,
+    /// More words for `serve`.
+    pub arguments: Vec<String>,
     /// How many desktops beyond the first, each with a trial of its own.
     pub more_trials: usize,
 }
@@ -67,6 +69,7 @@ impl Host {
             command.arg("--trial").arg(self.trial_folder(index));
         }
         command.args(options.attach.iter().flat_map(|display| ["--attach", display]));
+        command.args(&options.arguments);
         command.envs(options.environment.iter().cloned()).env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY");
         self.processes.spawn_until_line("kachel-host", &mut command, Duration::from_secs(20));
         self.front = self.processes.pid("kachel-host").expect("it has just been started");

@@ -9,4 +9,5 @@ pub mod input;
 pub mod link;
 pub mod picture;
 pub mod process;
+pub mod tone;
 pub mod wait;

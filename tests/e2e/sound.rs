@@ -1,0 +1,307 @@
+//! Sound with real programs and real devices: a tone that a program plays in the session is heard at the viewer's
+//! loudspeaker, one at its microphone is recorded in the session, and a policy holds against a patched viewer.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use kachel::geom::Size;
+use kachel::io::net::trial::Trial;
+use kachel::io::net::{Connector, Received};
+use kachel::proto::sound::packet::{SoundKind, SoundPacket};
+use kachel::proto::wire::{Hello, HostMessage, SoundWish, VERSION, ViewerMessage};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::seat::{Desk, PATIENCE, WindowManager, has, host_program};
+use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions};
+use crate::support::process::send;
+use crate::support::tone::{SoundSystem, Tone, find, peak, read_raw, write_wav};
+use crate::support::wait::{wait_for, wait_until};
+
+const PROGRAMS: &[&str] = &["Xvfb", "openbox", "setxkbmap", "pulseaudio", "paplay", "parec", "pactl"];
+/// Length of the tones.
+const TONE: Duration = Duration::from_secs(3);
+/// Amplitude of the tones.
+const LEVEL: f32 = 0.4;
+/// A recording is over when nothing was heard for so long.
+const QUIET: Duration = Duration::from_millis(700);
+
+/// A session whose sound can be heard.
+struct Room {
+    // Ended in this order.
+    viewer: Viewer,
+    host: Host,
+    sound: SoundSystem,
+    desk: Desk,
+    window: u32,
+}
+
+impl Room {
+    fn new(arguments: &[&str]) -> Room {
+        let sound = SoundSystem::start();
+        let desk = Desk::new(WindowManager::Openbox);
+        let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
+        let host = Host::start(&host_program(), &HostOptions { arguments, ..HostOptions::default() });
+        let options = ViewerOptions { environment: sound.environment(), ..ViewerOptions::on(desk.name()) };
+        let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options);
+        let window = viewer.window(PATIENCE).id;
+        let room = Room { viewer, host, sound, desk, window };
+        wait_until(2 * PATIENCE, "the picture is there", || {
+            (room.viewer.stats().last()?["frames"].as_u64()? > 0).then_some(())
+        });
+        room
+    }
+
+    /// What the session's sound process says.
+    fn status(&self) -> Option<Value> {
+        self.host.status()?["sessions"][0].get("sound").filter(|s| !s.is_null()).cloned()
+    }
+
+    fn number(&self, key: &str) -> Option<u64> {
+        self.status()?.get(key)?.as_u64()
+    }
+}
+
+/// Waits until a tone has come and gone in a recording.
+fn wait_tone(file: &Path) -> Option<Tone> {
+    wait_tone_after(file, 0)
+}
+
+/// The same, without what stands before this sample.
+fn wait_tone_after(file: &Path, start: usize) -> Option<Tone> {
+    let over = wait_for(PATIENCE, || {
+        let samples = read_raw(file).split_off(start);
+        let quiet = (QUIET.as_secs_f64() * 48_000.0) as usize;
+        let end = samples.len().checked_sub(quiet)?;
+        (peak(&samples[end..]) < 0.02 && peak(&samples[..end]) > 0.1).then_some(samples)
+    });
+    over.and_then(|samples| find(&samples))
+}
+
+/// Plays something until it is heard without a fault, three times at most: on a machine that compiles at the same time
+/// a thread may sleep through its turn, which is nobody's fault here; a fault of ours is there every time.
+fn assert_clean(room: &mut Room, program: &[&str], hertz: f32) {
+    for round in 0..3 {
+        let name = format!("{}-{round}", program[0]);
+        let heard = room.sound.record("ear.monitor", &name);
+        room.host.exec(program);
+        let tone = wait_tone(&heard);
+        room.sound.processes().end(&name, Signal::TERM);
+        if tone.is_none() {
+            eprintln!("{}\n{}", room.viewer.processes().log_tail("kachel"), room.host.processes().log_tail("exec"));
+            eprintln!("{:?}\n{:?}", room.status(), room.viewer.stats().last());
+        }
+        if round == 2 || tone.as_ref().is_some_and(|tone| tone.gaps == 0) {
+            assert_eq!(tone.as_ref().map(|tone| tone.gaps), Some(0), "{name}: {tone:?}");
+            return assert_tone(tone, hertz, &name);
+        }
+        eprintln!("{name}: {tone:?}, once more");
+    }
+}
+
+fn assert_tone(tone: Option<Tone>, hertz: f32, who: &str) {
+    let tone = tone.unwrap_or_else(|| panic!("{who}: nothing was heard"));
+    eprintln!("{who}: {tone:?}");
+    assert!((tone.hertz - hertz).abs() < hertz * 0.005, "{who}: pitch {tone:?}");
+    assert!((tone.amplitude - LEVEL).abs() < LEVEL * 0.15, "{who}: level {tone:?}");
+    assert!(tone.length.abs_diff(TONE) < Duration::from_millis(150), "{who}: length {tone:?}");
+    // Less than a twentieth of a second in all; for none at all see `assert_clean`.
+    assert!(tone.gaps < 10, "{who}: {tone:?}");
+}
+
+#[test]
+fn tones_of_programs_are_heard_without_a_gap_and_silence_costs_nothing() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let file = room.host.state().with_file_name("tone.wav");
+    write_wav(&file, 1_000.0, LEVEL, TONE);
+    let path = file.to_string_lossy().into_owned();
+    let mut players = vec![vec!["paplay", &path]];
+    if has(&["mpv"]) {
+        players.push(vec!["mpv", "--no-config", "--no-video", "--ao=pulse", "--really-quiet", &path]);
+    }
+    for player in players {
+        assert_clean(&mut room, &player, 1_000.0);
+    }
+    let last = room.viewer.stats();
+    let delay = last.iter().filter_map(|l| l["sound_delay_us"].as_u64()).next_back();
+    eprintln!("sound: delay {delay:?} us, last line {:?}", last.last());
+    assert!(delay.is_some_and(|us| us < 150_000), "the delay is known and bounded: {delay:?}");
+
+    // Silence: nothing is sent and nothing wakes up.
+    let pid = u32::try_from(room.number("pid").expect("the sound process answers")).expect("a process id");
+    wait_until(PATIENCE, "nothing plays", || (room.number("playing")? == 0).then_some(()));
+    let (sent, cpu) = (room.number("packets_sent"), switches(pid));
+    let begin = Instant::now();
+    wait_until(PATIENCE, "three seconds are over", || (begin.elapsed() > Duration::from_secs(3)).then_some(()));
+    let woken = switches(pid) - cpu;
+    assert!(woken <= 3, "the sound process was woken {woken} times in silence");
+    assert_eq!(room.number("packets_sent"), sent);
+}
+
+#[test]
+fn sound_goes_on_while_session_process_and_front_are_replaced() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let file = room.host.state().with_file_name("tone.wav");
+    write_wav(&file, 1_000.0, LEVEL, TONE);
+    let path = file.to_string_lossy().into_owned();
+    let session = u32::try_from(room.host.status().expect("status")["sessions"][0]["pid"].as_u64().expect("a pid"));
+    let sound = room.number("pid");
+    let heard = room.sound.record("ear.monitor", "heard");
+    room.host.exec(&["paplay", &path]);
+    wait_until(PATIENCE, "the tone is heard", || (peak(&read_raw(&heard)) > 0.1).then_some(()));
+    send(session.expect("a process id"), Signal::KILL);
+    // The sound process is another one than the session's: the tone goes on.
+    assert_tone(wait_tone(&heard), 1_000.0, "session killed");
+    wait_until(PATIENCE, "another session process", || {
+        (room.host.status()?["sessions"][0]["viewers"].as_u64()? == 1).then_some(())
+    });
+    assert_eq!(room.number("pid"), sound, "the sound process is the same");
+
+    // A sound process that is killed comes back, and what plays next is heard.
+    send(u32::try_from(sound.expect("a pid")).expect("a pid"), Signal::KILL);
+    wait_until(PATIENCE, "another sound process", || (room.number("pid")? != sound?).then_some(()));
+    room.sound.processes().end("heard", Signal::TERM);
+    let heard = room.sound.record("ear.monitor", "again");
+    room.host.exec(&["paplay", &path]);
+    assert_tone(wait_tone(&heard), 1_000.0, "sound process killed");
+}
+
+#[test]
+fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let tone = room.sound.processes().folder().join("voice.wav");
+    write_wav(&tone, 440.0, LEVEL, TONE);
+    let recorded = room.host.state().with_file_name("recorded.raw");
+    let path = recorded.to_string_lossy().into_owned();
+    // Keeps the null sink's clock quick, as a sound card's is.
+    room.sound.record("mouth.monitor", "clock");
+    let record = ["parec", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=20", "--raw", &path];
+    room.host.exec(&record);
+    wait_until(PATIENCE, "a program listens", || (room.number("recording")? == 1).then_some(()));
+    room.sound.play("mouth", &tone);
+    assert_eq!(room.number("microphone_packets"), Some(0), "nobody has switched the microphone on");
+    assert!(peak(&read_raw(&recorded)) < 1e-3, "something was heard before the click");
+
+    // Bar, three buttons further, and press.
+    let mut input = room.desk.input();
+    room.desk.focus(room.window);
+    input.press("ctrl+alt+Home");
+    for _ in 0..3 {
+        input.press("Tab");
+    }
+    input.press("Return");
+    input.press("Escape");
+    let on = wait_for(PATIENCE, || (room.status()?["microphone"].as_bool()?).then_some(()));
+    if on.is_none() {
+        room.desk.picture(room.window).save_png(&std::env::temp_dir().join("microphone.png")).ok();
+    }
+    assert!(on.is_some(), "the microphone is on\n{}", room.viewer.processes().log_tail("kachel"));
+    wait_until(PATIENCE, "the microphone is open", || {
+        room.viewer.processes().log("kachel").contains("Microphone opened").then_some(())
+    });
+    // As in `assert_clean`: a machine that does other work may need a second try, a fault of ours is there every time.
+    for round in 0..3 {
+        let before = read_raw(&recorded).len();
+        room.sound.play("mouth", &tone);
+        let tone = wait_tone_after(&recorded, before);
+        if round == 2 || tone.as_ref().is_some_and(|tone| tone.gaps == 0) {
+            return assert_tone(tone, 440.0, "microphone");
+        }
+        eprintln!("microphone: {tone:?}, once more");
+    }
+}
+
+#[test]
+fn a_policy_holds_against_a_patched_viewer() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let arguments = ["--deny", "microphone", "--deny", "sound"].map(str::to_owned).to_vec();
+    let everything = HostOptions { arguments, ..HostOptions::default() };
+    let host = Host::start(&host_program(), &everything);
+    patched(&host, 0, 0);
+    drop(host);
+    let arguments = ["--deny", "microphone"].map(str::to_owned).to_vec();
+    let mut host = Host::start(&host_program(), &HostOptions { arguments, ..HostOptions::default() });
+    let recorded = host.state().with_file_name("recorded.raw");
+    let path = recorded.to_string_lossy().into_owned();
+    host.session_display(0);
+    host.exec(&["parec", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=20", "--raw", &path]);
+    wait_until(PATIENCE, "a program listens", || (!read_raw(&recorded).is_empty()).then_some(()));
+    patched(&host, 1, 1);
+    let status = host.status().expect("status");
+    let sound = &status["sessions"][0]["sound"];
+    assert_eq!(sound["microphone"], Value::Bool(false), "{sound}");
+    assert_eq!(sound["microphone_packets"].as_u64(), Some(0), "{sound}");
+    assert!(peak(&read_raw(&recorded)) == 0.0, "the patched viewer was heard");
+}
+
+/// A viewer that offers everything, is told what it may use, and then talks all the same.
+fn patched(host: &Host, expected: u32, sounds: u32) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let trial = Trial::load(&host.trial_file()).expect("a trial");
+        let mut viewer = Connector::new(&trial).expect("keys").connect().await.expect("a connection");
+        let hello = Hello {
+            version: VERSION,
+            capabilities: u32::MAX,
+            viewport: Size::new(800, 600),
+            scale_percent: 100,
+            layout: "de".into(),
+            variant: String::new(),
+            locale: "de-DE".into(),
+        };
+        viewer.send_control(&ViewerMessage::Hello(hello)).expect("room");
+        let granted = tokio::time::timeout(2 * PATIENCE, async {
+            loop {
+                match viewer.recv().await {
+                    Received::Control(body) => {
+                        if let Ok(HostMessage::Welcome(welcome)) = HostMessage::decode(&body) {
+                            return welcome.capabilities;
+                        }
+                    }
+                    Received::Closed(reason) => panic!("{reason}"),
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(granted.await.expect("a welcome"), expected);
+        viewer.send_control(&ViewerMessage::Sound(SoundWish::Twice)).expect("room");
+        viewer.send_control(&ViewerMessage::Microphone(true)).expect("room");
+        let voice: Vec<f32> = (0..48_000).map(|i| (i as f32 * 0.05).sin() * 0.5).collect();
+        let mut packets: Vec<SoundPacket> = Vec::new();
+        let mut talker = kachel::io::opus::Talker::new(SoundKind::Microphone).expect("Opus");
+        talker.handle_samples(&voice, 0, &mut packets).expect("Opus");
+        assert!(packets.len() > 40);
+        let mut heard = 0;
+        for packet in packets {
+            let mut bytes = Vec::new();
+            packet.encode(&mut bytes);
+            viewer.send_datagram(bytes.into());
+            while let Ok(received) = tokio::time::timeout(Duration::from_millis(20), viewer.recv()).await {
+                match received {
+                    Received::Datagram(_) => heard += 1,
+                    Received::Closed(reason) => panic!("it is not even sent away: {reason}"),
+                    _ => {}
+                }
+            }
+        }
+        assert!(heard == 0 || sounds != 0, "sound came against the policy");
+    });
+}
+
+/// How often a process was woken.
+fn switches(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
+    line.and_then(|l| l.trim().parse().ok()).unwrap_or(0)
+}

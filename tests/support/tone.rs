@@ -1,0 +1,205 @@
+//! Tones: written as WAV files, and found again in recordings, with their pitch, their level and every gap in them.
+//! And a sound system of one's own for a viewer: a private PulseAudio whose loudspeaker and microphone are null sinks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::process::Processes;
+use super::wait::wait_until;
+
+/// Samples in a second of everything here.
+pub const RATE: u32 = 48_000;
+/// Windows in which a gap is looked for: 5 ms.
+const WINDOW: usize = RATE as usize / 200;
+/// Below this a sample is silence.
+const SILENCE: f32 = 0.02;
+
+/// What was found of a tone in a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tone {
+    /// From its first to its last sample that is not silence.
+    pub length: Duration,
+    /// Its pitch by zero crossings, in hertz.
+    pub hertz: f32,
+    /// Its amplitude by its power.
+    pub amplitude: f32,
+    /// Power outside of the pitch, in dB below it.
+    pub purity_db: f32,
+    /// Windows of 5 ms in it that are more than 6 dB quieter than the whole: a dropout.
+    pub gaps: usize,
+    /// When it begins in the recording.
+    pub begin: Duration,
+}
+
+/// Writes a mono WAV file with a sine of this pitch, amplitude and length that fades in and out over 5 ms.
+pub fn write_wav(path: &Path, hertz: f32, amplitude: f32, length: Duration) {
+    let count = (length.as_secs_f64() * f64::from(RATE)) as usize;
+    let fade = |i: usize| (i.min(count - i) as f32 / WINDOW as f32).min(1.0);
+    let samples: Vec<u8> = (0..count)
+        .map(|i| (i as f64 * f64::from(hertz) / f64::from(RATE)).fract() as f32)
+        .enumerate()
+        .map(|(i, turn)| (turn * std::f32::consts::TAU).sin() * amplitude * fade(i))
+        .flat_map(|sample| ((sample * 32_767.0) as i16).to_le_bytes())
+        .collect();
+    let mut wav = Vec::new();
+    wav.extend_from_slice(b"RIFF");
+    wav.extend_from_slice(&(36 + samples.len() as u32).to_le_bytes());
+    wav.extend_from_slice(b"WAVEfmt ");
+    wav.extend_from_slice(&16_u32.to_le_bytes());
+    wav.extend_from_slice(&[1, 0, 1, 0]);
+    wav.extend_from_slice(&RATE.to_le_bytes());
+    wav.extend_from_slice(&(2 * RATE).to_le_bytes());
+    wav.extend_from_slice(&[2, 0, 16, 0]);
+    wav.extend_from_slice(b"data");
+    wav.extend_from_slice(&(samples.len() as u32).to_le_bytes());
+    wav.extend_from_slice(&samples);
+    fs::write(path, wav).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Reads a raw recording of 16-bit mono samples; what is not there yet is nothing.
+pub fn read_raw(path: &Path) -> Vec<f32> {
+    let bytes = fs::read(path).unwrap_or_default();
+    bytes.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32_768.0).collect()
+}
+
+/// The loudest sample.
+pub fn peak(samples: &[f32]) -> f32 {
+    samples.iter().fold(0.0, |a, b| a.max(b.abs()))
+}
+
+/// Finds the one tone in a recording; `None` if there is only silence, or less than 100 ms of anything.
+pub fn find(samples: &[f32]) -> Option<Tone> {
+    let first = samples.iter().position(|s| s.abs() > SILENCE)?;
+    let last = samples.iter().rposition(|s| s.abs() > SILENCE)?;
+    let tone = &samples[first..=last];
+    // Fades and the codec's attack are no part of what is measured.
+    let edge = RATE as usize / 50;
+    if tone.len() < 5 * edge {
+        return None;
+    }
+    let middle = &tone[edge..tone.len() - edge];
+    let power = |s: &[f32]| s.iter().map(|v| v * v).sum::<f32>() / s.len() as f32;
+    let whole = power(middle);
+    let gaps = middle.chunks_exact(WINDOW).filter(|w| power(w) < whole / 4.0).count();
+    let crossings: Vec<f64> = middle
+        .windows(2)
+        .enumerate()
+        .filter(|(_, w)| w[0] < 0.0 && w[1] >= 0.0)
+        .map(|(i, w)| i as f64 + f64::from(-w[0] / (w[1] - w[0])))
+        .collect();
+    let turns = crossings.len().checked_sub(1)?;
+    let found = turns as f64 * f64::from(RATE) / (crossings.last()? - crossings.first()?);
+    Some(Tone {
+        length: Duration::from_secs_f64(tone.len() as f64 / f64::from(RATE)),
+        hertz: found as f32,
+        amplitude: (2.0 * whole).sqrt(),
+        purity_db: purity(middle, found as f32),
+        gaps,
+        begin: Duration::from_secs_f64(first as f64 / f64::from(RATE)),
+    })
+}
+
+/// Goertzel in windows of 50 ms, so that a drift of the phase, which clocks have, is no noise.
+fn purity(samples: &[f32], hertz: f32) -> f32 {
+    let (mut tone, mut all) = (0.0_f64, 0.0_f64);
+    let turn = f64::from(hertz) * std::f64::consts::TAU / f64::from(RATE);
+    for window in samples.chunks_exact(RATE as usize / 20) {
+        let (mut before, mut last) = (0.0, 0.0);
+        for sample in window {
+            let next = f64::from(*sample) + 2.0 * turn.cos() * last - before;
+            (before, last) = (last, next);
+            all += f64::from(*sample).powi(2);
+        }
+        let energy = last * last + before * before - 2.0 * turn.cos() * last * before;
+        tone += 2.0 * energy / window.len() as f64;
+    }
+    (10.0 * ((all - tone).max(1e-9) / tone.max(1e-9)).log10()) as f32
+}
+
+/// A private PulseAudio: what a viewer plays is heard at `ear`, what is played at `mouth` is its microphone.
+pub struct SoundSystem {
+    processes: Processes,
+    socket: PathBuf,
+}
+
+impl SoundSystem {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When it does not come up within ten seconds.
+    pub fn start() -> Self {
+        let mut processes = Processes::new("pulse");
+        let folder = processes.folder().to_owned();
+        let (socket, script) = (folder.join("native"), folder.join("default.pa"));
+        // A PulseAudio sends programs away that bring no cookie at all; whose it is does not matter to this one.
+        fs::write(folder.join("cookie"), [0; 256]).expect("the group's folder is ours");
+        let lines = [
+            format!("load-module module-native-protocol-unix socket={} auth-anonymous=1", socket.display()),
+            "load-module module-null-sink sink_name=ear rate=48000".to_owned(),
+            "load-module module-null-sink sink_name=mouth rate=48000".to_owned(),
+            "load-module module-remap-source source_name=microphone master=mouth.monitor channels=1".to_owned(),
+            "set-default-sink ear".to_owned(),
+            "set-default-source microphone".to_owned(),
+        ];
+        fs::write(&script, lines.join("\n") + "\n").expect("the group's folder is ours");
+        let mut command = Command::new("pulseaudio");
+        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "-F"]).arg(&script);
+        command.env("XDG_RUNTIME_DIR", &folder).env("HOME", &folder).env_remove("PULSE_SERVER");
+        processes.spawn("pulseaudio", &mut command);
+        let system = Self { processes, socket };
+        wait_until(Duration::from_secs(10), "PulseAudio answers", || {
+            let output = system.command("pactl").args(["list", "short", "sources"]).output().ok()?;
+            String::from_utf8_lossy(&output.stdout).contains("microphone").then_some(())
+        });
+        system
+    }
+
+    /// What a program needs in its environment to use it.
+    pub fn environment(&self) -> Vec<(String, String)> {
+        vec![
+            ("PULSE_SERVER".to_owned(), format!("unix:{}", self.socket.display())),
+            ("PULSE_COOKIE".to_owned(), self.processes.folder().join("cookie").display().to_string()),
+        ]
+    }
+
+    /// A program that uses it.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.envs(self.environment()).env("HOME", self.processes.folder());
+        command
+    }
+
+    /// Records what is heard at a source, from now on, as 16-bit mono; the null sinks need a listener that asks for
+    /// little delay, or they run in blocks of two seconds.
+    pub fn record(&mut self, source: &str, name: &str) -> PathBuf {
+        let file = self.processes.folder().join(format!("{name}.raw"));
+        let mut command = self.command("parec");
+        command.args([
+            "--device",
+            source,
+            "--rate=48000",
+            "--channels=1",
+            "--format=s16le",
+            "--latency-msec=10",
+            "--raw",
+        ]);
+        self.processes.spawn(name, command.arg(&file));
+        // A null sink goes on in its long blocks for up to two seconds more.
+        let settled = 5 * RATE as usize / 2;
+        wait_until(Duration::from_secs(10), "the recording runs", || (read_raw(&file).len() > settled).then_some(()));
+        file
+    }
+
+    /// Plays a file at a sink and waits for its end.
+    pub fn play(&mut self, sink: &str, file: &Path) {
+        let mut command = self.command("paplay");
+        self.processes.run("paplay", command.args(["--device", sink, "--latency-msec=20"]).arg(file));
+    }
+
+    /// The processes, to look at their logs.
+    pub fn processes(&mut self) -> &mut Processes {
+        &mut self.processes
+    }
+}
