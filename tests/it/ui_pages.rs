@@ -5,10 +5,13 @@ use std::time::{Duration, Instant};
 
 use egui::{Color32, Event, FontFamily, FontId, Key, Modifiers, PointerButton, Pos2, RawInput, pos2, vec2};
 use kachel::geom::Size;
+use kachel::io::sound::SoundDevice;
+use kachel::proto::sound::talk::TalkState;
+use kachel::viewer::event::{SoundView, TestState};
 use kachel::viewer::locale::Locale;
 use kachel::viewer::ui::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Overlay, Page, Palette, Quality, Stats,
-    Theme, Tier, Ui, UiOutput,
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Overlay, Page, Palette, Quality,
+    SoundPage, Stats, Theme, Tier, Ui, UiOutput,
 };
 
 /// A window in points at a scale, with a clock that the test moves.
@@ -98,6 +101,27 @@ fn bar(quality: Quality) -> BarState {
     }
 }
 
+/// Everything is on.
+const TALKING: TalkState =
+    TalkState { sound: true, microphone_allowed: true, muted: false, microphone: true, wanted: true };
+
+fn sound(talk: TalkState) -> Page {
+    let device = |id: &str, name: &str| SoundDevice { id: id.to_owned(), name: name.to_owned() };
+    Page::Sound(Box::new(SoundPage {
+        talk,
+        view: SoundView {
+            outputs: vec![device("a", "Lautsprecher (HD-Audio Generic Analog Stereo)"), device("b", "Headset")],
+            inputs: vec![device("c", "Headset")],
+            output: Some("b".to_owned()),
+            input: None,
+            volume: 0.8,
+            level: if talk.microphone { 0.3 } else { 0.0 },
+            test: TestState::Nothing,
+        },
+        delay: Some(Duration::from_millis(71)),
+    }))
+}
+
 fn notices() -> Vec<(&'static str, Notice)> {
     let host = host();
     vec![
@@ -138,6 +162,13 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
         ),
         ("stalled".to_owned(), Page::Stalled { since: now - Duration::from_millis(3200), host: host() }),
         ("picture_stats".to_owned(), Page::Picture { overlay: Some(stats()), bar: Some(bar(Quality::Good)) }),
+        ("sound".to_owned(), sound(TalkState { sound: true, microphone_allowed: true, ..TalkState::default() })),
+        ("sound_denied".to_owned(), sound(TalkState::default())),
+        ("sound_talking".to_owned(), sound(TALKING)),
+        (
+            "picture_talking".to_owned(),
+            Page::Picture { overlay: None, bar: Some(BarState { sound: Some(TALKING), ..bar(Quality::Good) }) },
+        ),
         ("picture_bar_poor".to_owned(), Page::Picture { overlay: None, bar: Some(bar(Quality::Poor)) }),
     ];
     for (name, reason, next_in) in [
@@ -200,6 +231,38 @@ fn contrast(a: u32, b: u32) -> f64 {
 
 fn argb(c: Color32) -> u32 {
     u32::from_be_bytes([c.a(), c.r(), c.g(), c.b()])
+}
+
+#[test]
+fn the_microphone_has_a_sign_as_long_as_it_is_on_and_a_click_asks_for_it() {
+    let state = |microphone| BarState { sound: Some(TalkState { microphone, ..TALKING }), ..bar(Quality::Good) };
+    for (microphone, seen) in [(false, false), (true, true)] {
+        let mut w = Window::new("de", Theme::Dark, (1024.0, 720.0), 1.0);
+        let page = Page::Picture { overlay: None, bar: Some(state(microphone)) };
+        w.settle(&page);
+        // Long after the bar has gone.
+        w.wait(Duration::from_secs(30));
+        w.settle(&page);
+        let low = &w.ui.overlay().pixels[660 * 1024..];
+        let sign = low.chunks_exact(1024).any(|row| row[..200].iter().any(|p| *p != 0));
+        assert_eq!(sign, seen, "microphone {microphone}");
+    }
+    // The page's own switch, by keyboard alone: nothing but the user leads to this action.
+    let mut w = Window::new("en", Theme::Dark, (1024.0, 720.0), 1.0);
+    let page = sound(TalkState { sound: true, microphone_allowed: true, ..TalkState::default() });
+    w.settle(&page);
+    let mut asked = Vec::new();
+    for _ in 0..30 {
+        for stroke in [Key::Tab, Key::Space] {
+            w.wait(Duration::from_millis(50));
+            asked.extend(w.run(&page, key(stroke)).actions);
+        }
+        // What Space opened is closed again.
+        w.run(&page, Vec::new());
+    }
+    assert!(asked.contains(&Action::ToggleMicrophone) && asked.contains(&Action::ToggleMute), "{asked:?}");
+    assert!(asked.contains(&Action::TestTone) && asked.contains(&Action::TestLoop), "{asked:?}");
+    assert!(w.run(&page, key(Key::Escape)).actions.contains(&Action::ShowSound(false)));
 }
 
 #[test]
@@ -274,7 +337,7 @@ fn check_page(case: &str, overlay: &Overlay, palette: &Palette, page: &Page, siz
     // Nothing touches the border of the window but the bar, which hangs from the top.
     let border = match page {
         Page::Picture { .. } => 0,
-        Page::Stalled { .. } | Page::Reconnecting { .. } => argb(palette.veil),
+        Page::Stalled { .. } | Page::Reconnecting { .. } | Page::Sound(_) => argb(palette.veil),
         _ => argb(palette.background),
     };
     for x in 0..size.w {

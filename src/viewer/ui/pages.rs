@@ -496,8 +496,9 @@ impl View<'_> {
             }
         }
         let p = *palette(ui);
-        let narrow = screen.width() < 96.0 * GRID;
-        let stacked = screen.width() < 60.0 * GRID;
+        let more = if state.sound.is_some() { 30.0 } else { 0.0 };
+        let narrow = screen.width() < (96.0 + more) * GRID;
+        let stacked = screen.width() < (60.0 + more) * GRID;
         let layout = if stacked { Layout::top_down(Align::Min) } else { Layout::left_to_right(Align::Center) };
         let shown = Area::new(area)
             .anchor(Align2::CENTER_TOP, Vec2::ZERO)

@@ -1,6 +1,6 @@
 //! The sound page: volume, devices, the microphone's switch, and a test of both. And the sign that the microphone is on.
 
-use egui::{Align2, Area, ComboBox, CornerRadius, Id, Key, Margin, Order, RichText, Sense, Slider, Vec2, vec2};
+use egui::{Align2, Area, ComboBox, CornerRadius, Id, Key, Margin, Order, RichText, Sense, Shadow, Slider, Vec2, vec2};
 
 use super::page::{Action, SoundPage};
 use super::pages::{View, Weight, button, buttons, card, fill_window, heading, palette, paragraph, pressed, surface};
@@ -33,19 +33,18 @@ impl View<'_> {
             };
             paragraph(ui, delay, p.weak);
             ui.add_space(GRID);
-            let closed = buttons(ui, |ui| {
-                let closed = button(ui, &self.locale.plain("sound-close"), Weight::Primary).clicked();
-                let free = page.view.test == TestState::Nothing;
-                ui.add_enabled_ui(free, |ui| {
-                    if button(ui, &self.locale.plain("sound-button-loop"), Weight::Plain).clicked() {
-                        self.actions.push(Action::TestLoop);
-                    }
-                    if button(ui, &self.locale.plain("sound-button-tone"), Weight::Plain).clicked() {
-                        self.actions.push(Action::TestTone);
-                    }
-                });
-                closed
+            row(ui, |ui| {
+                if page.view.test != TestState::Nothing {
+                    ui.disable();
+                }
+                if button(ui, &self.locale.plain("sound-button-tone"), Weight::Plain).clicked() {
+                    self.actions.push(Action::TestTone);
+                }
+                if button(ui, &self.locale.plain("sound-button-loop"), Weight::Plain).clicked() {
+                    self.actions.push(Action::TestLoop);
+                }
             });
+            let closed = buttons(ui, |ui| button(ui, &self.locale.plain("sound-close"), Weight::Primary).clicked());
             if closed || pressed(ui, Key::Escape) {
                 self.actions.push(Action::ShowSound(false));
             }
@@ -57,13 +56,15 @@ impl View<'_> {
         if !page.talk.sound {
             paragraph(ui, self.locale.plain("sound-denied"), p.weak);
         }
-        ui.horizontal(|ui| {
-            let mut percent = (page.view.volume * 100.0).round() as u8;
-            let label = ui.label(self.locale.plain("sound-volume"));
-            let slider = ui.add(Slider::new(&mut percent, 0..=100).suffix(" %")).labelled_by(label.id);
-            if slider.changed() {
-                self.actions.push(Action::SetVolume(percent));
-            }
+        row(ui, |ui| {
+            ui.horizontal(|ui| {
+                let mut percent = (page.view.volume * 100.0).round() as u8;
+                let label = ui.label(self.locale.plain("sound-volume"));
+                let slider = ui.add(Slider::new(&mut percent, 0..=100).suffix(" %")).labelled_by(label.id);
+                if slider.changed() {
+                    self.actions.push(Action::SetVolume(percent));
+                }
+            });
             let mute = if page.talk.muted { "sound-unmute" } else { "sound-mute" };
             if button(ui, &self.locale.plain(mute), Weight::Plain).clicked() {
                 self.actions.push(Action::ToggleMute);
@@ -84,14 +85,15 @@ impl View<'_> {
         };
         let color = if page.talk.microphone { p.danger } else { p.text };
         paragraph(ui, self.locale.plain(text), color);
-        ui.horizontal(|ui| {
+        row(ui, |ui| {
             let label = if page.talk.microphone { "sound-microphone-stop" } else { "sound-microphone-start" };
             ui.add_enabled_ui(page.talk.microphone_allowed, |ui| {
                 if button(ui, &self.locale.plain(label), Weight::Plain).clicked() {
                     self.actions.push(Action::ToggleMicrophone);
                 }
             });
-            let (rect, response) = ui.allocate_exact_size(vec2(ui.available_width(), 1.5 * GRID), Sense::hover());
+            let (rect, response) =
+                ui.allocate_exact_size(vec2(ui.available_width().max(10.0 * GRID), 1.5 * GRID), Sense::hover());
             let percent = (page.view.level.sqrt() * 100.0).round().clamp(0.0, 100.0);
             let level = self.locale.text("sound-level", &[("percent", f64::from(percent).into())]);
             response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Meter, true, &level));
@@ -138,12 +140,14 @@ impl View<'_> {
     pub(super) fn microphone_sign(&mut self, ui: &mut egui::Ui) {
         let p = *palette(ui);
         Area::new(Id::unique("microphone"))
-            .anchor(Align2::LEFT_TOP, vec2(GRID, GRID))
+            .anchor(Align2::LEFT_BOTTOM, vec2(GRID, -GRID))
             .order(Order::Foreground)
             .interactable(false)
             .fade_in(false)
             .show(ui.ctx(), |ui| {
-                let frame = surface(&p).corner_radius(CornerRadius::same(4)).inner_margin(Margin::symmetric(8, 4));
+                // Without a shadow, which would reach the window's edge.
+                let frame = surface(&p).shadow(Shadow::NONE).corner_radius(CornerRadius::same(4));
+                let frame = frame.inner_margin(Margin::symmetric(8, 4));
                 frame.show(ui, |ui| {
                     ui.horizontal(|ui| {
                         let (rect, _) = ui.allocate_exact_size(Vec2::splat(1.5 * GRID), Sense::hover());
@@ -152,5 +156,14 @@ impl View<'_> {
                     });
                 });
             });
+    }
+}
+
+/// Side by side where there is room, else one below the other.
+fn row(ui: &mut egui::Ui, content: impl FnOnce(&mut egui::Ui)) {
+    if ui.available_width() < 45.0 * GRID {
+        ui.vertical(content);
+    } else {
+        ui.horizontal(content);
     }
 }
