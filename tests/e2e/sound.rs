@@ -221,6 +221,33 @@ fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
 }
 
 #[test]
+fn the_loudspeaker_follows_a_headset_that_is_plugged_in_and_survives_its_unplugging() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let file = room.host.state().with_file_name("long.wav");
+    write_wav(&file, 1_000.0, LEVEL, Duration::from_secs(60));
+    let path = file.to_string_lossy().into_owned();
+    let ear = room.sound.record("ear.monitor", "ear");
+    room.host.exec(&["paplay", &path]);
+    let loud = |file: &Path| {
+        let samples = read_raw(file);
+        let last = samples.len().saturating_sub(24_000);
+        (peak(&samples[last..]) > 0.3).then_some(())
+    };
+    wait_until(PATIENCE, "the tone at the loudspeaker", || loud(&ear));
+    let module = room.sound.control(&["load-module", "module-null-sink", "sink_name=headset", "rate=48000"]);
+    let headset = room.sound.record("headset.monitor", "headset");
+    room.sound.control(&["set-default-sink", "headset"]);
+    wait_until(PATIENCE, "the tone at the headset", || loud(&headset));
+    wait_until(PATIENCE, "silence at the loudspeaker", || loud(&ear).is_none().then_some(()));
+    room.sound.control(&["unload-module", module.trim()]);
+    wait_until(PATIENCE, "the tone at the loudspeaker again", || loud(&ear));
+    room.viewer.processes().assert_running();
+}
+
+#[test]
 fn a_policy_holds_against_a_patched_viewer() {
     if !has(PROGRAMS) {
         return;

@@ -192,6 +192,12 @@ impl SoundSystem {
         file
     }
 
+    /// Runs `pactl` and returns what it says.
+    pub fn control(&mut self, arguments: &[&str]) -> String {
+        let mut command = self.command("pactl");
+        self.processes.run("pactl", command.args(arguments))
+    }
+
     /// Plays a file at a sink and waits for its end.
     pub fn play(&mut self, sink: &str, file: &Path) {
         let mut command = self.command("paplay");
