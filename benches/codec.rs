@@ -1,84 +1,222 @@
-//! The codec on captures of real screens: bytes of a cold frame beside other lossless formats, and time on one core.
+//! The codec on screens of real programs: bytes of a cold frame beside other lossless formats, bytes of every small event
+//! (a character, a scroll step, a menu), and time on one core. `./dev bench codec [--only writer,calc] [FOLDER]`.
 //!
-//! `cargo bench --bench codec -- FOLDER`; the captures are `<application><number>.ppm`. The time is the best of some
-//! runs, because others only add to it. Bytes are exact and the same on every machine.
+//! The screens are recorded at the first run, into `target/bench/sequences`; a folder of further captures
+//! `<application><number>.ppm` may be named. Bytes are exact and the same on every machine for the same recording; a
+//! time is the best of some runs, because others only add to it. Every frame is decoded and compared.
 
+#[path = "parts/mod.rs"]
+mod parts;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
+use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::Frame;
 use kachel::codec::plan::Plan;
-use kachel::geom::{BlockMask, TileGrid};
+use kachel::geom::{BlockMask, Size, TILE, TileGrid, TileIndex};
+use kachel::proto::screen::assembler::Assembler;
+use parts::assets::Assets;
+use parts::captures::{Capture, png_bytes, read_all, rgb};
+use parts::sequences::{self, Sequence};
+use parts::{options::Options, report};
+use serde_json::json;
 
-#[path = "parts/captures.rs"]
-mod captures;
-use captures::{png_bytes, read_all, rgb};
+const RUNS: usize = 3;
 
-const RUNS: usize = 7;
+/// The screens that are measured cold: program, place in its recording; the last says whether it counts for the mean.
+const COLD: [(&str, usize, bool); 7] = [
+    ("writer", 25, true),
+    ("calc", 0, true),
+    ("article", 0, true),
+    ("terminal", 16, true),
+    ("photos", 0, true),
+    ("pdf", 0, false),
+    ("files", 0, false),
+];
 
 fn main() {
-    let Some(folder) = std::env::args().skip(1).find(|a| !a.starts_with("--")).map(PathBuf::from) else {
-        println!("a folder of captures is needed: cargo bench --bench codec -- FOLDER");
-        return;
-    };
-    println!(
-        "{:12} {:>9} {:>9} {:>9} {:>9} {:>9} {:>6} {:>6}  {:>7} {:>7} {:>7} {:>7}",
-        "capture", "Kachel", "PNG", "WebP", "QOI", "zstd-3", "/PNG", "/WebP", "enc ms", "Mpx/s", "dec ms", "Mpx/s"
-    );
-    let mut logarithms = (0.0, 0.0);
-    let captures = read_all(&folder);
-    for capture in &captures {
+    let options = Options::from_arguments();
+    let say = |step: &str| println!("preparing: {step}");
+    let assets = Assets::make(&report::folder().join("assets"), say);
+    let mut recorded = sequences::record(&report::folder().join("sequences"), &assets, say);
+    recorded.retain(|sequence| options.wants(sequence.name, true));
+    let mut captures = Vec::new();
+    for (program, place, counts) in COLD {
+        if let Some(sequence) = recorded.iter().find(|s| s.name == program) {
+            let picture = sequence.shots[place.min(sequence.shots.len() - 1)].1.clone();
+            captures.push((Capture { name: program.to_owned(), picture }, counts));
+        }
+    }
+    for folder in &options.folders {
+        captures.extend(read_all(&PathBuf::from(folder)).into_iter().map(|capture| (capture, false)));
+    }
+    let cold = print_cold(&captures);
+    let events = print_events(&recorded);
+    report::save("codec", &json!({ "cold": cold, "events": events }));
+}
+
+/// Bytes and times of whole screens that the viewer has nothing of.
+fn print_cold(captures: &[(Capture, bool)]) -> Vec<serde_json::Value> {
+    let head = [
+        "screen",
+        "Kachel",
+        "CTX alone",
+        "PNG",
+        "WebP m4",
+        "QOI",
+        "zstd -3",
+        "JXL e1",
+        "/PNG",
+        "/WebP",
+        "encode",
+        "decode",
+    ];
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    // Sums of logarithms of Kachel's and CTX's share of PNG, and how many there are.
+    let mut mean = (0.0, 0.0, 0.0);
+    for (capture, counts) in captures {
         let picture = &capture.picture;
+        println!("measuring: {}", capture.name);
         let frames = encode(picture);
         let plans = plans(&frames);
         let mut canvas = Canvas::new();
         plans.iter().for_each(|plan| canvas.apply(plan));
         assert!(canvas.screen == *picture, "{} does not come back as it was", capture.name);
         let bytes: usize = frames.iter().map(Vec::len).sum();
-        let encoding = best(|| drop(encode(picture)));
-        let decoding = best(|| plans.iter().for_each(|plan| canvas.apply(plan)));
+        let alone = ctx_bytes(picture);
+        let encoding = best(|| drop(encode(picture))).as_secs_f64() * 1e3;
+        let decoding = best(|| plans.iter().for_each(|plan| canvas.apply(plan))).as_secs_f64() * 1e3;
         let (png, webp) = (png_bytes(picture), webp_bytes(picture));
         let (size, colors) = (picture.size, rgb(picture));
         let qoi = qoi::encode_to_vec(&colors, size.w, size.h).expect("a picture can be written").len();
         let bgrx: Vec<u8> = picture.pixels.iter().flat_map(|p| p.to_le_bytes()).collect();
         let zstd = zstd::bulk::compress(&bgrx, 3).expect("memory can be written").len();
-        let rate = |time: Duration| size.area() as f64 / time.as_secs_f64() / 1e6;
+        let jxl = jxl_bytes(&colors, size);
         let ratio = |other: usize| bytes as f64 / other as f64;
-        println!(
-            "{:12} {bytes:9} {png:9} {webp:9} {qoi:9} {zstd:9} {:6.3} {:6.3}  {:7.1} {:7.0} {:7.1} {:7.0}",
-            capture.name,
-            ratio(png),
-            ratio(webp),
-            encoding.as_secs_f64() * 1e3,
-            rate(encoding),
-            decoding.as_secs_f64() * 1e3,
-            rate(decoding)
-        );
-        logarithms.0 += ratio(png).ln();
-        logarithms.1 += ratio(webp).ln();
+        if *counts {
+            mean.0 += ratio(png).ln();
+            mean.1 += (alone as f64 / png as f64).ln();
+            mean.2 += 1.0;
+        }
+        let mut row = vec![capture.name.clone()];
+        row.extend([bytes, alone, png, webp, qoi, zstd].map(|n| n.to_string()));
+        row.push(jxl.map_or("–".to_owned(), |n| n.to_string()));
+        row.extend([format!("{:.3}", ratio(png)), format!("{:.3}", ratio(webp))]);
+        row.extend([format!("{encoding:.1} ms"), format!("{decoding:.1} ms")]);
+        rows.push(row);
+        values.push(json!({
+            "screen": capture.name, "bytes": bytes, "ctx_alone": alone, "png": png, "webp": webp, "qoi": qoi,
+            "zstd": zstd, "jxl": jxl, "encode_ms": encoding, "decode_ms": decoding,
+        }));
     }
-    let mean = |sum: f64| (sum / captures.len() as f64).exp();
-    println!("{:12} {:49} {:6.3} {:6.3}", "geom. mean", "", mean(logarithms.0), mean(logarithms.1));
+    println!(
+        "\nCold screens, bytes. \"CTX alone\" is what entropy coding costs without the dictionary, as measured.\n"
+    );
+    print!("{}", report::table(&head, &rows));
+    if mean.2 > 0.0 {
+        let share = |sum: f64| (sum / mean.2).exp();
+        println!(
+            "\nGeometric mean of PNG over the first {}: {:.3}, CTX alone {:.3}",
+            mean.2,
+            share(mean.0),
+            share(mean.1)
+        );
+    }
+    values
 }
 
-/// All frames of a screen that the viewer has nothing of, until it is exact.
+/// Bytes of every event of the recordings, one after the other in a session of its own for each program.
+fn print_events(recorded: &[Sequence]) -> Vec<serde_json::Value> {
+    let (mut rows, mut values) = (Vec::new(), Vec::new());
+    for sequence in recorded {
+        let mut encoder = Encoder::new(sequence.shots[0].1.size);
+        let (mut assembler, mut canvas) = (Assembler::new(), Canvas::new());
+        let mut events: BTreeMap<&str, Vec<(usize, f64)>> = BTreeMap::new();
+        for (second, (event, picture)) in sequence.shots.iter().enumerate() {
+            encoder.handle_damage(picture.size.rect());
+            let now = Duration::from_secs(second as u64);
+            let start = Instant::now();
+            let frames = rest(&mut encoder, picture, now);
+            let time = start.elapsed().as_secs_f64() * 1e3;
+            let bytes = frames.iter().map(Vec::len).sum();
+            for frame in frames {
+                assembler.handle_frame(frame.into()).expect("our own frame");
+                while let Some(update) = assembler.poll_update().expect("our own frame") {
+                    canvas.apply(&update.plan);
+                }
+            }
+            assert!(canvas.screen == *picture, "{} {event}: pixels differ", sequence.name);
+            events.entry(event).or_default().push((bytes, time));
+        }
+        for (event, mut all) in events {
+            all.sort_by_key(|(bytes, _)| *bytes);
+            let (middle, last) = (all[all.len() / 2].0, all[all.len() - 1].0);
+            let time = all.iter().map(|(_, time)| *time).fold(f64::INFINITY, f64::min);
+            let mut row = vec![format!("{} · {event}", sequence.name)];
+            row.extend([all.len(), all[0].0, middle, last].map(|n| n.to_string()));
+            row.push(format!("{time:.2} ms"));
+            rows.push(row);
+            values.push(json!({
+                "program": sequence.name, "event": event, "bytes": all.iter().map(|(b, _)| *b).collect::<Vec<_>>(),
+            }));
+        }
+    }
+    println!(
+        "\nEvents, bytes of all frames of each (headers of QUIC not counted), exact after each; least time to encode.\n"
+    );
+    print!("{}", report::table(&["event", "times", "least", "median", "most", "encode"], &rows));
+    values
+}
+
+/// All frames of a screen that the viewer has nothing of.
 fn encode(picture: &Picture) -> Vec<Vec<u8>> {
-    let mut encoder = Encoder::new(picture.size);
+    rest(&mut Encoder::new(picture.size), picture, Duration::ZERO)
+}
+
+/// Frames until the viewer has this picture exactly.
+fn rest(encoder: &mut Encoder, picture: &Picture, now: Duration) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     while encoder.has_work() {
-        frames.extend(encoder.encode(&View::of(picture), 0, Duration::ZERO, FRAME_BYTES_TARGET));
+        frames.extend(encoder.encode(&View::of(picture), 0, now, FRAME_BYTES_TARGET));
     }
+    // What came with loss is made exact once it has stood still.
     while let Some(at) = encoder.refine_at() {
-        frames.extend(encoder.refine(0, at, FRAME_BYTES_TARGET));
+        frames.extend(encoder.refine(0, at.max(now), FRAME_BYTES_TARGET));
     }
     frames
 }
 
+/// What the tiles of a screen would cost by entropy coding alone.
+fn ctx_bytes(picture: &Picture) -> usize {
+    let grid = TileGrid::new(picture.size);
+    let mut encoder = CtxEncoder::new();
+    let mut pixels: Box<Pixels> = Box::new([0; 4096]);
+    let tiles = (0..grid.count()).map(TileIndex);
+    let tile = |tile| {
+        let origin = grid.origin(tile);
+        for (i, pixel) in pixels.iter_mut().enumerate() {
+            let (x, y) = (origin.x + i as u32 % TILE, origin.y + i as u32 / TILE);
+            *pixel = picture.row(y.min(picture.size.h - 1))[x.min(picture.size.w - 1) as usize];
+        }
+        if pixels.iter().all(|p| *p == pixels[0]) {
+            return 0;
+        }
+        2 + encoder.measure(&pixels, BlockMask::ALL, None, &COSTS).bytes
+    };
+    tiles.map(tile).sum()
+}
+
 fn plans(frames: &[Vec<u8>]) -> Vec<Plan> {
-    let mut size = kachel::geom::Size::default();
+    let mut size = Size::default();
     let mut plan = |bytes: &Vec<u8>| {
         let frame = Frame::parse(Bytes::from(bytes.clone()), size).expect("the encoder writes sound frames");
         size = frame.header.key.unwrap_or(size);
@@ -103,4 +241,18 @@ fn webp_bytes(picture: &Picture) -> usize {
     (config.lossless, config.method, config.quality) = (1, 4, 75.0);
     let encoder = webp::Encoder::from_rgb(&colors, picture.size.w, picture.size.h);
     encoder.encode_advanced(&config).expect("a picture can be written").len()
+}
+
+/// JPEG XL without loss, effort 1, by the reference encoder; none where it is not installed.
+fn jxl_bytes(colors: &[u8], size: Size) -> Option<usize> {
+    let folder = report::folder();
+    let (from, to) = (folder.join("screen.ppm"), folder.join("screen.jxl"));
+    let ppm = [format!("P6 {} {} 255\n", size.w, size.h).as_bytes(), colors].concat();
+    std::fs::write(&from, ppm).expect("the folder of the results is ours");
+    let done = Command::new("cjxl").arg(&from).arg(&to).args(["-d", "0", "-e", "1"]).output().ok()?;
+    let length = std::fs::metadata(&to).ok().map(|m| m.len() as usize);
+    for path in [from, to] {
+        std::fs::remove_file(path).ok();
+    }
+    length.filter(|_| done.status.success())
 }

@@ -1,27 +1,41 @@
-//! Makes the probability tables of mode CTX from captures, and says what they are worth on programs they never saw.
+//! Makes the probability tables of mode CTX, and says what they are worth on programs they never saw.
 //!
-//! `cargo bench --bench tables -- FOLDER [--write FILE]`; the captures are `<application><number>.ppm`. How the shipped
-//! tables were made, and from what: assets/tables/README.md.
+//! `cargo bench --bench tables -- [--write FILE] [FOLDER]`: the sets of tiles with the dictionary from the recordings
+//! that `./dev bench codec` makes, those without it from a folder of captures `<application><number>.ppm` if one is
+//! named; otherwise these stay as they are. How the shipped tables were made: assets/tables/README.md.
+
+#[path = "parts/mod.rs"]
+mod parts;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use kachel::codec::canvas::Picture;
+use kachel::codec::ctx::dictionary::Dictionary;
 use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
-use kachel::codec::ctx::tables::{COSTS, Costs, ENTRIES, SETS, from_counts, parse};
+use kachel::codec::ctx::tables::{COSTS, Costs, ENTRIES, FILE, LITERAL_ENTRIES, SETS, from_counts, parse};
+use kachel::codec::plan::{Harvest, packed};
+use kachel::codec::stage::harvest;
 use kachel::geom::{BlockMask, TILE, TileGrid, TileIndex};
-
-#[path = "parts/captures.rs"]
-mod captures;
-use captures::{Capture, png_bytes, read_all};
+use parts::assets::Assets;
+use parts::captures::read_all;
+use parts::{report, sequences};
 
 /// Rounds of sorting tiles into sets and counting again.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 6;
 
-/// Applications that share their look: none of them may help to judge another.
-const FAMILIES: [(&str, &str); 4] = [("calc", "writer"), ("fftext", "ff"), ("ffpage", "ff"), ("ffphoto", "ff")];
+/// Programs that share their look: none of them may help to judge another.
+const FAMILIES: [(&str, &str); 5] =
+    [("calc", "writer"), ("article", "ff"), ("photos", "ff"), ("fftext", "ff"), ("ffphoto", "ff")];
+
+/// Tiles are taught after these shares of a screen, in 32nds, much as the encoder does it.
+const WAVE_ENDS: [u32; 6] = [1, 2, 4, 8, 16, 32];
 
 /// The choices of a tile, and its bytes that are no choices.
 struct Sample {
+    program: String,
     choices: Vec<u16>,
     other_bytes: f64,
     literals: f64,
@@ -37,83 +51,130 @@ fn main() {
             _ => folder = Some(PathBuf::from(argument)),
         }
     }
-    let Some(folder) = folder else {
-        println!("a folder of captures is needed: cargo bench --bench tables -- FOLDER [--write FILE]");
-        return;
-    };
-    let captures = read_all(&folder);
-    let samples: Vec<Vec<Sample>> = captures.iter().map(trace).collect();
-    judge(&captures, &samples);
+    let mut plain = FILE[..FILE.len() / 2].to_vec();
+    if let Some(folder) = folder {
+        let samples: Vec<Sample> = read_all(&folder)
+            .iter()
+            .flat_map(|capture| {
+                let program = capture.name.trim_end_matches(|c: char| c.is_ascii_digit());
+                Trace::new(program, false).screen(None, &capture.picture)
+            })
+            .collect();
+        println!("without the dictionary");
+        judge(&samples);
+        plain = train(&samples.iter().collect::<Vec<_>>());
+    }
+    let say = |step: &str| println!("preparing: {step}");
+    let assets = Assets::make(&report::folder().join("assets"), say);
+    let mut samples = Vec::new();
+    for sequence in sequences::record(&report::folder().join("sequences"), &assets, say) {
+        let mut trace = Trace::new(sequence.name, true);
+        let mut before = None;
+        for (event, picture) in &sequence.shots {
+            // What only moved is copied, not coded.
+            if event != "scroll" {
+                samples.extend(trace.screen(before, picture));
+            }
+            before = Some(picture);
+        }
+    }
+    println!("with the dictionary");
+    judge(&samples);
     if let Some(file) = file {
-        write(&file, &samples);
+        plain.extend(train(&samples.iter().collect::<Vec<_>>()));
+        std::fs::write(&file, plain).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        println!("{} holds the tables", file.display());
     }
 }
 
-/// All tiles of a capture that are not of one colour.
-fn trace(capture: &Capture) -> Vec<Sample> {
-    let mut encoder = CtxEncoder::new();
-    let grid = TileGrid::new(capture.picture.size);
-    let tiles = (0..grid.count()).map(TileIndex);
-    tiles
-        .filter_map(|tile| {
-            let pixels = tile_pixels(capture, grid, tile);
-            if pixels.iter().all(|p| *p == pixels[0]) {
-                return None;
+/// Measures a program's screens one after the other.
+struct Trace {
+    program: String,
+    encoder: CtxEncoder,
+    dictionary: Option<Dictionary>,
+}
+
+impl Trace {
+    fn new(program: &str, with_dictionary: bool) -> Self {
+        let dictionary = with_dictionary.then(Dictionary::new);
+        Self { program: program.to_owned(), encoder: CtxEncoder::new(), dictionary }
+    }
+
+    /// All tiles that differ from the screen before and are not of one colour.
+    fn screen(&mut self, before: Option<&Picture>, picture: &Picture) -> Vec<Sample> {
+        let grid = TileGrid::new(picture.size);
+        let mut samples = Vec::new();
+        let mut start = 0;
+        for end in WAVE_ENDS {
+            let mut jobs = Vec::new();
+            for tile in (0..grid.count()).filter(|t| (start..end).contains(&(t * 7 % 32))).map(TileIndex) {
+                let pixels = tile_pixels(picture, grid, tile);
+                let blocks = before.map_or(BlockMask::ALL, |b| changed(&pixels, &tile_pixels(b, grid, tile)));
+                if blocks.is_empty() || pixels.iter().all(|p| *p == pixels[0]) {
+                    continue;
+                }
+                let measured = self.encoder.measure(&pixels, blocks, self.dictionary.as_ref(), &COSTS);
+                let mut choices = Vec::new();
+                self.encoder.choices(|entry| choices.push(entry as u16));
+                let literals = choices.iter().filter(|c| usize::from(**c) >= LITERAL_ENTRIES).count();
+                // The record's head, and what the measured bytes hold besides choices.
+                let other_bytes = 3.0 + measured.bytes as f64 - f64::from(self.encoder.least_cost()) / 256.0;
+                if measured.head.dictionary == self.dictionary.is_some() {
+                    jobs.push(Harvest::new(packed(grid.origin(tile)), blocks, &measured.head));
+                    let literals = literals as f64 / choices.len() as f64;
+                    samples.push(Sample { program: self.program.clone(), literals, choices, other_bytes });
+                }
             }
-            let measured = encoder.measure(&pixels, BlockMask::ALL, &COSTS);
-            let mut choices = Vec::new();
-            encoder.choices(|entry| choices.push(entry as u16));
-            let literals = choices.iter().filter(|c| usize::from(**c) >= ENTRIES - 32 * 100).count();
-            // The record's head, and what the measured bytes hold besides choices.
-            let other_bytes = 3.0 + measured.bytes as f64 - f64::from(encoder.least_cost()) / 256.0;
-            Some(Sample { literals: literals as f64 / choices.len() as f64, choices, other_bytes })
-        })
-        .collect()
+            if let Some(dictionary) = &mut self.dictionary {
+                harvest::run(&jobs, picture, dictionary);
+            }
+            start = end;
+        }
+        samples
+    }
 }
 
 /// A tile's pixels; beyond the screen's edge the last ones again.
-fn tile_pixels(capture: &Capture, grid: TileGrid, tile: TileIndex) -> Box<Pixels> {
-    let (origin, size) = (grid.origin(tile), capture.picture.size);
+fn tile_pixels(picture: &Picture, grid: TileGrid, tile: TileIndex) -> Box<Pixels> {
+    let (origin, size) = (grid.origin(tile), picture.size);
     let mut pixels = Box::new([0; 4096]);
     for (i, pixel) in pixels.iter_mut().enumerate() {
         let (x, y) = (origin.x + i as u32 % TILE, origin.y + i as u32 / TILE);
-        *pixel = capture.picture.row(y.min(size.h - 1))[x.min(size.w - 1) as usize];
+        *pixel = picture.row(y.min(size.h - 1))[x.min(size.w - 1) as usize];
     }
     pixels
 }
 
-/// What a capture is named after, without its number; applications that share their look count as one.
-fn family(name: &str) -> &str {
-    let application = name.trim_end_matches(|c: char| c.is_ascii_digit());
-    FAMILIES.iter().find(|(a, _)| *a == application).map_or(application, |(_, family)| family)
+fn changed(new: &Pixels, old: &Pixels) -> BlockMask {
+    let differs = (0..4096).filter(|i| new[*i] != old[*i]);
+    BlockMask(differs.fold(0, |mask, i| mask | 1 << (i / 1024 * 4 + i % 64 / 16)))
 }
 
-/// Prints what each capture costs with tables made from all other applications.
-fn judge(captures: &[Capture], samples: &[Vec<Sample>]) {
-    let families: BTreeSet<&str> = captures.iter().map(|c| family(&c.name)).collect();
-    println!("{:12} {:>9} {:>9} {:>6}   tables from all other applications", "capture", "bytes", "PNG", "ratio");
-    let mut logarithms = 0.0;
-    for left_out in families {
-        let is_out = |capture: &Capture| family(&capture.name) == left_out;
-        let others = captures.iter().zip(samples).filter(|(c, _)| !is_out(c)).flat_map(|(_, s)| s).collect::<Vec<_>>();
-        let costs = Costs::new(&parse(&train(&others)));
-        for (capture, samples) in captures.iter().zip(samples).filter(|(c, _)| is_out(c)) {
-            let bytes: f64 = samples.iter().map(|s| s.other_bytes + best(s, &costs).1 / 256.0).sum();
-            let png = png_bytes(&capture.picture) as f64;
-            logarithms += (bytes / png).ln();
-            println!("{:12} {bytes:9.0} {png:9.0} {:6.3}", capture.name, bytes / png);
-        }
+/// Programs that share their look count as one.
+fn family(program: &str) -> &str {
+    FAMILIES.iter().find(|(p, _)| *p == program).map_or(program, |(_, family)| family)
+}
+
+/// Prints what each program costs with tables made from all others.
+fn judge(samples: &[Sample]) {
+    let programs: BTreeSet<&str> = samples.iter().map(|s| s.program.as_str()).collect();
+    println!("{:12} {:>9}   bytes with tables from all other programs, and with those from all", "program", "bytes");
+    let all = Costs::new(&parse_half(&train(&samples.iter().collect::<Vec<_>>())));
+    for program in programs {
+        let others: Vec<&Sample> = samples.iter().filter(|s| family(&s.program) != family(program)).collect();
+        let costs = if others.is_empty() { None } else { Some(Costs::new(&parse_half(&train(&others)))) };
+        let own = samples.iter().filter(|s| s.program == program);
+        let bytes = |costs: &Costs| own.clone().map(|s| s.other_bytes + best(s, costs).1 / 256.0).sum::<f64>();
+        println!("{program:12} {:9.0} {:9.0}", costs.map_or(f64::NAN, |c| bytes(&c)), bytes(&all));
     }
-    println!("{:12} {:>26.3}", "geom. mean", (logarithms / captures.len() as f64).exp());
 }
 
-fn write(file: &Path, samples: &[Vec<Sample>]) {
-    let all: Vec<&Sample> = samples.iter().flatten().collect();
-    std::fs::write(file, train(&all)).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    println!("{} holds the tables of {} tiles", file.display(), all.len());
+/// The sets of one kind.
+fn parse_half(half: &[u8]) -> Vec<kachel::codec::ctx::tables::Set> {
+    parse(&[half, half].concat()).drain(..SETS).collect()
 }
 
-/// Sorts tiles into sets so that each is cheapest in its own, and returns the file with the sets.
+/// Sorts tiles into sets so that each is cheapest in its own, and returns half a file with the sets.
 fn train(samples: &[&Sample]) -> Vec<u8> {
     let mut order: Vec<usize> = (0..samples.len()).collect();
     order.sort_by(|a, b| samples[*a].literals.total_cmp(&samples[*b].literals));
@@ -129,7 +190,7 @@ fn train(samples: &[&Sample]) -> Vec<u8> {
         }
         file = from_counts(&counts);
         if round + 1 < ROUNDS {
-            let costs = Costs::new(&parse(&file));
+            let costs = Costs::new(&parse_half(&file));
             for (sample, set) in samples.iter().zip(&mut sets) {
                 *set = best(sample, &costs).0;
             }

@@ -4,6 +4,7 @@
 //   1 screen  r32uint texture of the screen's size, 0x00RRGGBB; pixels beyond its edge are left out
 //   2 frame   array<u32>, the frame's bytes, low byte first, with zeroes up to a whole word
 //   3 tables  array<u32>, assets/tables/ctx.bin
+//   4 dictionary  array<u32>, two tables of DICTIONARY_SLOTS entries: check << 24 | colour, 0 for none
 //
 // One lane decodes one row of the row list, eight pixels behind the lane above it; a step is one pixel of every lane.
 // What lanes remember in a step is written after it, so that all read the same. Loops end at constants or at the number
@@ -24,6 +25,7 @@ struct Ctx {
 @group(0) @binding(1) var screen: texture_storage_2d<r32uint, write>;
 @group(0) @binding(2) var<storage, read> frame: array<u32>;
 @group(0) @binding(3) var<storage, read> tables: array<u32>;
+@group(0) @binding(4) var<storage, read> dictionary: array<u32>;
 
 const LANES_MAX: u32 = 8u;
 // Eight rows in work and the two above them; 16, so that a place is found by a mask.
@@ -48,8 +50,8 @@ const GROUP: u32 = 32u;
 // Places in a table set, in 16-bit halves; codec::ctx::tables.
 const SETS: u32 = 8u;
 const HIT: u32 = 4u;
-const TINT: u32 = 68u;
-const FLAGS: u32 = 76u;
+const TINT: u32 = 260u;
+const FLAGS: u32 = 268u;
 const PIXELS: u32 = 1024u;
 const LITERALS: u32 = 100u;
 const ORANGE: u32 = 40u;
@@ -64,8 +66,6 @@ var<workgroup> seen_short: array<u32, SLOTS>;
 var<workgroup> tints: array<u32, 256>;
 // What each lane remembers: slots, entry, tint, luma.
 var<workgroup> notes: array<vec4<u32>, LANES_MAX>;
-// The row list: tile row, coded blocks << 8, the last row that repeats it << 16.
-var<workgroup> rows: array<u32, 64>;
 
 // The state of this lane.
 var<private> state: u32;
@@ -177,6 +177,27 @@ fn run_class(run: u32) -> u32 {
     return min(run, 2u) + u32(run > 2u) + u32(run > 4u) + u32(run > 8u) + u32(run > 16u);
 }
 
+// Kinds of candidates; codec::ctx::model.
+const LONG: u32 = 0u;
+const SHORT: u32 = 1u;
+const WIDE_AND_LONG: u32 = 2u;
+const DISPUTED: u32 = 3u;
+const WIDE_AND_FAR: u32 = 4u;
+const WIDE: u32 = 5u;
+const LONG_AND_FAR: u32 = 6u;
+const FAR: u32 = 7u;
+
+// The dictionary's entry of a neighbourhood, in the table that starts at `start`; 0 for none.
+fn entry(start: u32, hash: u32) -> u32 {
+    let place = dictionary_place(hash);
+    let word = dictionary[min(start + place.x, arrayLength(&dictionary) - 1u)];
+    return select(0u, word, (word >> 24u) == place.y);
+}
+
+fn agree(a: u32, b: u32) -> bool {
+    return ((a ^ b) & 0xffffffu) == 0u;
+}
+
 // A pixel of the row list; rows 0 and 1 are the background above it.
 fn ring_at(row: u32, x: u32) -> u32 {
     return ring[(row % RING_ROWS) * 64u + (x & 63u)];
@@ -191,28 +212,6 @@ fn is_flat(row: u32, x: u32, color: u32) -> bool {
     return octets[(row % RING_ROWS) * 8u + ((x >> 3u) & 7u)] == (color | 0x1000000u);
 }
 
-// Bit y for each row of the tile that has coded blocks: rows 0 to 31, then 32 to 63.
-fn held_rows(coded: u32) -> vec2<u32> {
-    let bands = vec4<u32>(coded, coded >> 4u, coded >> 8u, coded >> 12u) & vec4<u32>(15u);
-    let rows_of = select(vec4<u32>(0u), vec4<u32>(0xffffu), bands != vec4<u32>(0u));
-    return vec2<u32>(rows_of.x | (rows_of.y << 16u), rows_of.z | (rows_of.w << 16u));
-}
-
-// Makes the row list: tile row, coded blocks << 8, the last row that repeats it << 16.
-fn list_rows(coded: u32, listed: vec2<u32>, held: vec2<u32>) {
-    var count = 0u;
-    for (var y = 0u; y < 64u; y++) {
-        let bit = 1u << (y & 31u);
-        if (select(listed.x, listed.y, y >= 32u) & bit) != 0u {
-            rows[count & 63u] = y | (((coded >> ((y >> 4u) * 4u)) & 15u) << 8u) | (y << 16u);
-            count += 1u;
-        } else if (select(held.x, held.y, y >= 32u) & bit) != 0u {
-            let before = (count - 1u) & 63u;
-            rows[before] = (rows[before] & 0xffffu) | (y << 16u);
-        }
-    }
-}
-
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = job_index(group);
@@ -224,17 +223,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let write = job.blocks >> 16u;
     let lanes = 1u << (job.shape & 3u);
     let recall = (job.shape & 8u) != 0u;
+    let looks_up = (job.shape & 16u) != 0u;
     let back = job.colors[0];
     let size = textureDimensions(screen);
 
-    // The first held row repeats nothing.
     let held = held_rows(coded);
-    var listed = held & ~vec2<u32>(job.repeats[0], job.repeats[1]);
-    if held.x != 0u {
-        listed.x |= held.x & (0u - held.x);
-    } else {
-        listed.y |= held.y & (0u - held.y);
-    }
+    let listed = listed_rows(held, vec2<u32>(job.repeats[0], job.repeats[1]));
     let count = countOneBits(listed.x) + countOneBits(listed.y);
     let steps = 64u * ((count + lanes - 1u) / lanes) + STAGGER * (lanes - 1u);
 
@@ -255,7 +249,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    set_start = ((job.shape >> 8u) % SETS) * SET_HALVES;
+    set_start = ((job.shape >> 8u) % SETS + select(0u, SETS, looks_up)) * SET_HALVES;
     next = job.streams;
     for (var i = 0u; i < lanes; i++) {
         let length = 2u * ((job.lengths[i >> 1u] >> ((i & 1u) * 16u)) & 0xffffu);
@@ -285,6 +279,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let nee = ring_at(row + 1u, min(x + 2u, 63u));
             let w = select(ring_at(row + 2u, x - 1u), n, x == 0u);
             let ww = select(select(ring_at(row + 2u, x - 2u), nw, x == 1u), n, x == 0u);
+            // Left of a row's first pixel: the first pixel of the row above it.
+            let above_left = ring_at(row, 0u);
+            let above_above_left = select(ring_at(row - 1u, 0u), back, row == 0u);
             if x == 0u {
                 run = 0u;
             }
@@ -318,17 +315,36 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                 if part == LOOK_UP {
                     part = NEIGHBOUR;
                     if recall && !(w == n && n == nw && n == ne && w == ww && n == nee) {
-                        let near = w * 0x9e3779b1u + n * 0x85ebca6bu + ne * 0xc2b2ae35u;
-                        let far = near + nw * 0x27d4eb2fu + nee * 0x165667b1u + ww * 0xd3a2646du + nn * 0xfd7046c5u;
+                        let near = hash_of_three(w, n, ne);
+                        let far = hash_of_seven(near, nw, nee, ww, nn);
                         let check = ((far >> 14u) & 0xffu) | 1u;
-                        let long = seen_long[far >> 22u];
+                        let own = seen_long[far >> 22u];
+                        let long = select(0u, own, (own >> 24u) == check);
                         let short = seen_short[near >> 22u];
-                        let is_long = (long >> 24u) == check;
-                        if is_long || short != 0u {
+                        var seen = select(short, long, long != 0u);
+                        var kind = select(SHORT, LONG, long != 0u);
+                        if looks_up {
+                            let neee = ring_at(row + 1u, min(x + 3u, 63u));
+                            let nww = select(ring_at(row + 1u, x - 2u), above_left, x < 2u);
+                            let nne = ring_at(row, min(x + 1u, 63u));
+                            let nnw = select(ring_at(row, x - 1u), above_above_left, x == 0u);
+                            let www = select(ring_at(row + 2u, x - 3u), ring_at(row + 1u, 0u), x < 3u);
+                            let wide = entry(0u, hash_of_twelve(far, neee, nww, nne, nnw, www));
+                            let known_far = entry(DICTIONARY_SLOTS, far);
+                            if wide != 0u {
+                                seen = wide;
+                                kind = select(WIDE, WIDE_AND_FAR, known_far != 0u && agree(wide, known_far));
+                                kind = select(kind, select(DISPUTED, WIDE_AND_LONG, agree(wide, long)), long != 0u);
+                            } else if known_far != 0u {
+                                seen = select(known_far, long, long != 0u);
+                                kind = select(FAR, select(DISPUTED, LONG_AND_FAR, agree(long, known_far)), long != 0u);
+                            }
+                        }
+                        if seen != 0u {
                             part = SEEN;
-                            known = select(short, long, is_long) & 0xffffffu;
+                            known = seen & 0xffffffu;
                             relation = select(select(3u, 2u, known == n), 1u, known == w);
-                            first = HIT + select(32u, 0u, is_long) + run_class(run) * 4u + relation;
+                            first = HIT + kind * 32u + run_class(run) * 4u + relation;
                         }
                         note = vec4<u32>((far >> 22u) | ((near >> 22u) << 16u), check << 24u, 0u, 0u);
                     }

@@ -43,6 +43,8 @@ impl Assets {
         write("letter.fodt", letter(&mut random));
         write("page.html", web_page(&mut random));
         write("budget.fods", table(&mut random));
+        write("book.fodt", book(&mut random));
+        write("article.html", article(&mut random));
         let report = folder.join("report.pdf");
         if !report.exists() {
             progress("printing the report to PDF with LibreOffice");
@@ -240,6 +242,54 @@ fn report_text(random: &mut Random) -> String {
         body += &line("Standard", &paragraph(random, 9));
     }
     text_document(&body)
+}
+
+/// Pages of nothing but text.
+fn book(random: &mut Random) -> String {
+    let mut body = String::new();
+    for chapter in 1..=20 {
+        body += &line("Head", &format!("{chapter}. {}", sentence(random)));
+        for _ in 0..9 {
+            let sentences = 3 + random.below(7) as u32;
+            body += &line("Standard", &paragraph(random, sentences));
+        }
+    }
+    text_document(&body)
+}
+
+/// A long web page of text, lists and tables.
+fn article(random: &mut Random) -> String {
+    let mut page = String::from(
+        "<!doctype html><html lang=de><meta charset=utf-8><title>Ährenfeld</title><style>\
+         body{margin:0 auto;max-width:1500px;font:17px/1.5 'DejaVu Serif',serif;color:#222;background:#fff}\
+         a{color:#1a5fb4}code{font:14px 'DejaVu Sans Mono';background:#eee}h2{font-family:'DejaVu Sans'}\
+         td,th{border:1px solid #bbb;padding:3px 12px;font:15px 'DejaVu Sans'}th{background:#e6ecf2}</style><h1>Chronik</h1>",
+    );
+    for index in 0..24_u32 {
+        let _ = write!(page, "<h2>{}</h2><p>{}", sentence(random), paragraph(random, 7));
+        let _ = write!(page, "<p><a href=#>{}</a>{}", sentence(random), paragraph(random, 9));
+        match index % 3 {
+            0 => {
+                page += "<ul>";
+                for _ in 0..6 {
+                    let _ = write!(page, "<li>{} <code>{}</code>", sentence(random), random.pick(OBJECTS));
+                }
+                page += "</ul>";
+            }
+            1 => {
+                page += "<table><tr><th>Sache<th>Betrag<th>Sache<th>Betrag<th>Sache<th>Betrag";
+                for _ in 0..8 {
+                    page += "<tr>";
+                    for _ in 0..3 {
+                        let _ = write!(page, "<td>{}<td>{}", random.pick(OBJECTS), random.below(100_000));
+                    }
+                }
+                page += "</table>";
+            }
+            _ => {}
+        }
+    }
+    page
 }
 
 fn web_page(random: &mut Random) -> String {

@@ -7,18 +7,18 @@ use kachel::codec::canvas::Picture;
 use kachel::geom::Size;
 
 /// A screen of some application.
-pub(crate) struct Capture {
+pub struct Capture {
     /// The file's stem.
-    pub(crate) name: String,
+    pub name: String,
     /// What was shown.
-    pub(crate) picture: Picture,
+    pub picture: Picture,
 }
 
 /// Reads all captures of a folder, in the order of their names.
 ///
 /// # Panics
 /// When the folder or one of its PPM files cannot be read.
-pub(crate) fn read_all(folder: &Path) -> Vec<Capture> {
+pub fn read_all(folder: &Path) -> Vec<Capture> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut paths: Vec<_> = entries.map(|entry| entry.expect("the folder can be listed").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "ppm"));
@@ -57,12 +57,12 @@ fn parse(bytes: &[u8]) -> Option<Picture> {
 }
 
 /// Red, green and blue bytes of a picture.
-pub(crate) fn rgb(picture: &Picture) -> Vec<u8> {
+pub fn rgb(picture: &Picture) -> Vec<u8> {
     picture.pixels.iter().flat_map(|p| [(p >> 16) as u8, (p >> 8) as u8, *p as u8]).collect()
 }
 
 /// Bytes of the picture as PNG: zlib's level 6, the filter chosen row by row.
-pub(crate) fn png_bytes(picture: &Picture) -> usize {
+pub fn png_bytes(picture: &Picture) -> usize {
     let mut out = Vec::new();
     let mut encoder = png::Encoder::new(&mut out, picture.size.w, picture.size.h);
     encoder.set_color(png::ColorType::Rgb);

@@ -3,8 +3,10 @@
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its own share of this")]
 
 pub mod assets;
+pub mod captures;
 pub mod options;
 pub mod peers;
 pub mod programs;
 pub mod report;
+pub mod sequences;
 pub mod wire;

@@ -1,4 +1,4 @@
-//! The command line of the benches: `[--quick] [--shots] [--peers a,b] [--only x,y]`. What `cargo bench` adds is ignored.
+//! The command line of the benches: `[--quick] [--shots] [--peers a,b] [--only x,y] [FOLDER…]`. What `cargo bench` adds is ignored.
 
 use super::peers::Peer;
 
@@ -13,12 +13,15 @@ pub struct Options {
     pub peers: Vec<Peer>,
     /// Names of scenarios or kinds; empty means all.
     pub only: Vec<String>,
+    /// What is no option: folders of captures.
+    pub folders: Vec<String>,
 }
 
 impl Options {
     /// Reads the arguments of this process; ends it with a message when one is wrong.
     pub fn from_arguments() -> Self {
-        let mut options = Self { quick: false, shots: false, peers: Peer::USUAL.to_vec(), only: Vec::new() };
+        let mut options =
+            Self { quick: false, shots: false, peers: Peer::USUAL.to_vec(), only: Vec::new(), folders: Vec::new() };
         let mut arguments = std::env::args().skip(1);
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
@@ -32,6 +35,7 @@ impl Options {
                     options.peers = names.split(',').map(|name| known(name).unwrap_or_else(|| unknown(name))).collect();
                 }
                 "--only" => options.only = arguments.next().unwrap_or_default().split(',').map(str::to_owned).collect(),
+                folder if !folder.starts_with('-') => options.folders.push(argument),
                 other => usage(&format!("unknown argument {other:?}")),
             }
         }

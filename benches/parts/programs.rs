@@ -143,7 +143,7 @@ impl Desktop {
                 desktop.spawn("evince", &["evince", &assets.path("report.pdf").display().to_string()]);
                 desktop.wait("report");
             }
-            Scenario::ScrollWeb => desktop.browser(assets),
+            Scenario::ScrollWeb => desktop.browser("page.html", assets),
             Scenario::Drag => {
                 let photo = assets.path("photo3.jpg").display().to_string();
                 desktop.spawn("feh", &["feh", "--geometry", "960x640+800+300", &photo]);
@@ -206,7 +206,7 @@ impl Desktop {
         screenshot(&self.display)
     }
 
-    fn office(&mut self, kind: &str, document: &str, assets: &Assets) {
+    pub(super) fn office(&mut self, kind: &str, document: &str, assets: &Assets) {
         let profile = self.programs.folder().join("office");
         fs::create_dir_all(profile.join("user")).expect("the group's folder is ours");
         fs::write(profile.join("user/registrymodifications.xcu"), OFFICE).expect("the group's folder is ours");
@@ -218,25 +218,25 @@ impl Desktop {
         self.wait(document.split('.').next().expect("a name has a stem"));
     }
 
-    fn browser(&mut self, assets: &Assets) {
+    pub(super) fn browser(&mut self, page: &str, assets: &Assets) {
         let profile = self.programs.folder().join("browser");
         fs::create_dir_all(&profile).expect("the group's folder is ours");
         let lines: String = BROWSER.iter().map(|(name, value)| format!("user_pref(\"{name}\", {value});\n")).collect();
         fs::write(profile.join("user.js"), lines).expect("the group's folder is ours");
-        let page = format!("file://{}", assets.path("page.html").display());
+        let page = format!("file://{}", assets.path(page).display());
         let profile = profile.display().to_string();
         self.spawn("firefox", &["firefox-esr", "--no-remote", "--profile", &profile, &page]);
         self.wait("Ährenfeld");
     }
 
-    fn spawn(&mut self, name: &str, words: &[&str]) {
+    pub(super) fn spawn(&mut self, name: &str, words: &[&str]) {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         environment(&mut command, &self.display, &self.programs);
         self.programs.spawn(name, &mut command);
     }
 
-    fn wait(&self, window: &str) {
+    pub(super) fn wait(&self, window: &str) {
         wait_window(&self.display, window, Duration::from_secs(60));
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! The decoder of machines without a GPU, the oracle for the shaders, and the host's own copy of what a viewer holds.
 
-use crate::codec::plan::{CACHE_SIZE, Plan};
-use crate::codec::stage::{ctx, fill, raw, transfer, unpack, wave};
+use crate::codec::ctx::dictionary::Dictionary;
+use crate::codec::plan::{CACHE_SIZE, Plan, Round};
+use crate::codec::stage::{ctx, fill, harvest, raw, transfer, unpack, wave};
 use crate::geom::Size;
 
 /// Pixels in rows without gaps, each 0x00RRGGBB.
@@ -23,6 +24,7 @@ pub struct Canvas {
     /// The tile cache; no memory before the first STORE.
     cache: Picture,
     scratch: Picture,
+    dictionary: Dictionary,
 }
 
 impl Picture {
@@ -56,6 +58,7 @@ impl Canvas {
             self.screen = Picture::new(size);
             self.cache = Picture::default();
             self.scratch = Picture::default();
+            self.dictionary = Dictionary::new();
         }
         if !plan.stores.is_empty() {
             self.reserve_cache();
@@ -80,8 +83,14 @@ impl Canvas {
         fill::run(&plan.fills, &mut self.screen);
         unpack::run(&plan.unpacks, &plan.bytes, &mut self.screen);
         raw::run(&plan.raws, &plan.bytes, &mut self.screen);
-        ctx::run(&plan.ctxs, &plan.bytes, &mut self.screen);
         wave::run(&plan.waves, &plan.bytes, &mut self.screen);
+        let mut done = Round::default();
+        for round in &plan.rounds {
+            ctx::run(&plan.ctxs[done.ctxs..round.ctxs], &plan.bytes, &self.dictionary, &mut self.screen);
+            harvest::run(&plan.harvests[done.harvests..round.harvests], &self.screen, &mut self.dictionary);
+            done = *round;
+        }
+        ctx::run(&plan.ctxs[done.ctxs..], &plan.bytes, &self.dictionary, &mut self.screen);
     }
 
     fn reserve_cache(&mut self) {

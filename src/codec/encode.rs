@@ -6,12 +6,14 @@
 
 use crate::codec::cache::{Seen, TileCache, TileView};
 use crate::codec::canvas::Picture;
+use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::photos::{Photos, is_photo};
 use crate::codec::plan::Transfer;
-use crate::codec::stage::transfer;
+use crate::codec::rounds::Rounds;
+use crate::codec::stage::{harvest, transfer};
 use crate::codec::uncover::{Copied, Under};
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use std::time::Duration;
@@ -27,6 +29,10 @@ const STORE_AFTER: Duration = Duration::from_millis(300);
 const PHOTOS_IN_HASTE: u32 = 12;
 /// Changed blocks of a tile from which on cached pixels are cheaper than its blocks.
 const CACHE_BLOCKS_MIN: u32 = 3;
+
+/// Payload bytes of a frame from which on it is harvested although nothing else makes later frames wait for it: about a
+/// letter that is new.
+const HARVEST_BYTES_MIN: usize = 100;
 
 /// A picture that somebody else owns: the X server's shared memory.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +71,15 @@ pub struct Encoder {
     cache: TileCache,
     photos: Photos,
     under: Under,
+    /// The viewer's dictionary.
+    dictionary: Dictionary,
     modes: Modes,
+    /// For each tile whether cache and single colours have been tried in this picture.
+    tried: Vec<bool>,
+    /// The hash that this found, for the frame in work.
+    tried_hashes: Vec<Option<u64>>,
+    /// The cache was read by the frame in work.
+    recalled: bool,
     sequence: u32,
     /// The last frame that read what was there.
     ordered: u32,
@@ -106,6 +120,10 @@ impl Encoder {
             cache: TileCache::new(),
             photos: Photos::new(grid),
             under: Under::new(tiles),
+            dictionary: Dictionary::new(),
+            tried: vec![false; tiles],
+            tried_hashes: vec![None; tiles],
+            recalled: false,
             scarce: Scarce::Bytes,
             photos_left: u32::MAX,
             modes: Modes::new(),
@@ -230,6 +248,7 @@ impl Encoder {
         }
         let mut writer = SectionWriter::new();
         let mut ordered = key;
+        self.recalled = false;
         self.drop_unchanged(current);
         if !key && !self.rest {
             let copies = self.find_copies(current);
@@ -245,19 +264,20 @@ impl Encoder {
             let photo_tiles = self.photo_tiles(current);
             self.photos.handle_picture(photo_tiles, budget);
         }
+        if !self.rest {
+            self.tried.fill(false);
+        }
+        self.tried_hashes.fill(None);
+        let rounds = Rounds::of(self.dirty.iter().filter(|m| !m.is_empty()).count());
         let mut more = false;
-        for tile in (0..self.grid.count()).map(TileIndex) {
-            let changed = self.dirty[tile.0 as usize];
-            if changed.is_empty() {
-                continue;
-            }
-            if writer.tile_bytes() >= budget.min(FRAME_BYTES_TARGET) {
-                more = true;
+        for round in 0..rounds.count() {
+            more |= self.encode_round(current, (rounds, round), now, budget.min(FRAME_BYTES_TARGET), &mut writer);
+            ordered |= self.recalled;
+            let is_last = more || round + 1 == rounds.count();
+            ordered |= self.harvest(!is_last, ordered || rounds.count() > 1, &mut writer);
+            if more {
                 break;
             }
-            ordered |= self.encode_tile(current, tile, changed, now, &mut writer);
-            self.dirty[tile.0 as usize] = BlockMask::NONE;
-            self.changed_at[tile.0 as usize] = now;
         }
         self.rest = more;
         if writer.is_empty() && !key {
@@ -286,10 +306,11 @@ impl Encoder {
             let change = TileChange { tile, rect: self.grid.rect(tile), blocks, mask, hasty: false };
             // All photos in it may be entropy-coded.
             let mut all = u32::MAX;
-            self.modes.write(&View::of(&self.held), &change, &mut all, &mut writer);
+            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
         }
-        (!writer.is_empty()).then(|| self.finish(writer, false, input, false))
+        let ordered = self.harvest(false, false, &mut writer);
+        (!writer.is_empty()).then(|| self.finish(writer, ordered, input, false))
     }
 
     /// Puts a header before the sections of the next frame.
@@ -443,8 +464,53 @@ impl Encoder {
         any
     }
 
-    /// Writes the changed blocks of one tile; returns whether the cache was read.
-    fn encode_tile(
+    /// Writes the tiles of one round, and with the first what needs no dictionary; returns whether the budget ended it.
+    fn encode_round(
+        &mut self,
+        current: &View,
+        (rounds, round): (Rounds, u32),
+        now: Duration,
+        budget: usize,
+        writer: &mut SectionWriter,
+    ) -> bool {
+        let columns = self.grid.columns();
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let i = tile.0 as usize;
+            let changed = self.dirty[i];
+            if changed.is_empty() {
+                continue;
+            }
+            if writer.tile_bytes() >= budget {
+                return true;
+            }
+            if std::mem::replace(&mut self.tried[i], true) || !self.encode_whole(current, tile, changed, now, writer) {
+                if rounds.of_tile(tile.0 % columns, tile.0 / columns) > round {
+                    continue;
+                }
+                self.encode_blocks(current, tile, changed, now, writer);
+            }
+            self.dirty[i] = BlockMask::NONE;
+            self.changed_at[i] = now;
+        }
+        false
+    }
+
+    /// Puts the tiles written since the last time into the dictionary, if that is worth it or costs no order. Another
+    /// round can only follow a HARVEST, because its tiles start from the first again.
+    fn harvest(&mut self, goes_on: bool, is_ordered: bool, writer: &mut SectionWriter) -> bool {
+        let jobs = std::mem::take(&mut self.modes.harvests);
+        let bytes = std::mem::take(&mut self.modes.harvest_bytes);
+        let is_worth_it = !jobs.is_empty() && (is_ordered || bytes >= HARVEST_BYTES_MIN);
+        if !writer.has_open_tiles() || !(goes_on || is_worth_it) {
+            return false;
+        }
+        writer.harvest();
+        harvest::run(&jobs, &self.held, &mut self.dictionary);
+        true
+    }
+
+    /// Writes a tile that is in the cache or of one colour; returns whether it was.
+    fn encode_whole(
         &mut self,
         current: &View,
         tile: TileIndex,
@@ -453,36 +519,53 @@ impl Encoder {
         writer: &mut SectionWriter,
     ) -> bool {
         let sequence = self.sequence + 1;
-        let hasty = self.photos.handle_change(tile, now);
         let rect = self.grid.rect(tile);
-        let visible = self.grid.visible(tile);
+        let i = tile.0 as usize;
         let first = current.row(rect.y)[rect.x as usize] & 0x00ff_ffff;
         let span = rect.x as usize..rect.right() as usize;
         let alike = [first; TILE as usize];
         if (rect.y..rect.bottom()).all(|y| same_pixels(&current.row(y)[span.clone()], &alike)) {
             writer.solid(tile, None, first);
+            self.photos.handle_change(tile, now);
             self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
             self.hold(current, rect);
-            self.hashes[tile.0 as usize] = None;
-            return false;
+            self.hashes[i] = None;
+            return true;
         }
         let whole = is_whole(rect) && changed.count() >= CACHE_BLOCKS_MIN;
         let hash = whole.then(|| tile_of(*current, rect).hash());
-        self.hashes[tile.0 as usize] = hash;
-        if let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) {
-            writer.cache(tile, slot);
-            self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
-            self.hold(current, rect);
-            return true;
-        }
+        self.tried_hashes[i] = hash;
+        let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) else {
+            return false;
+        };
+        writer.cache(tile, slot);
+        self.recalled = true;
+        self.photos.handle_change(tile, now);
+        self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
+        self.hold(current, rect);
+        self.hashes[i] = hash;
+        true
+    }
+
+    /// Writes the changed blocks of one tile.
+    fn encode_blocks(
+        &mut self,
+        current: &View,
+        tile: TileIndex,
+        changed: BlockMask,
+        now: Duration,
+        writer: &mut SectionWriter,
+    ) {
+        let (rect, visible) = (self.grid.rect(tile), self.grid.visible(tile));
         let mask = (changed != visible).then_some(changed);
+        let hasty = self.photos.handle_change(tile, now);
         let change = TileChange { tile, rect, blocks: changed, mask, hasty };
-        let lossy = self.modes.write(current, &change, &mut self.photos_left, writer);
+        let lossy = self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
         self.photos.handle_written(tile, changed, lossy);
+        self.hashes[tile.0 as usize] = self.tried_hashes[tile.0 as usize].take();
         for block in changed.blocks() {
             self.hold(current, block_rect(self.grid, tile, block));
         }
-        false
     }
 
     /// The viewer will hold the current pixels of `rect`.

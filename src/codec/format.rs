@@ -20,6 +20,8 @@ pub const CACHE_SLOTS: u32 = 2048;
 pub const COPIES_MAX: usize = 64;
 /// Longest frame. The host starts the next frame long before (`encode::FRAME_BYTES_TARGET`).
 pub const FRAME_BYTES_MAX: usize = 4 << 20;
+/// Most HARVEST sections in a frame; each makes a decoder wait for all tiles before it.
+pub const HARVESTS_MAX: usize = 8;
 /// Most colours of a PACK record.
 pub const PACK_COLORS_MAX: usize = 16;
 /// Longest lane of a WAVE record in bytes. The longest that an encoder can make has 64 groups of 16 coefficients with 11
@@ -35,6 +37,7 @@ const SECTION_STORE: u8 = 1;
 const SECTION_COPY: u8 = 2;
 const SECTION_UNCOVER: u8 = 3;
 const SECTION_TILES: u8 = 4;
+const SECTION_HARVEST: u8 = 5;
 const MODE_SOLID: u8 = 0;
 const MODE_CACHE: u8 = 1;
 const MODE_PACK: u8 = 2;
@@ -153,8 +156,10 @@ pub struct Frame {
     pub copies: Vec<CopyRect>,
     /// Tiles from the cache, after the copies have read and before they write; tiles ascend.
     pub uncovers: Vec<Uncover>,
-    /// New pixels, last; tiles ascend, and no block occurs twice.
+    /// New pixels, last; no block occurs twice. Tiles ascend up to each HARVEST, and from there again.
     pub tiles: Vec<TileRecord>,
+    /// For each HARVEST how many of `tiles` come before it; ascending.
+    pub harvests: Vec<usize>,
     /// The whole frame, for the payload ranges above.
     pub bytes: Bytes,
 }
@@ -179,7 +184,7 @@ pub enum FormatError {
         /// How far back it depends.
         distance: u32,
     },
-    /// STORE, COPY, UNCOVER and CACHE read what is there, so such a frame must follow the one before.
+    /// STORE, COPY, UNCOVER, CACHE and HARVEST read what is there, so such a frame must follow the one before.
     #[error("frame {0} reads the previous picture but does not depend on it")]
     Unordered(u32),
     /// The screen is empty or larger than [`SCREEN_SIDE_MAX`].
@@ -230,8 +235,8 @@ pub enum FormatError {
     /// PACK has 2 to 16 colours.
     #[error("a palette of {0} colours is not possible")]
     Palette(usize),
-    /// A CTX payload has flags that this version does not know, or names a fourth colour.
-    #[error("flags {0:#04x} of an entropy-coded tile are unknown")]
+    /// A CTX payload names a fourth colour, or has the dictionary without recall.
+    #[error("flags {0:#04x} of an entropy-coded tile are not possible")]
     Ctx(u8),
     /// The first row of a CTX payload has none before it that it could repeat.
     #[error("the first row of tile {0} cannot repeat another")]
@@ -321,14 +326,21 @@ impl Frame {
             copies: Vec::new(),
             uncovers: Vec::new(),
             tiles: Vec::new(),
+            harvests: Vec::new(),
             bytes: Bytes::new(),
         };
         let mut r = Reader::new(&bytes);
         r.take(start)?;
         let mut last = 0;
+        let mut written = Vec::new();
         while r.remaining() > 0 {
             let section = r.u8()?;
-            if section <= last {
+            let is_in_order = match section {
+                SECTION_TILES => last != SECTION_TILES,
+                SECTION_HARVEST => last == SECTION_TILES,
+                _ => section > last,
+            };
+            if !is_in_order {
                 return Err(FormatError::Section(section));
             }
             last = section;
@@ -337,7 +349,11 @@ impl Frame {
                 SECTION_STORE => frame.parse_stores(&mut r, count, grid)?,
                 SECTION_COPY => frame.parse_copies(&mut r, count, grid.size().rect())?,
                 SECTION_UNCOVER => frame.parse_uncovers(&mut r, count, grid)?,
-                SECTION_TILES => frame.parse_tiles(&mut r, count, grid)?,
+                SECTION_TILES => frame.parse_tiles(&mut r, count, grid, &mut written)?,
+                SECTION_HARVEST if count == 0 && frame.harvests.len() < HARVESTS_MAX => {
+                    frame.harvests.push(frame.tiles.len());
+                }
+                SECTION_HARVEST => return Err(FormatError::Count { section, count }),
                 _ => return Err(FormatError::Section(section)),
             }
         }
@@ -353,6 +369,7 @@ impl Frame {
         !self.stores.is_empty()
             || !self.copies.is_empty()
             || !self.uncovers.is_empty()
+            || !self.harvests.is_empty()
             || self.tiles.iter().any(|t| matches!(t.content, Content::Cache(_)))
     }
 
@@ -407,28 +424,33 @@ impl Frame {
         Ok(())
     }
 
-    fn parse_tiles(&mut self, r: &mut Reader, count: u32, grid: TileGrid) -> Result<(), FormatError> {
+    /// `written` has the blocks of every tile that records before this section wrote; empty before the first.
+    fn parse_tiles(
+        &mut self,
+        r: &mut Reader,
+        count: u32,
+        grid: TileGrid,
+        written: &mut Vec<BlockMask>,
+    ) -> Result<(), FormatError> {
         // Each record writes at least one block that no other writes.
         if u64::from(count) > u64::from(grid.count()) * 16 {
             return Err(FormatError::Count { section: SECTION_TILES, count });
         }
         let mut tiles = Ascending::new(grid);
-        let mut written = BlockMask::NONE;
-        for i in 0..count {
+        written.resize(grid.count() as usize, BlockMask::NONE);
+        for _ in 0..count {
             let head = r.u8()?;
             let delta = r.varint()?;
-            if i == 0 || delta != 0 {
-                written = BlockMask::NONE;
-            }
             let tile = tiles.next(delta, false)?;
+            let written_before = &mut written[tile.0 as usize];
             let visible = grid.visible(tile);
             let masked = head & MASKED != 0;
             let blocks = if masked { BlockMask(r.u16()?) } else { visible };
-            let wrong = blocks.0 & !visible.0 | blocks.0 & written.0;
+            let wrong = blocks.0 & !visible.0 | blocks.0 & written_before.0;
             if blocks.is_empty() || wrong != 0 {
                 return Err(FormatError::Mask { tile: tile.0, mask: blocks.0 });
             }
-            written.0 |= blocks.0;
+            written_before.0 |= blocks.0;
             let content = match head & !MASKED {
                 mode if mode & 0xf == MODE_CTX => parse_ctx(r, tile, blocks, mode >> SET_SHIFT)?,
                 MODE_SOLID => Content::Solid(r.u24()?),
@@ -451,7 +473,10 @@ impl Frame {
                 for _ in 0..r.varint()? {
                     let tile = tiles.next(1, false)?;
                     let blocks = grid.visible(tile);
-                    written = blocks;
+                    let before = std::mem::replace(&mut written[tile.0 as usize], blocks);
+                    if !before.is_empty() {
+                        return Err(FormatError::Mask { tile: tile.0, mask: blocks.0 });
+                    }
                     self.tiles.push(TileRecord { tile, blocks, content: Content::Solid(color) });
                 }
             }
@@ -475,6 +500,9 @@ pub struct SectionWriter {
     stores: Vec<Store>,
     copies: Vec<CopyRect>,
     uncovers: Vec<Uncover>,
+    /// Whole TILES and HARVEST sections.
+    ended: Vec<u8>,
+    /// The records of the section in work.
     tiles: Vec<u8>,
     tile_count: u32,
     previous: u32,
@@ -577,9 +605,21 @@ impl SectionWriter {
         }
     }
 
+    /// Puts the tiles since the last HARVEST into the dictionary; tiles may start from the first again.
+    pub fn harvest(&mut self) {
+        self.flush_run();
+        self.end_tiles();
+        self.ended.extend([SECTION_HARVEST, 0]);
+    }
+
+    /// Whether a tile was written since the last HARVEST.
+    pub fn has_open_tiles(&self) -> bool {
+        self.tile_count > 0 || self.solid_run.is_some()
+    }
+
     /// Bytes of the tile records so far.
     pub fn tile_bytes(&self) -> usize {
-        self.tiles.len()
+        self.ended.len() + self.tiles.len()
     }
 
     /// Whether nothing was written.
@@ -587,6 +627,7 @@ impl SectionWriter {
         self.stores.is_empty()
             && self.copies.is_empty()
             && self.uncovers.is_empty()
+            && self.ended.is_empty()
             && self.tile_count == 0
             && self.solid_run.is_none()
     }
@@ -605,10 +646,16 @@ impl SectionWriter {
             }
         }
         write_slots(SECTION_UNCOVER, self.uncovers.iter().map(|u| (u.tile, u.slot)), out);
+        self.end_tiles();
+        out.extend_from_slice(&self.ended);
+    }
+
+    fn end_tiles(&mut self) {
         if self.tile_count > 0 {
-            out.push(SECTION_TILES);
-            put_varint(out, self.tile_count);
-            out.extend_from_slice(&self.tiles);
+            self.ended.push(SECTION_TILES);
+            put_varint(&mut self.ended, self.tile_count);
+            self.ended.append(&mut self.tiles);
+            (self.tile_count, self.previous) = (0, 0);
         }
     }
 
@@ -701,11 +748,12 @@ fn parse_pack(r: &mut Reader, blocks: BlockMask) -> Result<Content, FormatError>
 
 fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Result<Content, FormatError> {
     let flags = r.u8()?;
-    let named = usize::from(flags >> 5);
-    if named >= COLORS_MAX {
+    let named = usize::from(flags >> 5 & 3);
+    let (lanes, grey) = (1 << (flags & 3), flags >> 2 & 1 == 1);
+    let (recall, dictionary) = (flags >> 3 & 1 == 1, flags >> 7 == 1);
+    if named >= COLORS_MAX || (dictionary && !recall) {
         return Err(FormatError::Ctx(flags));
     }
-    let (lanes, grey) = (1 << (flags & 3), flags >> 2 & 1 == 1);
     let mut color = || if grey { Ok(u32::from(r.u8()?) * 0x01_0101) } else { r.u24() };
     let mut colors = [color()?; COLORS_MAX];
     for named in &mut colors[1..=named] {
@@ -730,7 +778,7 @@ fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Res
         words += usize::from(*length);
     }
     let streams = take_range(r, 2 * words)?.start;
-    Ok(Content::Ctx { set, head: Head { lanes, grey, recall: flags >> 3 & 1 == 1, colors, repeats }, streams, lengths })
+    Ok(Content::Ctx { set, head: Head { lanes, grey, recall, dictionary, colors, repeats }, streams, lengths })
 }
 
 fn parse_wave(r: &mut Reader) -> Result<Content, FormatError> {

@@ -14,6 +14,7 @@ mod modes;
 pub mod motion;
 mod photos;
 pub mod plan;
+mod rounds;
 pub mod stage;
 mod uncover;
 pub mod wave;

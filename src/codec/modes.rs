@@ -2,13 +2,15 @@
 //!
 //! The smallest wins; at the same size the one that a viewer decodes with less work.
 
+use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::encode::{CtxEncoder, Measured, Pixels};
 use crate::codec::ctx::tables::COSTS;
 use crate::codec::encode::View;
 use crate::codec::format::{BLOCK_PIXELS, PACK_COLORS_MAX, SectionWriter, pack_bits};
 use crate::codec::photos::{QUANTISER, photo_blocks};
+use crate::codec::plan::{Harvest, packed};
 use crate::codec::wave::encode::WaveEncoder;
-use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileIndex};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Point, Rect, TILE, TileIndex};
 
 /// Bytes of a record's head: mode, tile, mask.
 const HEAD_BYTES: usize = 4;
@@ -37,6 +39,9 @@ pub(super) struct TileChange {
 /// Writes changed blocks; keeps its memory from tile to tile.
 #[derive(Debug)]
 pub(super) struct Modes {
+    /// The tiles that the next HARVEST would put into the dictionary, and the bytes of their payloads.
+    pub(super) harvests: Vec<Harvest>,
+    pub(super) harvest_bytes: usize,
     ctx: CtxEncoder,
     wave: WaveEncoder,
     pixels: Box<Pixels>,
@@ -45,8 +50,14 @@ pub(super) struct Modes {
 
 impl Modes {
     pub(super) fn new() -> Self {
-        let pixels = Box::new([0; (TILE * TILE) as usize]);
-        Self { ctx: CtxEncoder::new(), wave: WaveEncoder::new(), pixels, payload: Vec::new() }
+        Self {
+            harvests: Vec::new(),
+            harvest_bytes: 0,
+            ctx: CtxEncoder::new(),
+            wave: WaveEncoder::new(),
+            pixels: Box::new([0; (TILE * TILE) as usize]),
+            payload: Vec::new(),
+        }
     }
 
     /// Writes the changed blocks of a tile; returns those that it wrote with loss.
@@ -54,6 +65,7 @@ impl Modes {
         &mut self,
         current: &View,
         change: &TileChange,
+        dictionary: &Dictionary,
         photos_left: &mut u32,
         writer: &mut SectionWriter,
     ) -> BlockMask {
@@ -68,7 +80,8 @@ impl Modes {
         }
         if !exact.is_empty() {
             let mask = if lossy.is_empty() { mask } else { Some(exact) };
-            self.write_exactly(tile, exact, mask, photos_left, writer);
+            let change = TileChange { blocks: exact, mask, ..*change };
+            self.write_exactly(&change, dictionary, photos_left, writer);
         }
         lossy
     }
@@ -76,12 +89,12 @@ impl Modes {
     /// Writes blocks of the loaded tile without loss.
     fn write_exactly(
         &mut self,
-        tile: TileIndex,
-        changed: BlockMask,
-        mask: Option<BlockMask>,
+        change: &TileChange,
+        dictionary: &Dictionary,
         photos_left: &mut u32,
         writer: &mut SectionWriter,
     ) {
+        let &TileChange { tile, blocks: changed, mask, .. } = change;
         let mut groups: Vec<Group> = Vec::new();
         for block in changed.blocks() {
             Group::add(&mut groups, block, &self.pixels);
@@ -92,7 +105,7 @@ impl Modes {
         if *photos_left == 0 && is_photo(&self.pixels, changed) {
             return self.write_plainly(groups, tile, mask, writer);
         }
-        let measured = self.ctx.measure(&self.pixels, changed, &COSTS);
+        let measured = self.ctx.measure(&self.pixels, changed, Some(dictionary), &COSTS);
         if measured.bytes * 8 > changed.count() as usize * BLOCK_PIXELS * PHOTO_BITS {
             if *photos_left == 0 {
                 return self.write_plainly(groups, tile, mask, writer);
@@ -100,16 +113,16 @@ impl Modes {
             *photos_left -= 1;
         }
         if HEAD_BYTES + measured.bytes < groups.iter().map(Group::bytes).sum() {
-            return self.write_ctx(&measured, tile, mask, writer);
+            return self.write_ctx(&measured, change, mask, writer);
         }
         // What is left is one palette, or noise that nothing makes smaller, perhaps beside something calm.
         groups.sort_by_key(|g| g.blocks.0.trailing_zeros());
         for group in &groups {
             let mask = if groups.len() == 1 { mask } else { Some(group.blocks) };
             if groups.len() > 1 && group.colors.len() != 1 {
-                let measured = self.ctx.measure(&self.pixels, group.blocks, &COSTS);
+                let measured = self.ctx.measure(&self.pixels, group.blocks, Some(dictionary), &COSTS);
                 if HEAD_BYTES + measured.bytes < group.bytes() {
-                    self.write_ctx(&measured, tile, mask, writer);
+                    self.write_ctx(&measured, change, mask, writer);
                     continue;
                 }
             }
@@ -132,10 +145,21 @@ impl Modes {
         }
     }
 
-    fn write_ctx(&mut self, measured: &Measured, tile: TileIndex, mask: Option<BlockMask>, writer: &mut SectionWriter) {
+    fn write_ctx(
+        &mut self,
+        measured: &Measured,
+        change: &TileChange,
+        mask: Option<BlockMask>,
+        writer: &mut SectionWriter,
+    ) {
         self.payload.clear();
         self.ctx.write(measured, &COSTS, &mut self.payload);
-        writer.ctx(tile, mask, measured.set, &self.payload);
+        writer.ctx(change.tile, mask, measured.set, &self.payload);
+        if measured.head.dictionary {
+            let origin = packed(Point { x: change.rect.x, y: change.rect.y });
+            self.harvests.push(Harvest::new(origin, measured.blocks, &measured.head));
+            self.harvest_bytes += self.payload.len();
+        }
     }
 }
 

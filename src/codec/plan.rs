@@ -3,6 +3,7 @@
 //! Every job is plain words, made from a checked [`Frame`], so that a shader can index by it without looking twice.
 //! The passes run in the order of the fields; within a pass no two jobs write the same pixel.
 
+use crate::codec::ctx::Head;
 use crate::codec::format::{Content, Frame, pack_bits};
 use crate::geom::{BlockMask, Point, Rect, Size, TILE, TileGrid, TileIndex};
 use bytemuck::{Pod, Zeroable};
@@ -13,6 +14,11 @@ pub const CACHE_COLUMNS: u32 = 32;
 
 /// The cache is one picture of 32 × 64 tiles; slot `s` is its tile `s` in row order.
 pub const CACHE_SIZE: Size = Size::new(CACHE_COLUMNS * TILE, crate::codec::format::CACHE_SLOTS / CACHE_COLUMNS * TILE);
+
+/// The first phase of [`Harvest`] jobs.
+pub const FORGET: u32 = 0;
+/// Their second phase.
+pub const LEARN: u32 = 1;
 
 /// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture), UNCOVER and
 /// CACHE.
@@ -85,7 +91,7 @@ pub struct Ctx {
     pub origin: u32,
     /// `coded | write << 16`, as in [`Unpack`].
     pub blocks: u32,
-    /// `log2(lanes) | grey << 2 | recall << 3 | table set << 8`.
+    /// `log2(lanes) | grey << 2 | recall << 3 | dictionary << 4 | table set << 8`.
     pub shape: u32,
     /// The most frequent colours; the first is the background.
     pub colors: [u32; 3],
@@ -119,6 +125,33 @@ pub struct Wave {
     pub pad: u32,
 }
 
+/// Puts the pixels of an entropy-coded tile into the dictionary.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Harvest {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// The coded blocks.
+    pub blocks: u32,
+    /// The background: the colour of the other blocks.
+    pub back: u32,
+    /// [`FORGET`] empties the places, [`LEARN`] fills them.
+    pub phase: u32,
+    /// The repeated rows, as in [`Ctx`].
+    pub repeats: [u32; 2],
+    /// Zeroes; keep the job at eight words.
+    pub pad: [u32; 2],
+}
+
+/// What runs up to a HARVEST, and the HARVEST.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// Of [`Plan::ctxs`] so many have run, from the first.
+    pub ctxs: usize,
+    /// Of [`Plan::harvests`] so many have run then.
+    pub harvests: usize,
+}
+
 /// All work of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -138,14 +171,33 @@ pub struct Plan {
     pub unpacks: Vec<Unpack>,
     /// Pass 3 as well.
     pub raws: Vec<Raw>,
-    /// Pass 3 as well.
+    /// Pass 3 as well, but in rounds, because they look into the dictionary.
     pub ctxs: Vec<Ctx>,
     /// Pass 3 as well.
     pub waves: Vec<Wave>,
+    /// Screen to dictionary, between the rounds; every tile's job in its first phase; the second follows once
+    /// the first of all jobs of the round has run.
+    pub harvests: Vec<Harvest>,
+    /// Where pass 3 stops to harvest; what is left of `ctxs` runs after the last of them.
+    pub rounds: Vec<Round>,
     /// The frame's bytes, which [`Unpack`], [`Ctx`], [`Raw`] and [`Wave`] point into.
     pub bytes: Bytes,
     /// What part of the screen this changes at most.
     pub damage: Vec<Rect>,
+}
+
+impl Harvest {
+    /// The job of a tile's coded blocks, in its first phase.
+    pub fn new(origin: u32, coded: BlockMask, head: &Head) -> Self {
+        Self {
+            origin,
+            blocks: coded.0.into(),
+            back: head.colors[0],
+            phase: FORGET,
+            repeats: [head.repeats as u32, (head.repeats >> 32) as u32],
+            pad: [0; 2],
+        }
+    }
 }
 
 impl Plan {
@@ -188,8 +240,18 @@ impl Plan {
                 pad: 0,
             });
         }
-        for record in &frame.tiles {
+        let mut ends = frame.harvests.iter().peekable();
+        let mut harvests = Vec::new();
+        for (index, record) in frame.tiles.iter().enumerate() {
+            if ends.next_if_eq(&&index).is_some() {
+                plan.end_round(&mut harvests);
+            }
             let origin = packed(grid.origin(record.tile));
+            if let Content::Ctx { head, .. } = &record.content
+                && head.dictionary
+            {
+                harvests.push(Harvest::new(origin, record.blocks, head));
+            }
             let write = BlockMask(record.blocks.0 & keep(record.tile).0);
             if write.is_empty() {
                 continue;
@@ -221,6 +283,7 @@ impl Plan {
                     shape: head.lanes.ilog2()
                         | u32::from(head.grey) << 2
                         | u32::from(head.recall) << 3
+                        | u32::from(head.dictionary) << 4
                         | u32::from(*set) << 8,
                     colors: head.colors,
                     repeats: [head.repeats as u32, (head.repeats >> 32) as u32],
@@ -242,6 +305,9 @@ impl Plan {
                 }
             }
         }
+        if ends.next().is_some() {
+            plan.end_round(&mut harvests);
+        }
         plan
     }
 
@@ -257,6 +323,12 @@ impl Plan {
             && self.raws.is_empty()
             && self.ctxs.is_empty()
             && self.waves.is_empty()
+    }
+
+    /// All tile jobs so far run, then these.
+    fn end_round(&mut self, harvests: &mut Vec<Harvest>) {
+        self.harvests.append(harvests);
+        self.rounds.push(Round { ctxs: self.ctxs.len(), harvests: self.harvests.len() });
     }
 
     /// Adds a tile's rectangle; neighbours in a row become one rectangle.

@@ -3,9 +3,11 @@
 use crate::twins::compare;
 use crate::{Random, gpus};
 use bytes::Bytes;
-use kachel::codec::canvas::Canvas;
+use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::ctx::dictionary::Dictionary;
 use kachel::codec::ctx::encode::CtxEncoder;
 use kachel::codec::ctx::tables::COSTS;
+use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::{BLOCK_PIXELS, CopyRect, Frame, FrameHeader, SectionWriter};
 use kachel::codec::plan::Plan;
 use kachel::codec::wave::encode::WaveEncoder;
@@ -46,7 +48,11 @@ impl Host {
         self.stores(&mut sections);
         self.copies(&mut sections);
         self.uncovers(&mut sections);
-        self.tiles(&mut sections);
+        self.tiles(&mut sections, 0);
+        if self.random.below(2) == 0 && sections.has_open_tiles() {
+            sections.harvest();
+            self.tiles(&mut sections, 1);
+        }
         sections.finish(&mut out);
         out.into()
     }
@@ -86,9 +92,10 @@ impl Host {
         }
     }
 
-    fn tiles(&mut self, sections: &mut SectionWriter) {
+    /// Every second tile.
+    fn tiles(&mut self, sections: &mut SectionWriter, first: u32) {
         let grid = TileGrid::new(self.size);
-        for tile in (0..grid.count()).map(TileIndex) {
+        for tile in (first..grid.count()).step_by(2).map(TileIndex) {
             let visible = grid.visible(tile).0;
             match self.random.below(8) {
                 0 => sections.solid(tile, None, self.random.below(2) * 0x0080_ff01),
@@ -137,7 +144,9 @@ impl Host {
                 }
                 let blocks = BlockMask(blocks);
                 let mut payload = Vec::new();
-                let measured = self.ctx.measure(&pixels, blocks, &COSTS);
+                // What the payload was made with is not what it is decoded with; it is to be decoded alike.
+                let dictionary = (r.below(2) == 0).then(Dictionary::new);
+                let measured = self.ctx.measure(&pixels, blocks, dictionary.as_ref(), &COSTS);
                 self.ctx.write(&measured, &COSTS, &mut payload);
                 sections.ctx(tile, mask, measured.set, &payload);
             }
@@ -197,5 +206,50 @@ fn a_mirror_follows_by_damage_alone() {
             let found = mirror.read_back().expect("the screen can be read");
             compare(&found, &canvas.screen, &format!("frame {i} on {}", gpu.kind));
         }
+    }
+}
+
+/// A page of text: the same few glyphs at any place, with soft edges, in lines.
+fn page(random: &mut Random, size: Size) -> Picture {
+    let glyph =
+        |which: u32, x: u32, y: u32| (which + 3 * x).wrapping_mul(x ^ (y + which)).wrapping_mul(0x9e37_79b1) >> 29;
+    let mut picture = Picture { size, pixels: vec![0x00ff_ffff; size.area() as usize] };
+    for top in (5..size.h - 12).step_by(15) {
+        let mut left = 3 + random.below(9);
+        while left + 12 < size.w {
+            let which = random.below(20);
+            for (x, y) in (0..64).map(|i| (i % 8, i / 8)) {
+                let at = (top + y) * size.w + left + x;
+                picture.pixels[at as usize] = 0x00ff_ffff - glyph(which, x, y) * 0x0020_2020;
+            }
+            left += 8 + random.below(2) * 5;
+        }
+    }
+    picture
+}
+
+#[test]
+fn what_the_encoder_remembers_the_gpu_remembers() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(4);
+        // A tile row is cut by the edge, and so is the last column.
+        let size = Size::new(500, 300);
+        let mut encoder = Encoder::new(size);
+        let mut decoder = Decoder::new(&gpu).expect("the shaders compile");
+        let mut bytes = Vec::new();
+        for turn in 0..4 {
+            let picture = page(&mut random, size);
+            encoder.handle_damage(size.rect());
+            bytes.push(0);
+            while encoder.has_work() {
+                let now = std::time::Duration::from_secs(turn);
+                let Some(frame) = encoder.encode(&View::of(&picture), 0, now, FRAME_BYTES_TARGET) else { break };
+                bytes[turn as usize] += frame.len();
+                decoder.apply(&plan(frame.into(), size)).expect("a sound plan is decoded");
+            }
+            let found = decoder.read_back().expect("the screen can be read");
+            compare(&found, &picture, &format!("page {turn} on {}", gpu.kind));
+        }
+        assert!(bytes[2] * 2 < bytes[0], "the glyphs of the first page are known on the third: {bytes:?}");
     }
 }

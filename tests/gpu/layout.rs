@@ -54,6 +54,11 @@ fn bindings_and_structs_are_those_of_the_table() {
                     assert_eq!((access, *size), (StorageAccess::LOAD, ArraySize::Dynamic), "{what}");
                     assert_eq!(module.types[*base].inner, TypeInner::Scalar(naga::Scalar::U32), "{what}");
                 }
+                (Binding::Shared, AddressSpace::Storage { access }, TypeInner::Array { base, size, .. }) => {
+                    assert!(access.contains(StorageAccess::LOAD | StorageAccess::STORE), "{what}");
+                    assert_eq!(*size, ArraySize::Dynamic, "{what}");
+                    assert_eq!(module.types[*base].inner, TypeInner::Atomic(naga::Scalar::U32), "{what}");
+                }
                 (Binding::Uniform(data), AddressSpace::Uniform, _) => check_struct(&module, variable.ty, data),
                 (Binding::Written, AddressSpace::Handle, TypeInner::Image { class, .. }) => {
                     let written = ImageClass::Storage { format: StorageFormat::R32Uint, access: StorageAccess::STORE };

@@ -3,7 +3,7 @@
 use crate::{Random, gpus};
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
-use kachel::codec::plan::{CACHE_SIZE, Ctx, Fill, Plan, Raw, Transfer, Unpack, Wave, packed};
+use kachel::codec::plan::{CACHE_SIZE, Ctx, Fill, Harvest, Plan, Raw, Round, Transfer, Unpack, Wave, packed};
 use kachel::geom::{Point, Size, TILE, TileGrid, TileIndex};
 use kachel::io::gpu::decode::Decoder;
 use kachel::io::gpu::proof::decodes_exactly;
@@ -144,7 +144,9 @@ fn ctx() {
                     if write == 0 {
                         continue;
                     }
-                    // Payloads that no encoder made: any bytes decode to something, and to the same.
+                    // Payloads that no encoder made: any bytes decode to something, and to the same. Only short chains
+                    // get the dictionary, though: noise makes literals of most pixels then, and llvmpipe ends all loops
+                    // of a shader after 65,535 turns.
                     let blocks = coded(&mut random, write);
                     let first_row = (blocks & 0xffff).trailing_zeros() / 4 * 16;
                     let few = random.below(2) * 0xffff_ffff;
@@ -153,7 +155,7 @@ fn ctx() {
                     ctxs.push(Ctx {
                         origin,
                         blocks,
-                        shape: random.below(16) | random.below(8) << 8,
+                        shape: [random.below(16), 0x1b][random.below(2) as usize] | random.below(8) << 8,
                         colors: std::array::from_fn(|_| random.color()),
                         repeats,
                         streams: random.below(100),
@@ -196,6 +198,63 @@ fn wave() {
                 let bytes = Bytes::from((0..100 + 12 * 1600).map(|_| byte()).collect::<Vec<u8>>());
                 check(&gpu, &[Plan { waves, bytes, ..key(size) }], &format!("wave {size:?} {dense}"));
             }
+        }
+    }
+}
+
+/// A screen that later tiles can know pieces of: few colours, in runs.
+fn pieces(random: &mut Random, size: Size) -> Plan {
+    let unpacks = tiles(size)
+        .map(|(origin, visible)| Unpack {
+            origin,
+            blocks: 0xffff | visible << 16,
+            palette: random.below(40),
+            indices: random.below(40),
+            bits: 2,
+            index_max: 3,
+            pad: [0; 2],
+        })
+        .collect();
+    let bytes = Bytes::from((0..2048).map(|_| [0x00, 0x55, 0x10, 0xff][random.below(4) as usize]).collect::<Vec<u8>>());
+    Plan { key: Some(size), unpacks, bytes, ..Plan::default() }
+}
+
+#[test]
+fn harvest() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(17);
+        for size in SIZES {
+            let mut plans = vec![pieces(&mut random, size)];
+            for turn in 0..4 {
+                // What is learnt shows in what is decoded after it, in the same frame and in later ones.
+                let (mut ctxs, mut harvests, mut rounds) = (Vec::new(), Vec::new(), Vec::new());
+                for round in 0..3 {
+                    for (origin, visible) in tiles(size) {
+                        let blocks = coded(&mut random, visible);
+                        let back = [0, 0x0055_5555, 0x0000_ffff][random.below(3) as usize];
+                        let first_row = (blocks & 0xffff).trailing_zeros() / 4 * 16;
+                        let mut repeats = [random.next() & random.next() & random.next(), random.next() & 0xff];
+                        repeats[first_row as usize / 32] &= !(1 << (first_row % 32));
+                        if turn > 0 && round == 1 {
+                            ctxs.push(Ctx {
+                                origin,
+                                blocks,
+                                shape: 0x1b | random.below(8) << 8,
+                                colors: [back, 0x0055_5555, 0x00ff_ffff],
+                                repeats,
+                                streams: random.below(100),
+                                lengths: std::array::from_fn(|_| random.below(200) | random.below(200) << 16),
+                                pad: [0; 3],
+                            });
+                        }
+                        harvests.push(Harvest { origin, blocks: blocks & 0xffff, back, repeats, ..Harvest::default() });
+                    }
+                    rounds.push(Round { ctxs: ctxs.len(), harvests: harvests.len() });
+                }
+                let bytes = Bytes::from(random.bytes(100 + 8 * 1400));
+                plans.push(Plan { ctxs, harvests, rounds, bytes, ..Plan::default() });
+            }
+            check(&gpu, &plans, &format!("harvest {size:?}"));
         }
     }
 }
@@ -316,6 +375,16 @@ fn jobs_that_point_anywhere_do_no_harm() {
                 pad: [0; 3],
             };
             let ctxs = (0..9).map(|_| ctx(&mut random)).collect();
+            let harvest = |r: &mut Random| Harvest {
+                origin: r.next(),
+                blocks: r.next(),
+                back: r.next(),
+                phase: r.next(),
+                repeats: std::array::from_fn(|_| r.next()),
+                pad: [0; 2],
+            };
+            let harvests = (0..9).map(|_| harvest(&mut random)).collect();
+            let rounds = vec![Round { ctxs: 4, harvests: 9 }];
             let wave = |r: &mut Random| Wave {
                 origin: r.next() & 0x003f_003f,
                 blocks: r.next(),
@@ -327,7 +396,19 @@ fn jobs_that_point_anywhere_do_no_harm() {
             };
             let waves = (0..9).map(|_| wave(&mut random)).collect();
             let bytes = Bytes::from_static(b"few");
-            let plan = Plan { stores, copies, recalls, unpacks, raws, ctxs, waves, bytes, ..Plan::default() };
+            let plan = Plan {
+                stores,
+                copies,
+                recalls,
+                unpacks,
+                raws,
+                ctxs,
+                harvests,
+                rounds,
+                waves,
+                bytes,
+                ..Plan::default()
+            };
             decoder.apply(&plan).expect("the shaders clamp what they are given");
         }
         decoder.wait().expect("the device is still there");

@@ -2,12 +2,14 @@
 
 use crate::codec::Random;
 use bytes::Bytes;
-use kachel::codec::canvas::Canvas;
+use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::ctx::dictionary::Dictionary;
 use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
 use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::format::{Frame, FrameHeader, SectionWriter};
-use kachel::codec::plan::Plan;
-use kachel::geom::{BlockMask, Size, TileGrid, TileIndex};
+use kachel::codec::plan::{Harvest, Plan, packed};
+use kachel::codec::stage::harvest;
+use kachel::geom::{BlockMask, Point, Size, TileGrid, TileIndex};
 
 const TILE: Size = Size::new(64, 64);
 
@@ -15,7 +17,7 @@ const TILE: Size = Size::new(64, 64);
 fn frame(encoder: &mut CtxEncoder, pixels: &Pixels, blocks: BlockMask) -> (Vec<u8>, usize, usize) {
     let (mut out, mut payload) = (Vec::new(), Vec::new());
     FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(TILE), more: false, lossy: false }.write(&mut out);
-    let measured = encoder.measure(pixels, blocks, &COSTS);
+    let measured = encoder.measure(pixels, blocks, None, &COSTS);
     encoder.write(&measured, &COSTS, &mut payload);
     let mut sections = SectionWriter::new();
     sections.ctx(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
@@ -93,16 +95,81 @@ fn damaged_payloads_are_refused_or_harmless() {
     }
 }
 
-/// The bytes change with the tables; then PROTOCOL.md has to change as well.
-#[test]
-fn the_example_of_the_protocol() {
+/// The grey cross on white, in the first block only.
+fn cross() -> Pixels {
     let mut pixels = [0x00ff_ffff; 4096];
-    // A grey cross on white, in the first block only.
     for i in 3..12 {
         pixels[7 * 64 + i] = 0x0080_8080;
         pixels[i * 64 + 7] = 0x0080_8080;
     }
-    let (bytes, ..) = frame(&mut CtxEncoder::new(), &pixels, BlockMask(1));
+    pixels
+}
+
+/// Writes tiles of one row, each harvested before the next; returns the frame and the bytes of each payload.
+fn harvested(tiles: &[Pixels], blocks: BlockMask) -> (Vec<u8>, Vec<usize>) {
+    let size = Size::new(64 * tiles.len() as u32, 64);
+    let mut screen = Picture::new(size);
+    let (mut encoder, mut dictionary) = (CtxEncoder::new(), Dictionary::new());
+    let (mut sections, mut lengths) = (SectionWriter::new(), Vec::new());
+    for (index, pixels) in tiles.iter().enumerate() {
+        let (left, mut payload) = (64 * index, Vec::new());
+        for (y, row) in pixels.chunks_exact(64).enumerate() {
+            screen.pixels[y * size.w as usize + left..][..64].copy_from_slice(row);
+        }
+        let measured = encoder.measure(pixels, blocks, Some(&dictionary), &COSTS);
+        assert!(measured.head.dictionary, "a tile of few colours");
+        encoder.write(&measured, &COSTS, &mut payload);
+        sections.ctx(TileIndex(index as u32), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
+        lengths.push(payload.len());
+        if index + 1 < tiles.len() {
+            sections.harvest();
+            let job = Harvest::new(packed(Point { x: left as u32, y: 0 }), blocks, &measured.head);
+            harvest::run(&[job], &screen, &mut dictionary);
+        }
+    }
+    let mut out = Vec::new();
+    FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(size), more: false, lossy: false }.write(&mut out);
+    sections.finish(&mut out);
+    (out, lengths)
+}
+
+#[test]
+fn what_was_harvested_costs_next_to_nothing_again() {
+    let mut random = Random(21);
+    // Letters of soft grey, the same in every tile, at another place each time.
+    let letter: [u32; 64] = std::array::from_fn(|_| (random.next() & 0xff) * 0x01_0101);
+    let mut tiles = Vec::new();
+    for shift in 0..3 {
+        let mut pixels = [0x00ff_ffff; 4096];
+        for (i, pixel) in letter.iter().enumerate() {
+            pixels[(20 + shift + i / 8) * 64 + 17 + 5 * shift + i % 8] = *pixel;
+        }
+        tiles.push(pixels);
+    }
+    let (bytes, lengths) = harvested(&tiles, BlockMask::ALL);
+    assert!(lengths[1] * 2 < lengths[0] && lengths[2] * 2 < lengths[0], "{lengths:?}");
+    let frame = Frame::parse(Bytes::from(bytes), Size::default()).expect("the encoder writes sound frames");
+    assert_eq!(frame.harvests, [1, 2]);
+    let mut canvas = Canvas::new();
+    canvas.apply(&Plan::new(&frame, TileGrid::new(Size::new(192, 64)), |_| BlockMask::ALL));
+    for (index, pixels) in tiles.iter().enumerate() {
+        for (y, row) in pixels.chunks_exact(64).enumerate() {
+            assert_eq!(&canvas.screen.row(y as u32)[64 * index..][..64], row, "tile {index}, row {y}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_the_dictionary() {
+    let (bytes, _) = harvested(&[cross(), cross()], BlockMask(1));
+    let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(bytes, crate::wire::examples()["ctx-dictionary"], "{}", hex.join(" "));
+}
+
+/// The bytes change with the tables; then PROTOCOL.md has to change as well.
+#[test]
+fn the_example_of_the_protocol() {
+    let (bytes, ..) = frame(&mut CtxEncoder::new(), &cross(), BlockMask(1));
     let screen = decode(bytes.clone()).expect("the encoder writes sound frames");
     assert_eq!((screen[7 * 64 + 3], screen[0], screen[63]), (0x0080_8080, 0x00ff_ffff, 0));
     assert_eq!(bytes, crate::wire::examples()["ctx-cross"]);

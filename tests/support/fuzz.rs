@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::{
-    CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader, SectionWriter, WAVE_LANE_BYTES_MAX,
+    CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader, HARVESTS_MAX, SectionWriter, WAVE_LANE_BYTES_MAX,
 };
 use kachel::codec::plan::{Plan, Wave};
 use kachel::codec::wave::encode::WaveEncoder;
@@ -68,13 +68,16 @@ pub fn frame_parse(data: &[u8]) {
         assert!(size.rect().contains(copy.source) && size.rect().contains(copy.destination()));
         assert!(frame.copies[..i].iter().all(|c| !c.destination().intersects(copy.destination())));
     }
-    let mut last = (None, BlockMask::NONE);
-    for record in &frame.tiles {
+    assert!(frame.harvests.len() <= HARVESTS_MAX && frame.harvests.is_sorted());
+    let mut written = vec![BlockMask::NONE; grid.count() as usize];
+    for (i, record) in frame.tiles.iter().enumerate() {
         assert!(record.tile.0 < grid.count() && !record.blocks.is_empty());
         assert!(record.blocks.0 & !grid.visible(record.tile).0 == 0, "an invisible block");
-        let before = if last.0 == Some(record.tile) { last.1 } else { BlockMask::NONE };
-        assert!(last.0.is_none_or(|t| t <= record.tile) && before.0 & record.blocks.0 == 0, "a block written twice");
-        last = (Some(record.tile), BlockMask(before.0 | record.blocks.0));
+        let before = &mut written[record.tile.0 as usize];
+        assert!(before.0 & record.blocks.0 == 0, "a block written twice");
+        before.0 |= record.blocks.0;
+        let starts_again = i == 0 || frame.harvests.contains(&i);
+        assert!(starts_again || frame.tiles[i - 1].tile <= record.tile, "tiles do not ascend");
         match &record.content {
             Content::Solid(color) => assert!(*color <= 0x00ff_ffff),
             Content::Cache(slot) => assert!(*slot < CACHE_SLOTS && grid.rect(record.tile).area() == 4096),

@@ -3,8 +3,9 @@
 //! The model runs once and leaves a trace of choices; its cost in all table sets is summed up on the way, so that the
 //! size is known to about a per cent before anything is coded.
 
+use super::dictionary::Dictionary;
 use super::model::{Canvas, Coder};
-use super::tables::{BITS, Costs, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
+use super::tables::{BITS, Costs, KINDS, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
 use super::{COLORS_MAX, Head, LANES_MAX, Rows, band};
 use crate::codec::bytes::{put_u24, put_varint};
 use crate::geom::{BLOCK, BlockMask, TILE};
@@ -27,6 +28,7 @@ pub struct CtxEncoder {
     trace: Trace,
     colors: ColorCount,
     words: Vec<u16>,
+    empty: Dictionary,
 }
 
 /// A measured tile: what it would cost, and everything to code it.
@@ -38,7 +40,8 @@ pub struct Measured {
     pub set: u8,
     /// Bytes of the payload, to about a per cent.
     pub bytes: usize,
-    blocks: BlockMask,
+    /// The coded blocks.
+    pub blocks: BlockMask,
 }
 
 /// The choices of a tile, lane by lane.
@@ -67,16 +70,30 @@ impl Default for CtxEncoder {
 impl CtxEncoder {
     /// Makes the memory for one tile at a time.
     pub fn new() -> Self {
-        Self { canvas: Canvas::new(), trace: Trace::default(), colors: ColorCount::new(), words: Vec::new() }
+        Self {
+            canvas: Canvas::new(),
+            trace: Trace::default(),
+            colors: ColorCount::new(),
+            words: Vec::new(),
+            empty: Dictionary::new(),
+        }
     }
 
-    /// Measures the blocks (not none) of a tile with these tables.
-    pub fn measure(&mut self, pixels: &Pixels, blocks: BlockMask, costs: &Costs) -> Measured {
-        let head = self.head(pixels, blocks);
+    /// Measures the blocks (not none) of a tile with these tables; with a dictionary, if the tile is one that recalls.
+    pub fn measure(
+        &mut self,
+        pixels: &Pixels,
+        blocks: BlockMask,
+        dictionary: Option<&Dictionary>,
+        costs: &[Costs; KINDS],
+    ) -> Measured {
+        let mut head = self.head(pixels, blocks);
+        head.dictionary = head.recall && dictionary.is_some();
         let rows = Rows::new(blocks, head.repeats);
+        let costs = &costs[usize::from(head.dictionary)];
         self.trace.clear();
         let mut recorder = Recorder { pixels, rows: &rows, costs, trace: &mut self.trace };
-        self.canvas.walk(&head, &rows, &mut recorder);
+        self.canvas.walk(&head, &rows, dictionary.unwrap_or(&self.empty), &mut recorder);
         let (set, cost) =
             (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
         let front = 1 + COLORS_MAX * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
@@ -85,9 +102,9 @@ impl CtxEncoder {
     }
 
     /// Codes what was measured last.
-    pub fn write(&mut self, measured: &Measured, costs: &Costs, out: &mut Vec<u8>) {
+    pub fn write(&mut self, measured: &Measured, costs: &[Costs; KINDS], out: &mut Vec<u8>) {
         measured.head.write(measured.blocks, out);
-        let parts = &costs.parts[usize::from(measured.set)];
+        let parts = &costs[usize::from(measured.head.dictionary)].parts[usize::from(measured.set)];
         self.words.clear();
         let mut lengths = [0; LANES_MAX];
         for (lane, length) in lengths.iter_mut().enumerate().take(measured.head.lanes) {
@@ -146,6 +163,7 @@ impl CtxEncoder {
             lanes: 1 << lanes.ilog2(),
             grey: self.colors.is_grey(),
             recall: self.colors.count() <= RECALL_COLORS_MAX,
+            dictionary: false,
             colors: self.colors.frequent(),
             repeats,
         }
@@ -157,6 +175,7 @@ impl Head {
     pub fn write(&self, blocks: BlockMask, out: &mut Vec<u8>) {
         let named = (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0);
         let flags = u8::from(self.grey) << 2 | u8::from(self.recall) << 3 | u8::from(self.repeats != 0) << 4;
+        let flags = flags | u8::from(self.dictionary) << 7;
         out.push(self.lanes.ilog2() as u8 | flags | (named as u8) << 5);
         for color in &self.colors[..=named] {
             match self.grey {

@@ -1,10 +1,11 @@
 //! CTX, the lossless entropy mode: what its encoder, its CPU decoder and its shader agree on.
 //!
 //! A pixel is described by its relation to what is already there: a flat run of eight, a colour that followed the same
-//! neighbours before in this tile, one of four neighbours, one of three frequent colours, or a literal. [`model`] turns
+//! neighbours before in this tile or in earlier ones ([`dictionary`]), one of four neighbours, one of three frequent colours, or a literal. [`model`] turns
 //! pixels into such choices and back, [`tables`] has their probabilities, [`encode`] writes payloads; the decoder is
 //! `codec::stage::ctx`. Bit by bit: PROTOCOL.md, "Mode CTX".
 
+pub mod dictionary;
 pub mod encode;
 pub mod model;
 pub mod tables;
@@ -28,6 +29,8 @@ pub struct Head {
     pub grey: bool,
     /// The tables of colours seen before are in use.
     pub recall: bool,
+    /// The dictionary is looked up, and the next HARVEST puts the tile in.
+    pub dictionary: bool,
     /// The tile's most frequent colours, 1 to 3; the first is the background.
     pub colors: [u32; COLORS_MAX],
     /// Bit `y` is set if row `y` of the tile equals the active row before it.

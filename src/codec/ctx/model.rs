@@ -3,6 +3,7 @@
 //! Several lanes decode rows at the same time, each eight pixels behind the row above. In one step every lane handles
 //! one pixel; what the lanes remember in a step, they see in the next. Tried and dropped, with figures: CODEC.md.
 
+use super::dictionary::{Dictionary, Place};
 use super::tables::{FLAT, GREEN, HIT, LUMA, ORANGE, TINT};
 use super::{COLORS_MAX, Head, LANES_MAX, Rows, STAGGER};
 use crate::geom::{BLOCK, TILE};
@@ -73,7 +74,7 @@ impl Canvas {
     }
 
     /// Codes all pixels.
-    pub fn walk(&mut self, head: &Head, rows: &Rows, coder: &mut impl Coder) {
+    pub fn walk(&mut self, head: &Head, rows: &Rows, dictionary: &Dictionary, coder: &mut impl Coder) {
         self.pixels[..at(rows.count, 0)].fill(head.colors[0]);
         if head.recall {
             self.long.fill(0);
@@ -81,14 +82,14 @@ impl Canvas {
             self.tints.fill(0);
         }
         match head.lanes {
-            1 => self.steps::<1>(head, rows, coder),
-            2 => self.steps::<2>(head, rows, coder),
-            4 => self.steps::<4>(head, rows, coder),
-            _ => self.steps::<LANES_MAX>(head, rows, coder),
+            1 => self.steps::<1>(head, rows, dictionary, coder),
+            2 => self.steps::<2>(head, rows, dictionary, coder),
+            4 => self.steps::<4>(head, rows, dictionary, coder),
+            _ => self.steps::<LANES_MAX>(head, rows, dictionary, coder),
         }
     }
 
-    fn steps<const K: usize>(&mut self, head: &Head, rows: &Rows, coder: &mut impl Coder) {
+    fn steps<const K: usize>(&mut self, head: &Head, rows: &Rows, dictionary: &Dictionary, coder: &mut impl Coder) {
         let mut runs = [0; K];
         let mut skips = [0; K];
         let mut notes = [Note::default(); K];
@@ -115,7 +116,7 @@ impl Canvas {
                         skips[lane] -= 1;
                     } else {
                         let (run, note) = (&mut runs[lane], &mut notes[lane]);
-                        skips[lane] = self.code(head, coder, lane, row, x, run, note);
+                        skips[lane] = self.code(head, dictionary, coder, lane, row, x, run, note);
                     }
                 }
                 if x == 63 {
@@ -132,6 +133,7 @@ impl Canvas {
     fn code(
         &mut self,
         head: &Head,
+        dictionary: &Dictionary,
         coder: &mut impl Coder,
         lane: usize,
         row: usize,
@@ -140,11 +142,9 @@ impl Canvas {
         note: &mut Note,
     ) -> usize {
         let here = at(row, x);
-        let (w, ww) = (self.pixel(here - 1), self.pixel(here - 2));
         let above = here - STRIDE;
-        let (nw, n) = (self.pixel(above - 1), self.pixel(above));
-        let (ne, nee) = (self.pixel(above + 1), self.pixel(above + 2));
-        let nn = self.pixel(above - STRIDE);
+        let around = self.around(here);
+        let Around { w, ww, n, nw, ne, nee, nn } = around;
         let truth = coder.truth(row, x);
         if x.is_multiple_of(8) && w == nw && self.is_flat(above, w) {
             let context = FLAT + usize::from(self.is_flat(above - STRIDE, w)) + 2 * usize::from(ww == w);
@@ -157,18 +157,21 @@ impl Canvas {
             }
         }
         let mut relation = 0;
-        let is_flat = w == n && n == nw && n == ne && w == ww && n == nee;
-        if head.recall && !is_flat {
-            let near = w.wrapping_mul(0x9e37_79b1).wrapping_add(n.wrapping_mul(0x85eb_ca6b));
-            let near = near.wrapping_add(ne.wrapping_mul(0xc2b2_ae35));
-            let far = near.wrapping_add(nw.wrapping_mul(0x27d4_eb2f)).wrapping_add(nee.wrapping_mul(0x1656_67b1));
-            let far = far.wrapping_add(ww.wrapping_mul(0xd3a2_646d)).wrapping_add(nn.wrapping_mul(0xfd70_46c5));
+        if head.recall && !around.is_flat() {
+            let (near, far) = around.hashes();
             let (slot, short_slot) = (far >> 22, near >> 22);
             let check = (far >> 14 & 0xff) | 1;
             let (long, short) = (self.long[slot as usize], self.short[short_slot as usize]);
-            let is_long = long >> 24 == check;
-            let seen = if is_long { long } else { short };
-            if is_long || short != 0 {
+            let long = if long >> 24 == check { long } else { 0 };
+            let (kind, seen) = if head.dictionary {
+                let wide = dictionary.at(Place::wide(self.wide_hash(here, far)));
+                candidate([wide, dictionary.at(Place::far(far))], long, short)
+            } else if long != 0 {
+                (LONG, long)
+            } else {
+                (SHORT, short)
+            };
+            if seen != 0 {
                 let color = seen & 0x00ff_ffff;
                 relation = if color == w {
                     1
@@ -177,7 +180,7 @@ impl Canvas {
                 } else {
                     3
                 };
-                let context = HIT + usize::from(!is_long) * 32 + run_class(*run) * 4 + relation;
+                let context = HIT + kind * 32 + run_class(*run) * 4 + relation;
                 if coder.flag(lane, context, color == truth) {
                     *run += 1;
                     self.pixels[here % CANVAS] = color;
@@ -199,11 +202,7 @@ impl Canvas {
         let known = [w, n, nw, ne, head.colors[0], head.colors[1], head.colors[2]];
         let which = known.iter().position(|c| *c == truth).unwrap_or(7);
         let which = coder.pixel(lane, equal | relation << 8, which);
-        let color = if which < 7 {
-            known[which]
-        } else {
-            self.literal(head, coder, lane, &Around { w, n, nw, ne }, truth, note)
-        };
+        let color = if which < 7 { known[which] } else { self.literal(head, coder, lane, &around, truth, note) };
         self.pixels[here % CANVAS] = color;
         if note.entry != 0 {
             note.entry |= color;
@@ -273,6 +272,62 @@ impl Canvas {
     }
 
     #[inline(always)]
+    fn around(&self, here: usize) -> Around {
+        let above = here - STRIDE;
+        Around {
+            w: self.pixel(here - 1),
+            ww: self.pixel(here - 2),
+            n: self.pixel(above),
+            nw: self.pixel(above - 1),
+            ne: self.pixel(above + 1),
+            nee: self.pixel(above + 2),
+            nn: self.pixel(above - STRIDE),
+        }
+    }
+
+    /// The hash of twelve neighbours, of which seven are hashed already.
+    #[inline(always)]
+    fn wide_hash(&self, here: usize, far: u32) -> u32 {
+        let above = here - STRIDE;
+        far.wrapping_add(self.pixel(above + 3).wrapping_mul(0xb529_7a4d))
+            .wrapping_add(self.pixel(above - 2).wrapping_mul(0x68e3_1da5))
+            .wrapping_add(self.pixel(above - STRIDE + 1).wrapping_mul(0x1b56_c4e9))
+            .wrapping_add(self.pixel(above - STRIDE - 1).wrapping_mul(0x7fed_7fd7))
+            .wrapping_add(self.pixel(here - 3).wrapping_mul(0x4d2c_ba97))
+    }
+
+    /// Puts the rows of a decoded tile back on the canvas; `pixel` knows the coded ones by tile row and column.
+    pub fn restore(&mut self, back: u32, rows: &Rows, pixel: impl Fn(u32, u32) -> u32) {
+        self.pixels[..at(rows.count, 0)].fill(back);
+        for row in 0..rows.count {
+            let here = at(row, 0);
+            let above = self.pixel(here - STRIDE);
+            self.pixels[here - MARGIN..here].fill(above);
+            for x in (0..TILE).filter(|x| rows.blocks[row] >> (x / BLOCK) & 1 == 1) {
+                self.pixels[here + x as usize] = pixel(rows.y[row].into(), x);
+            }
+            let last = self.pixel(here + 63);
+            self.pixels[here + 64..here + 64 + MARGIN].fill(last);
+        }
+    }
+
+    /// Calls `each` with the places in the dictionary and the colour of every coded pixel whose surroundings are not
+    /// flat.
+    pub fn entries(&self, rows: &Rows, mut each: impl FnMut([Place; 2], u32)) {
+        for row in 0..rows.count {
+            for x in (0..TILE as usize).filter(|x| rows.blocks[row] >> (x / BLOCK as usize) & 1 == 1) {
+                let here = at(row, x);
+                let around = self.around(here);
+                if !around.is_flat() {
+                    let (_, far) = around.hashes();
+                    let places = [Place::wide(self.wide_hash(here, far)), Place::far(far)];
+                    each(places, self.pixel(here));
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
     fn pixel(&self, index: usize) -> u32 {
         self.pixels[index % CANVAS]
     }
@@ -291,11 +346,62 @@ const fn at(row: usize, x: usize) -> usize {
     (row + 2) * STRIDE + MARGIN + x
 }
 
+/// Kinds of candidates: the tile's own, with seven neighbours or three.
+const LONG: usize = 0;
+const SHORT: usize = 1;
+/// Twelve neighbours, and the tile's own seven say the same, or something else.
+const WIDE_AND_LONG: usize = 2;
+const DISPUTED: usize = 3;
+/// Twelve neighbours alone; the dictionary's seven say the same, or not.
+const WIDE_AND_FAR: usize = 4;
+const WIDE: usize = 5;
+/// The tile's own seven neighbours and the dictionary's agree.
+const LONG_AND_FAR: usize = 6;
+/// The dictionary's seven neighbours alone.
+const FAR: usize = 7;
+
+/// The best of what is remembered, and how much it is worth; each is a colour with bits above it, or 0.
+#[inline(always)]
+fn candidate([wide, far]: [u32; 2], long: u32, short: u32) -> (usize, u32) {
+    let agree = |a: u32, b: u32| (a ^ b) & 0x00ff_ffff == 0;
+    match (wide != 0, long != 0, far != 0) {
+        (true, true, _) => (if agree(wide, long) { WIDE_AND_LONG } else { DISPUTED }, wide),
+        (true, false, _) => (if far != 0 && agree(wide, far) { WIDE_AND_FAR } else { WIDE }, wide),
+        (false, true, true) => (if agree(long, far) { LONG_AND_FAR } else { DISPUTED }, long),
+        (false, true, false) => (LONG, long),
+        (false, false, true) => (FAR, far),
+        (false, false, false) => (SHORT, short),
+    }
+}
+
+/// The neighbours of a pixel.
+#[derive(Clone, Copy)]
 struct Around {
     w: u32,
+    ww: u32,
     n: u32,
     nw: u32,
     ne: u32,
+    nee: u32,
+    nn: u32,
+}
+
+impl Around {
+    #[inline(always)]
+    fn is_flat(self) -> bool {
+        let Self { w, ww, n, nw, ne, nee, .. } = self;
+        w == n && n == nw && n == ne && w == ww && n == nee
+    }
+
+    /// Hashes of three and of seven neighbours.
+    #[inline(always)]
+    fn hashes(self) -> (u32, u32) {
+        let near = self.w.wrapping_mul(0x9e37_79b1).wrapping_add(self.n.wrapping_mul(0x85eb_ca6b));
+        let near = near.wrapping_add(self.ne.wrapping_mul(0xc2b2_ae35));
+        let far = near.wrapping_add(self.nw.wrapping_mul(0x27d4_eb2f)).wrapping_add(self.nee.wrapping_mul(0x1656_67b1));
+        let far = far.wrapping_add(self.ww.wrapping_mul(0xd3a2_646d)).wrapping_add(self.nn.wrapping_mul(0xfd70_46c5));
+        (near, far)
+    }
 }
 
 /// A colour as YCoCg-R: exactly reversible, with differences of nine bits.

@@ -1,4 +1,5 @@
-//! The static probabilities of CTX: eight sets, each the same shape, in 12 bits; made by `benches/tables.rs`.
+//! The static probabilities of CTX: eight sets for tiles without the dictionary and eight for those with it, each the
+//! same shape, in 12 bits; made by `benches/tables.rs`.
 //!
 //! The file `assets/tables/ctx.bin` is what the shader gets too: for each set the start of symbol 1 of every two-way
 //! context, then the starts of all eight symbols of every pixel context, then those of all 32 tokens of every literal
@@ -6,8 +7,10 @@
 
 use std::sync::LazyLock;
 
-/// Table sets.
+/// Table sets of a kind; a record names one.
 pub const SETS: usize = 8;
+/// Kinds of tiles that have sets of their own: without and with the dictionary.
+pub const KINDS: usize = 2;
 /// Bits of a probability.
 pub const BITS: u32 = 12;
 /// All probabilities of a context together.
@@ -15,10 +18,10 @@ pub const ONE: u32 = 1 << BITS;
 
 /// Two-way contexts: flat runs.
 pub const FLAT: usize = 0;
-/// Two-way contexts: colours that followed the same neighbours before.
+/// Two-way contexts: colours that followed the same neighbours before, for eight kinds of candidates.
 pub const HIT: usize = 4;
 /// Two-way contexts: colours that had the same brightness before.
-pub const TINT: usize = HIT + 64;
+pub const TINT: usize = HIT + 8 * 32;
 /// How many two-way contexts there are.
 pub const FLAGS: usize = TINT + 8;
 /// How many pixel contexts there are, of eight symbols.
@@ -56,16 +59,16 @@ pub struct Set {
     pub literals: Vec<[i16; 32]>,
 }
 
-/// The shipped sets.
+/// The shipped sets, kind after kind.
 pub static SHIPPED: LazyLock<Vec<Set>> = LazyLock::new(|| parse(FILE));
 
 /// Reads sets from a file's bytes. Starts that do not ascend from 0 with at least one each are set right, so that no
 /// file can break a coder.
 ///
 /// # Panics
-/// If it has not exactly [`SETS`] sets.
+/// If it has not exactly [`SETS`] sets of each of the [`KINDS`].
 pub fn parse(file: &[u8]) -> Vec<Set> {
-    assert_eq!(file.len(), SETS * SET_BYTES, "a file of tables has one length");
+    assert_eq!(file.len(), KINDS * SETS * SET_BYTES, "a file of tables has one length");
     file.chunks_exact(SET_BYTES)
         .map(|set| {
             let mut words = set.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
@@ -163,8 +166,13 @@ impl Part {
     }
 }
 
-/// The shipped sets, for encoders.
-pub static COSTS: LazyLock<Costs> = LazyLock::new(|| Costs::new(&SHIPPED));
+/// The shipped sets, for encoders, a kind each.
+pub static COSTS: LazyLock<[Costs; KINDS]> = LazyLock::new(|| costs(&SHIPPED));
+
+/// What an encoder wants of parsed sets.
+pub fn costs(sets: &[Set]) -> [Costs; KINDS] {
+    std::array::from_fn(|kind| Costs::new(&sets[kind * SETS..][..SETS]))
+}
 
 impl Costs {
     /// Works out frequencies and costs.

@@ -4,6 +4,7 @@
 //! its end.
 
 use crate::codec::canvas::Picture;
+use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::encode::STATE_MIN;
 use crate::codec::ctx::model::{Canvas, Coder};
 use crate::codec::ctx::tables::{BITS, ONE, SETS, SHIPPED, Set};
@@ -15,7 +16,7 @@ use crate::codec::stage::{block_rect, masks};
 ///
 /// # Panics
 /// If a job points outside `bytes`; `Frame::parse` never lets one pass.
-pub fn run(jobs: &[Ctx], bytes: &[u8], screen: &mut Picture) {
+pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Picture) {
     if jobs.is_empty() {
         return;
     }
@@ -27,12 +28,18 @@ pub fn run(jobs: &[Ctx], bytes: &[u8], screen: &mut Picture) {
             lanes: 1 << (job.shape & 3),
             grey: job.shape >> 2 & 1 == 1,
             recall: job.shape >> 3 & 1 == 1,
+            dictionary: job.shape >> 4 & 1 == 1,
             colors: job.colors,
             repeats: u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32,
         };
         let rows = Rows::new(coded, head.repeats);
-        let mut lanes = Lanes::new(job, head.lanes, bytes, &SHIPPED[(job.shape >> 8) as usize % SETS]);
-        canvas.walk(&head, &rows, &mut lanes);
+        let mut lanes = Lanes::new(
+            job,
+            head.lanes,
+            bytes,
+            &SHIPPED[usize::from(head.dictionary) * SETS + (job.shape >> 8) as usize % SETS],
+        );
+        canvas.walk(&head, &rows, dictionary, &mut lanes);
         for block in write.blocks() {
             let r = block_rect(screen, job.origin, block);
             for y in 0..r.h {

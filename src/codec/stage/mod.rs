@@ -2,6 +2,7 @@
 
 pub mod ctx;
 pub mod fill;
+pub mod harvest;
 pub mod raw;
 pub mod transfer;
 pub mod unpack;

@@ -3,13 +3,14 @@
 //! The order of the passes is `codec::plan::Plan`'s; what they compute is in `shaders/`, with `codec::stage` as twins.
 //! Decode times come from timestamp queries and are read when they are there, never waited for.
 
-use super::layout::{CTX, FILL, RAW, TRANSFER, UNPACK, WAVE};
+use super::layout::{CTX, FILL, HARVEST, RAW, TRANSFER, UNPACK, WAVE};
 use super::pipelines::Stage;
 pub use super::texture::Texture;
 use super::{Gpu, GpuError};
 use crate::codec::canvas::Picture;
+use crate::codec::ctx::dictionary::SLOTS;
 use crate::codec::ctx::tables;
-use crate::codec::plan::{CACHE_SIZE, Plan, Transfer};
+use crate::codec::plan::{CACHE_SIZE, Harvest, LEARN, Plan, Round, Transfer};
 use crate::codec::stage::transfer::to_scratch;
 use crate::codec::wave::LOOK_UP;
 use crate::geom::Size;
@@ -32,6 +33,10 @@ pub struct Decoder {
     ctx: Stage,
     /// The probability tables of the stage above.
     ctx_tables: wgpu::Buffer,
+    harvest: Stage,
+    dictionary: wgpu::Buffer,
+    /// Something may be in it.
+    has_dictionary: bool,
     wave: Stage,
     /// The look-up tables of the stage above.
     wave_tables: wgpu::Buffer,
@@ -58,6 +63,9 @@ impl Decoder {
             raw: Stage::new(device, &RAW),
             ctx: Stage::new(device, &CTX),
             ctx_tables: tables_buffer(gpu, tables::FILE),
+            harvest: Stage::new(device, &HARVEST),
+            dictionary: dictionary_buffer(device),
+            has_dictionary: false,
             wave: Stage::new(device, &WAVE),
             wave_tables: tables_buffer(gpu, LOOK_UP.as_flattened()),
             screen: None,
@@ -82,7 +90,11 @@ impl Decoder {
             self.screen = Some(self.picture("screen", size)?);
             self.scratch = None;
             self.cache = None;
+            if std::mem::take(&mut self.has_dictionary) {
+                self.dictionary = dictionary_buffer(&self.gpu.device);
+            }
         }
+        self.has_dictionary |= !plan.harvests.is_empty();
         let screen = self.screen.clone().ok_or(GpuError::NoScreen)?;
         let scratch = if plan.copies.is_empty() { None } else { Some(self.reserve_scratch(screen.size())?) };
         let uses_cache = !plan.stores.is_empty() || !plan.uncovers.is_empty() || !plan.recalls.is_empty();
@@ -98,7 +110,19 @@ impl Decoder {
         let fills = upload.push(bytemuck::cast_slice(&plan.fills));
         let unpacks = upload.push(bytemuck::cast_slice(&plan.unpacks));
         let raws = upload.push(bytemuck::cast_slice(&plan.raws));
-        let ctxs = upload.push(bytemuck::cast_slice(&plan.ctxs));
+        let mut rounds = Vec::with_capacity(plan.rounds.len());
+        let mut done = Round::default();
+        // The rest has no HARVEST behind it.
+        let rest = Round { ctxs: plan.ctxs.len(), harvests: plan.harvests.len() };
+        let learning: Vec<Harvest> = plan.harvests.iter().map(|job| Harvest { phase: LEARN, ..*job }).collect();
+        for round in plan.rounds.iter().chain([&rest]) {
+            let (ctxs, harvests) = (done.ctxs..round.ctxs, done.harvests..round.harvests);
+            let jobs = upload.push(bytemuck::cast_slice(&plan.ctxs[ctxs.clone()]));
+            let forget = upload.push(bytemuck::cast_slice(&plan.harvests[harvests.clone()]));
+            let learn = upload.push(bytemuck::cast_slice(&learning[harvests.clone()]));
+            rounds.push((ctxs.len(), jobs, harvests.len(), [forget, learn]));
+            done = *round;
+        }
         let waves = upload.push(bytemuck::cast_slice(&plan.waves));
         let counts = [plan.unpacks.len(), plan.raws.len(), plan.ctxs.len(), plan.waves.len()];
         let reads_bytes = counts.iter().any(|count| *count > 0);
@@ -116,42 +140,45 @@ impl Decoder {
                 label: Some("decode"),
                 timestamp_writes: self.timer.as_ref().zip(slot).map(|(t, slot)| t.writes(slot)),
             });
-            let mut run = |stage: &Stage, count: usize, jobs: Option<Part>, to: &Texture, third: Third| {
+            let mut run = |stage: &Stage, count: usize, jobs: Option<Part>, others: &[wgpu::BindingResource]| {
                 let Some(jobs) = jobs else { return };
-                let mut resources = vec![jobs.bind(buffer), wgpu::BindingResource::TextureView(&to.view)];
-                match third {
-                    Third::None => {}
-                    Third::Source(from) => resources.push(wgpu::BindingResource::TextureView(&from.view)),
-                    Third::Bytes(part) => resources.push(part.bind(buffer)),
-                    Third::BytesAndTables(part, tables) => {
-                        resources.extend([part.bind(buffer), tables.as_entire_binding()]);
-                    }
-                }
+                let resources = [&[jobs.bind(buffer)], others].concat();
                 stage.run(device, &mut pass, count as u32, &resources);
             };
+
             if let Some(cache) = &cache {
-                run(&self.transfer, plan.stores.len(), stores, cache, Third::Source(&screen));
+                run(&self.transfer, plan.stores.len(), stores, &[view(cache), view(&screen)]);
             }
             if let Some(scratch) = &scratch {
-                run(&self.transfer, outward.len(), outward_jobs, scratch, Third::Source(&screen));
+                run(&self.transfer, outward.len(), outward_jobs, &[view(scratch), view(&screen)]);
             }
             if let Some(cache) = &cache {
-                run(&self.transfer, plan.uncovers.len(), uncovers, &screen, Third::Source(cache));
+                run(&self.transfer, plan.uncovers.len(), uncovers, &[view(&screen), view(cache)]);
             }
             if let Some(scratch) = &scratch {
-                run(&self.transfer, plan.copies.len(), copies, &screen, Third::Source(scratch));
+                run(&self.transfer, plan.copies.len(), copies, &[view(&screen), view(scratch)]);
             }
             if let Some(cache) = &cache {
-                run(&self.transfer, plan.recalls.len(), recalls, &screen, Third::Source(cache));
+                run(&self.transfer, plan.recalls.len(), recalls, &[view(&screen), view(cache)]);
             }
-            run(&self.fill, plan.fills.len(), fills, &screen, Third::None);
-            if let Some(bytes) = bytes {
-                run(&self.unpack, plan.unpacks.len(), unpacks, &screen, Third::Bytes(bytes));
-                run(&self.raw, plan.raws.len(), raws, &screen, Third::Bytes(bytes));
-                let third = Third::BytesAndTables(bytes, &self.ctx_tables);
-                run(&self.ctx, plan.ctxs.len(), ctxs, &screen, third);
-                let third = Third::BytesAndTables(bytes, &self.wave_tables);
-                run(&self.wave, plan.waves.len(), waves, &screen, third);
+            run(&self.fill, plan.fills.len(), fills, &[view(&screen)]);
+            let bytes = bytes.map(|part| part.bind(buffer));
+            if let Some(bytes) = &bytes {
+                run(&self.unpack, plan.unpacks.len(), unpacks, &[view(&screen), bytes.clone()]);
+                run(&self.raw, plan.raws.len(), raws, &[view(&screen), bytes.clone()]);
+                let tables = self.wave_tables.as_entire_binding();
+                run(&self.wave, plan.waves.len(), waves, &[view(&screen), bytes.clone(), tables]);
+            }
+            let tables = self.ctx_tables.as_entire_binding();
+            let dictionary = self.dictionary.as_entire_binding();
+            for (ctxs, jobs, harvests, phases) in rounds {
+                if let Some(bytes) = &bytes {
+                    let resources = [view(&screen), bytes.clone(), tables.clone(), dictionary.clone()];
+                    run(&self.ctx, ctxs, jobs, &resources);
+                }
+                for jobs in phases {
+                    run(&self.harvest, harvests, jobs, &[dictionary.clone(), view(&screen)]);
+                }
             }
         }
         if let Some((timer, slot)) = self.timer.as_ref().zip(slot) {
@@ -236,12 +263,8 @@ impl Decoder {
     }
 }
 
-/// What a stage has besides its jobs and its target.
-enum Third<'a> {
-    None,
-    Source(&'a Texture),
-    Bytes(Part),
-    BytesAndTables(Part, &'a wgpu::Buffer),
+fn view(texture: &Texture) -> wgpu::BindingResource<'_> {
+    wgpu::BindingResource::TextureView(&texture.view)
 }
 
 /// A piece of the upload buffer; sizes in bytes.
@@ -284,6 +307,16 @@ impl<'a> Upload<'a> {
         self.parts.push((part, bytes));
         Some(part)
     }
+}
+
+/// An empty dictionary.
+fn dictionary_buffer(device: &wgpu::Device) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("dictionary"),
+        size: 2 * SLOTS as u64 * 4,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    })
 }
 
 fn tables_buffer(gpu: &Gpu, bytes: &[u8]) -> wgpu::Buffer {

@@ -3,7 +3,7 @@
 //! The pipelines are made from this table, and a test parses the shaders and compares them with it. The job structs
 //! themselves are `codec::plan`'s.
 
-use crate::codec::plan::{Ctx, Fill, Raw, Transfer, Unpack, Wave};
+use crate::codec::plan::{Ctx, Fill, Harvest, Raw, Transfer, Unpack, Wave};
 use bytemuck::{Pod, Zeroable};
 use std::mem::{offset_of, size_of};
 
@@ -35,6 +35,8 @@ pub enum Binding {
     Jobs(&'static Struct),
     /// A storage buffer of words, read only.
     Words,
+    /// A storage buffer of words that all lanes change, one word at a time.
+    Shared,
     /// A uniform buffer with this struct.
     Uniform(&'static Struct),
     /// An R32Uint texture that is written pixel by pixel.
@@ -120,16 +122,18 @@ pub const RAW: Shader = Shader {
     lanes: BLOCK_LANES,
 };
 
-/// `shaders/ctx.wgsl`; the second words are the probability tables.
+/// `shaders/ctx.wgsl`; the second words are the probability tables, the third the dictionary.
 pub const CTX: Shader = Shader {
     name: "ctx",
     source: concat!(
         include_str!("../../../shaders/shared/jobs.wgsl"),
         include_str!("../../../shaders/shared/blocks.wgsl"),
         include_str!("../../../shaders/shared/bytes.wgsl"),
+        include_str!("../../../shaders/shared/rows.wgsl"),
+        include_str!("../../../shaders/shared/dictionary.wgsl"),
         include_str!("../../../shaders/ctx.wgsl")
     ),
-    bindings: &[Binding::Jobs(&CTX_JOB), Binding::Written, Binding::Words, Binding::Words],
+    bindings: &[Binding::Jobs(&CTX_JOB), Binding::Written, Binding::Words, Binding::Words, Binding::Words],
     lanes: [32, 1],
 };
 
@@ -144,6 +148,19 @@ pub const WAVE: Shader = Shader {
     ),
     bindings: &[Binding::Jobs(&WAVE_JOB), Binding::Written, Binding::Words, Binding::Words],
     lanes: [256, 1],
+};
+
+/// `shaders/harvest.wgsl`.
+pub const HARVEST: Shader = Shader {
+    name: "harvest",
+    source: concat!(
+        include_str!("../../../shaders/shared/jobs.wgsl"),
+        include_str!("../../../shaders/shared/rows.wgsl"),
+        include_str!("../../../shaders/shared/dictionary.wgsl"),
+        include_str!("../../../shaders/harvest.wgsl")
+    ),
+    bindings: &[Binding::Jobs(&HARVEST_JOB), Binding::Shared, Binding::Read],
+    lanes: BLOCK_LANES,
 };
 
 /// `shaders/transfer.wgsl`.
@@ -163,7 +180,7 @@ pub const PRESENT: Shader = Shader {
 };
 
 /// The decoding shaders; each has its twin in `codec::stage`.
-pub const STAGES: [Shader; 6] = [FILL, UNPACK, RAW, CTX, WAVE, TRANSFER];
+pub const STAGES: [Shader; 7] = [FILL, UNPACK, RAW, CTX, WAVE, TRANSFER, HARVEST];
 
 /// Describes a struct by its members.
 macro_rules! describe {
@@ -181,6 +198,7 @@ const UNPACK_JOB: Struct = describe!(Unpack: origin, blocks, palette, indices, b
 const RAW_JOB: Struct = describe!(Raw: origin, blocks, pixels, pad);
 const CTX_JOB: Struct = describe!(Ctx: origin, blocks, shape, colors, repeats, streams, lengths, pad);
 const WAVE_JOB: Struct = describe!(Wave: origin, blocks, quantiser, base, streams, lengths, pad);
+const HARVEST_JOB: Struct = describe!(Harvest: origin, blocks, back, phase, repeats, pad);
 const TRANSFER_JOB: Struct = describe!(Transfer: source, destination, size, pad);
 const SCENE: Struct = describe!(
     Scene: viewport_x, viewport_y, viewport_w, viewport_h, picture_w, picture_h, overlay_w, overlay_h, area, dim, pad

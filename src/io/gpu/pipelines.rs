@@ -140,6 +140,7 @@ fn bind_group_layout(device: &wgpu::Device, shader: &Shader, visibility: wgpu::S
 
 fn binding_type(binding: Binding) -> wgpu::BindingType {
     let storage = wgpu::BufferBindingType::Storage { read_only: true };
+    let changed = wgpu::BufferBindingType::Storage { read_only: false };
     let buffer = |ty, size: usize| wgpu::BindingType::Buffer {
         ty,
         has_dynamic_offset: false,
@@ -148,6 +149,7 @@ fn binding_type(binding: Binding) -> wgpu::BindingType {
     match binding {
         Binding::Jobs(job) => buffer(storage, job.size),
         Binding::Words => buffer(storage, 4),
+        Binding::Shared => buffer(changed, 4),
         Binding::Uniform(data) => buffer(wgpu::BufferBindingType::Uniform, data.size),
         Binding::Written => wgpu::BindingType::StorageTexture {
             access: wgpu::StorageTextureAccess::WriteOnly,

@@ -5,7 +5,7 @@
 use super::decode::Decoder;
 use super::{Gpu, GpuError};
 use crate::codec::canvas::Canvas;
-use crate::codec::plan::{Ctx, Fill, Plan, Raw, Transfer, Unpack, Wave, packed};
+use crate::codec::plan::{Ctx, Fill, Harvest, Plan, Raw, Round, Transfer, Unpack, Wave, packed};
 use crate::geom::{Point, Size, TILE};
 use bytes::Bytes;
 
@@ -27,7 +27,7 @@ pub fn decodes_exactly(gpu: &Gpu) -> Result<bool, GpuError> {
 }
 
 /// Frames that use every stage, at offsets that fall on every byte of a word.
-fn plans() -> [Plan; 4] {
+fn plans() -> [Plan; 5] {
     let tile = |column: u32, row: u32| packed(Point { x: column * TILE, y: row * TILE });
     // Blocks that have a pixel on the screen: in the lower row of tiles, three of four rows; all columns.
     let (whole, cut) = (0xffff_u32, 0x0fff_u32);
@@ -95,6 +95,20 @@ fn plans() -> [Plan; 4] {
         bytes: tiles.bytes.clone(),
         ..Plan::default()
     };
+    // The dictionary learns what is there, and what it knows is looked up in the same frame.
+    let harvest =
+        |origin, blocks, repeats| Harvest { origin, blocks, back: 0x00ff_ffff, repeats, ..Harvest::default() };
+    let learnt = Plan {
+        harvests: vec![
+            harvest(tile(0, 0), whole, [0, 0]),
+            harvest(tile(2, 0), whole & 0x5ff5, [0x00f0_0e0e, 0x8000_0000]),
+            harvest(tile(2, 1), cut, [0, 2]),
+        ],
+        rounds: vec![Round { ctxs: 0, harvests: 3 }],
+        ctxs: vec![ctx(tile(1, 0), whole, 0x31b, 0x0f00), ctx(tile(1, 1), cut, 0x51b, 0)],
+        bytes: tiles.bytes.clone(),
+        ..Plan::default()
+    };
     let recalled = Plan { recalls: vec![transfer(tile(31, 63), tile(0, 0))], ..Plan::default() };
-    [tiles, moved, coded, recalled]
+    [tiles, moved, coded, learnt, recalled]
 }

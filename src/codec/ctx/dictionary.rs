@@ -1,0 +1,72 @@
+//! Colours that followed the same neighbours in earlier tiles: what mode CTX remembers from tile to tile.
+//!
+//! Letters, icons and buttons come again and again, at any place and touching each other, so nothing is cut out of the
+//! picture here: a pixel's neighbourhood is the key, its colour the value. HARVEST puts tiles in (`codec::stage::harvest`),
+//! tiles with the dictionary bit look pixels up (`super::model`). PROTOCOL.md, "Dictionary".
+
+/// Entries of each of the two tables: 1 MiB each. With a quarter of it a web page that is scrolled back costs half as
+/// much again.
+pub const SLOTS: usize = 1 << SLOT_BITS;
+const SLOT_BITS: u32 = 18;
+
+/// The two tables.
+#[derive(Clone, Debug, Default)]
+pub struct Dictionary {
+    /// By twelve neighbours, then by seven. An entry is a colour with eight bits of its key's hash above it, of which
+    /// the lowest is set; 0 for none. Empty before the first entry.
+    words: Vec<u32>,
+}
+
+/// Where a neighbourhood has its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Below twice [`SLOTS`].
+    index: u32,
+    /// What an entry carries above its colour.
+    check: u32,
+}
+
+impl Dictionary {
+    /// Nothing is known, and no memory is taken.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The entry of a neighbourhood: a colour with other bits above it, or 0.
+    #[inline(always)]
+    pub fn at(&self, place: Place) -> u32 {
+        let word = self.words.get(place.index as usize).copied().unwrap_or_default();
+        if word >> 24 == place.check { word } else { 0 }
+    }
+
+    /// Empties a place.
+    pub fn forget(&mut self, place: Place) {
+        if self.words.is_empty() {
+            self.words = vec![0; 2 * SLOTS];
+        }
+        self.words[place.index as usize] = 0;
+    }
+
+    /// Puts a colour in; of two for one place the larger word stays, so that the order does not matter.
+    pub fn learn(&mut self, place: Place, color: u32) {
+        if let Some(word) = self.words.get_mut(place.index as usize) {
+            *word = (*word).max(place.check << 24 | color);
+        }
+    }
+}
+
+impl Place {
+    /// In the first table, by the hash of twelve neighbours.
+    #[inline(always)]
+    pub fn wide(hash: u32) -> Self {
+        let mixed = (hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d);
+        Self { index: mixed >> (32 - SLOT_BITS), check: mixed >> (24 - SLOT_BITS) & 0xff | 1 }
+    }
+
+    /// In the second table, by the hash of seven neighbours.
+    #[inline(always)]
+    pub fn far(hash: u32) -> Self {
+        let place = Self::wide(hash);
+        Self { index: place.index + SLOTS as u32, ..place }
+    }
+}
