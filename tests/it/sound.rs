@@ -29,6 +29,8 @@ struct Way {
     skew_ppm: f64,
     /// The way stands still for so long, every minute.
     standstill: Duration,
+    /// The loudspeaker takes nothing for so long, every minute: it was changed, or its machine slept.
+    deaf: Duration,
 }
 
 const WAY: Way = Way {
@@ -37,6 +39,7 @@ const WAY: Way = Way {
     loss_per_mille: 0,
     skew_ppm: 0.0,
     standstill: Duration::ZERO,
+    deaf: Duration::ZERO,
 };
 
 #[derive(Debug, Default)]
@@ -84,7 +87,9 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
             let Some(Reverse((_, _, bytes))) = flying.pop() else { break };
             jitter.handle_packet(SoundPacket::decode(bytes.into()).expect("our own packet"), now);
         }
-        while ready < AHEAD {
+        let minute = Duration::from_millis(now.as_millis() as u64 % 60_000);
+        let deaf = minute > 40_000 * MS && minute < 40_000 * MS + way.deaf;
+        while ready < AHEAD && !deaf {
             let frame = jitter.frame_samples() as f64 / f64::from(RATE);
             match jitter.poll_playout(now) {
                 Playout::Idle => break,
@@ -99,7 +104,7 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
         if now > 10_000 * MS {
             heard.delay_max = heard.delay_max.max(heard.delay_last);
         }
-        if begun {
+        if begun && !deaf {
             ready -= PUMP.as_secs_f64();
             if ready < EMPTY {
                 heard.dry += 1;
@@ -152,6 +157,15 @@ fn after_a_standstill_the_delay_comes_back() {
     let heard = listen(Way { standstill: 300 * MS, ..WAY }, 110_000 * MS, 5);
     assert!(heard.delay_last < 150 * MS, "20 s after the last standstill: {heard:?}");
     assert!(heard.counts.skipped < 40, "{heard:?}");
+}
+
+#[test]
+fn after_a_loudspeaker_that_took_nothing_the_delay_comes_back() {
+    for deaf in [100 * MS, 500 * MS, 5_000 * MS] {
+        let heard = listen(Way { deaf, ..WAY }, 58_000 * MS, 5);
+        assert!(heard.delay_last < 100 * MS, "{deaf:?}: {heard:?}");
+        assert!(heard.counts.concealed < 5, "{deaf:?}: {heard:?}");
+    }
 }
 
 #[test]
