@@ -3,8 +3,10 @@
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use kachel::io::gpu::Renderer;
+use kachel::io::ipp::client::Source;
 use kachel::io::keyboard::Layout;
 use kachel::io::net::trial::Trial;
+use kachel::viewer::print::PrintSettings;
 use kachel::viewer::{self, Settings};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +30,12 @@ struct Arguments {
     /// Language of the viewer's own pages: de or en. Normally the system's.
     #[arg(long, value_name = "LANGUAGE")]
     language: Option<String>,
+    /// Offer this printer, and only those named so: a queue of this machine, or ipp://HOST/PATH; may be given several times.
+    #[arg(long = "printer", value_name = "NAME|URI")]
+    printers: Vec<String>,
+    /// Offer no printer.
+    #[arg(long, conflicts_with = "printers")]
+    no_printers: bool,
     /// Append one JSON line a second: bytes, frames, latency, tier, exactness.
     #[arg(long, value_name = "FILE")]
     stats_file: Option<PathBuf>,
@@ -99,6 +107,14 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
             let (layout, variant) = words.split_once(':').unwrap_or((&words, ""));
             Layout { layout: layout.to_owned(), variant: variant.to_owned() }
         }),
+        print: PrintSettings {
+            sources: match &arguments.printers[..] {
+                _ if arguments.no_printers => Vec::new(),
+                [] => vec![Source::System],
+                named => named.iter().map(|text| Source::parse(text)).collect(),
+            },
+            state: None,
+        },
         stats_file: arguments.stats_file,
         silent: arguments.no_audio,
         asks_for_microphone: arguments.mic,

@@ -111,6 +111,11 @@ impl SessionPlace {
         self.dir.join("sound.sock")
     }
 
+    /// Where the session's own print server listens, while there is a printer.
+    pub fn print_server(&self) -> PathBuf {
+        self.dir.join("cups.sock")
+    }
+
     /// What the session process writes to its standard output and error.
     pub fn log(&self) -> PathBuf {
         self.dir.join("session.log")

@@ -1,5 +1,6 @@
 //! What this host lets its viewers use. Decided here, enforced by the front: a patched viewer changes nothing.
 
+use crate::proto::wire::print::CAPABILITY_PRINTING;
 use crate::proto::wire::{CAPABILITY_MICROPHONE, CAPABILITY_SOUND};
 
 /// What is allowed. Everything is, until the administrator says otherwise.
@@ -44,6 +45,11 @@ impl Policy {
     pub fn sound_capabilities(self) -> u32 {
         (if self.sound { CAPABILITY_SOUND } else { 0 }) | (if self.microphone { CAPABILITY_MICROPHONE } else { 0 })
     }
+
+    /// The capability of printing, if it is allowed.
+    pub fn printing_capability(self) -> u32 {
+        if self.printing { CAPABILITY_PRINTING } else { 0 }
+    }
 }
 
 impl Default for Policy {
@@ -62,6 +68,7 @@ mod tests {
         assert_eq!(policy, Policy { sound: true, microphone: false, printing: false });
         assert_eq!(policy.denied().collect::<Vec<_>>(), ["microphone", "printing"]);
         assert_eq!(policy.sound_capabilities(), CAPABILITY_SOUND);
+        assert_eq!((policy.printing_capability(), Policy::default().printing_capability()), (0, CAPABILITY_PRINTING));
         assert_eq!(Policy::denying(policy.denied()), policy);
     }
 }

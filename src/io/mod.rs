@@ -2,6 +2,8 @@
 
 #[cfg(feature = "viewer")]
 pub mod gpu;
+#[cfg(feature = "print")]
+pub mod ipp;
 #[cfg(feature = "viewer")]
 pub mod keyboard;
 #[cfg(all(target_os = "linux", feature = "host"))]

@@ -7,6 +7,7 @@ use crate::proto::session::client::LinkState;
 use crate::proto::sound::jitter::JitterCounts;
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, LockKeys, PointerButton, Progress};
+use crate::viewer::print::{PrintCommand, PrintView};
 use bytes::Bytes;
 use std::time::Duration;
 
@@ -48,6 +49,8 @@ pub enum Command {
     Watch(bool),
     /// The picture is lost: ask for a key frame.
     Refresh,
+    /// Something the user did on the printing page.
+    Print(PrintCommand),
     /// The user silences the session, or wants to hear it.
     Mute(bool),
     /// The user switches the microphone on or off.
@@ -229,6 +232,8 @@ pub enum UiEvent {
     Talk(TalkState),
     /// What the sound page shows.
     Sound(Box<SoundView>),
+    /// Printers and print jobs, when they changed.
+    Printing(Box<PrintView>),
     /// Nothing can be drawn in this window.
     Fatal(String),
     /// An assistive technology wants something of the viewer's own pages.

@@ -10,10 +10,12 @@ use crate::proto::input::Input;
 use crate::proto::screen::assembler::{Assembler, Update};
 use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
 use crate::proto::sound::talk::{Talk, TalkState};
+use crate::proto::wire::print::CAPABILITY_PRINTING;
 use crate::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
 };
 use crate::viewer::event::{Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput};
+use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
@@ -85,12 +87,20 @@ struct Link {
     watched: bool,
     stats_file: Option<StatsFile>,
     numbers_at: Option<Instant>,
+    printing: Option<Printing>,
+    /// The host uses printing on this connection.
+    prints: bool,
 }
 
 type Connecting = Pin<Box<dyn Future<Output = Result<ViewerConnection, ConnectError>>>>;
 
 /// Runs until the ui hangs up.
-pub async fn run(mut channels: Channels, introduction: Introduction, stats_file: Option<StatsFile>) {
+pub async fn run(
+    mut channels: Channels,
+    introduction: Introduction,
+    stats_file: Option<StatsFile>,
+    printing: Option<Printing>,
+) {
     let mut link = Link {
         started: Instant::now(),
         ui: channels.ui,
@@ -117,6 +127,8 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
         watched: false,
         numbers_at: stats_file.is_some().then(Instant::now),
         stats_file,
+        printing,
+        prints: false,
     };
     let mut connecting: Option<Connecting> = None;
     loop {
@@ -131,6 +143,7 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
         link.tell_state();
         link.tell_talk();
         link.send_input();
+        link.print();
         let wake = link.wake_at();
         tokio::select! {
             biased;
@@ -155,6 +168,11 @@ pub async fn run(mut channels: Channels, introduction: Introduction, stats_file:
                     link.next_update();
                 }
             }
+            Some(news) = print_news(&mut link.printing) => {
+                if let Some(printing) = &mut link.printing {
+                    printing.handle_news(news);
+                }
+            }
             () = wake_up(wake) => link.handle_timeout(),
         }
     }
@@ -170,6 +188,13 @@ async fn receive(connection: &mut Option<ViewerConnection>) -> Received {
 async fn attempt(connecting: &mut Option<Connecting>) -> Result<ViewerConnection, ConnectError> {
     match connecting {
         Some(connecting) => connecting.await,
+        None => pending().await,
+    }
+}
+
+async fn print_news(printing: &mut Option<Printing>) -> Option<PrintNews> {
+    match printing {
+        Some(printing) => printing.news().await,
         None => pending().await,
     }
 }
@@ -229,6 +254,11 @@ impl Link {
             Command::Refresh => self.send(&ViewerMessage::Refresh),
             Command::Mute(muted) => self.talk.handle_mute(muted),
             Command::Microphone(on) => self.talk.handle_microphone(on),
+            Command::Print(command) => {
+                if let Some(printing) = &mut self.printing {
+                    printing.handle_command(command);
+                }
+            }
         }
     }
 
@@ -279,7 +309,7 @@ impl Link {
                 let i = &self.introduction;
                 let hello = ViewerMessage::Hello(Hello {
                     version: VERSION,
-                    capabilities: self.talk.offered(),
+                    capabilities: self.offered_capabilities(),
                     viewport: self.viewport,
                     scale_percent: self.scale_percent,
                     layout: i.layout.clone(),
@@ -311,6 +341,17 @@ impl Link {
                     return self.give_up();
                 }
             },
+            Received::Document { job, offset } => {
+                let wanted =
+                    self.printing.as_mut().filter(|_| self.prints).is_some_and(|p| p.handle_document(job, offset));
+                self.want_document(wanted);
+                Ok(())
+            }
+            Received::DocumentBytes(bytes) => {
+                let wanted = self.printing.as_mut().is_some_and(|printing| printing.handle_bytes(&bytes));
+                self.want_document(wanted);
+                Ok(())
+            }
             Received::Cursor(bytes) => CursorShape::decode(&bytes).map(|shape| self.handle_cursor(shape)),
             Received::Datagram(datagram) => {
                 if self.talk.may_hear() {
@@ -332,13 +373,17 @@ impl Link {
     fn handle_message(&mut self, message: HostMessage) {
         match message {
             HostMessage::Welcome(welcome)
-                if welcome.version != VERSION || welcome.capabilities & !self.talk.offered() != 0 =>
+                if welcome.version != VERSION || welcome.capabilities & !self.offered_capabilities() != 0 =>
             {
                 tracing::error!(?welcome, "The host chose what was not offered");
                 self.give_up();
             }
             HostMessage::Welcome(welcome) => {
                 self.talk.handle_welcome(welcome.capabilities);
+                self.prints = welcome.capabilities & CAPABILITY_PRINTING != 0;
+                if let Some(printing) = &mut self.printing {
+                    printing.handle_welcome(self.prints);
+                }
                 self.tell(UiEvent::Welcome(welcome.session));
             }
             HostMessage::Progress(step) => self.tell(UiEvent::Progress(step)),
@@ -352,12 +397,38 @@ impl Link {
                     self.tell(UiEvent::Cursor(Some(shape.clone())));
                 }
             }
+            HostMessage::Print(word) if self.prints => {
+                if let Some(printing) = &mut self.printing {
+                    printing.handle_word(word);
+                }
+            }
             HostMessage::Print(word) => {
                 tracing::error!(?word, "The host prints, which was not agreed on");
                 self.give_up();
             }
             HostMessage::Locks(locks) => tracing::debug!(?locks, "The session's lock keys"),
             HostMessage::Listening(listening) => self.talk.handle_wanted(listening),
+        }
+    }
+
+    fn offered_capabilities(&self) -> u32 {
+        self.talk.offered() | if self.printing.is_some() { CAPABILITY_PRINTING } else { 0 }
+    }
+
+    /// Lets a document's stream go that nobody wants.
+    fn want_document(&mut self, wanted: bool) {
+        if let (false, Some(connection)) = (wanted, &mut self.connection) {
+            connection.refuse_document();
+        }
+    }
+
+    /// Does what printing has to do, and tells host and ui of it.
+    fn print(&mut self) {
+        while let Some(wish) = self.printing.as_mut().and_then(Printing::poll_wish) {
+            self.send(&ViewerMessage::Print(wish));
+        }
+        if let Some(view) = self.printing.as_mut().and_then(Printing::poll_view) {
+            self.tell(UiEvent::Printing(Box::new(view)));
         }
     }
 
@@ -443,6 +514,9 @@ impl Link {
         if self.input_at.elapsed() >= HELD_ALIVE {
             self.input.handle_silence();
         }
+        if let Some(printing) = &mut self.printing {
+            printing.handle_timeout();
+        }
         if self.numbers_at.is_some_and(|at| at <= Instant::now()) {
             self.give_numbers();
         }
@@ -504,6 +578,7 @@ impl Link {
     }
 
     fn lose(&mut self, reason: Lost) {
+        self.stop_printing(matches!(reason, Lost::DeviceRefused | Lost::Closed(CloseCode::UnknownDevice)));
         self.connection = None;
         self.pending = None;
         let now = self.now();
@@ -515,7 +590,16 @@ impl Link {
         }
     }
 
+    /// The connection is gone; `refused`: the host no longer wants this device.
+    fn stop_printing(&mut self, refused: bool) {
+        self.prints = false;
+        if let Some(printing) = &mut self.printing {
+            printing.handle_lost(refused);
+        }
+    }
+
     async fn disconnect(&mut self) {
+        self.stop_printing(false);
         self.connector = None;
         self.talk.handle_left();
         self.session = idle_session();
@@ -531,7 +615,8 @@ impl Link {
         let stats = connection.stats();
         let now = self.now();
         self.session.handle_packets(stats.asked, stats.packets_received, now);
-        if matches!(self.session.state(), LinkState::Reconnecting { .. }) {
+        if self.connection.is_some() && matches!(self.session.state(), LinkState::Reconnecting { .. }) {
+            self.stop_printing(false);
             self.connection = None;
             self.pending = None;
         }
@@ -540,7 +625,8 @@ impl Link {
     fn wake_at(&self) -> Option<Instant> {
         let session = self.session.poll_timeout().map(|t| self.started + t);
         let held = (self.connection.is_some() && self.input.is_holding()).then(|| self.input_at + HELD_ALIVE);
-        session.into_iter().chain(self.numbers_at).chain(held).min()
+        let print = self.printing.as_ref().and_then(Printing::wake_at);
+        session.into_iter().chain(self.numbers_at).chain(held).chain(print).min()
     }
 
     fn tell_state(&mut self) {

@@ -8,8 +8,10 @@ pub mod event;
 pub mod keymap;
 pub mod link;
 pub mod locale;
+pub mod print;
 pub mod screen;
 pub mod sound;
+pub mod spool;
 pub mod stats_file;
 pub mod ui;
 
@@ -45,6 +47,8 @@ pub struct Settings {
     pub locale: Option<String>,
     /// The keyboard's layout; the system's if not given.
     pub keyboard: Option<Layout>,
+    /// Which printers are offered.
+    pub print: print::PrintSettings,
     /// Where a JSON line is written every second.
     pub stats_file: Option<PathBuf>,
     /// Light, dark, or as the system says.
@@ -110,6 +114,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         variant: layout.variant.clone(),
         locale: settings.locale.clone().unwrap_or(system),
     };
+    let printing = start_printing(&settings.print);
     let (sound_sender, sound_commands) = mpsc::channel(SOUND_COMMANDS_MAX);
     let (sound_fact_sender, sound_facts) = mpsc::channel(SOUND_FACTS_MAX);
     let sound_sender = (!settings.silent).then_some(sound_sender);
@@ -128,7 +133,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         sound_facts,
         ui: event_loop.create_proxy(),
     };
-    let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file)))?;
+    let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file, printing)))?;
     let mut app = App::new(
         settings,
         locale,
@@ -149,6 +154,14 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
     let _ = sound.join();
     let _ = screen.map(std::thread::JoinHandle::join);
     failure.map_or(Ok(()), |f| Err(ViewerError::Window(f)))
+}
+
+/// A viewer that cannot print shows a desktop all the same.
+fn start_printing(settings: &print::PrintSettings) -> Option<print::Printing> {
+    if settings.sources.is_empty() {
+        return None;
+    }
+    print::Printing::start(settings).inspect_err(|error| tracing::error!(%error, "This viewer does not print")).ok()
 }
 
 /// Starts a thread with a small runtime of its own.

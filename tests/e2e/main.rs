@@ -8,6 +8,7 @@ mod kills;
 mod linux;
 mod photos;
 mod picture;
+mod print;
 mod seat;
 mod soak;
 mod sound;

@@ -10,6 +10,7 @@ use kachel::io::net::tls::host_name;
 use kachel::io::net::trial::{TRIAL_LIFE, Trial};
 use kachel::io::net::{ConnectError, Connector, LostReason, Received, ViewerConnection};
 use kachel::limits;
+use kachel::proto::wire::print::PrintWish;
 use kachel::proto::wire::{
     CloseCode, Hello, HostMessage, InputEvent, InputMessage, LockKeys, Progress, Relay, ViewerMessage,
 };
@@ -45,18 +46,24 @@ struct Host {
 
 impl Host {
     fn start() -> (Host, UnixListener) {
+        Host::start_with(&[])
+    }
+
+    fn start_with(arguments: &[&str]) -> (Host, UnixListener) {
         let dir = TempDir::new().expect("dir");
         let session = dir.path().join("state/sessions/desk");
         fs::create_dir_all(&session).expect("session directory");
         let listener = UnixListener::bind(session.join("session.sock")).expect("session socket");
-        let (child, address) = Host::spawn(&dir, "127.0.0.1:0");
+        let (child, address) = Host::spawn(&dir, "127.0.0.1:0", arguments);
         (Host { dir, child, address }, listener)
     }
 
-    fn spawn(dir: &TempDir, listen: &str) -> (Child, SocketAddr) {
+    fn spawn(dir: &TempDir, listen: &str, arguments: &[&str]) -> (Child, SocketAddr) {
         let log = fs::File::options().create(true).append(true).open(dir.path().join("log")).expect("log");
         let mut child = Command::new(env!("CARGO_BIN_EXE_kachel-host"))
-            .args(["serve", "--listen", listen, "--trial"])
+            .arg("serve")
+            .args(arguments)
+            .args(["--listen", listen, "--trial"])
             .arg(dir.path().join("desk"))
             .arg("--state")
             .arg(dir.path().join("state"))
@@ -73,7 +80,7 @@ impl Host {
     }
 
     fn restart(&mut self) {
-        (self.child, self.address) = Host::spawn(&self.dir, &self.address.to_string());
+        (self.child, self.address) = Host::spawn(&self.dir, &self.address.to_string(), &[]);
     }
 
     fn kill(&mut self) {
@@ -585,7 +592,10 @@ async fn messages_pass_both_ways_unchanged() {
                     assert_eq!(HostMessage::decode(&message), Ok(HostMessage::Cursor(3)));
                     controls += 1;
                 }
-                other @ (Received::Datagram(_) | Received::Closed(_)) => panic!("{other:?}"),
+                other @ (Received::Datagram(_)
+                | Received::Document { .. }
+                | Received::DocumentBytes(_)
+                | Received::Closed(_)) => panic!("{other:?}"),
             }
         }
     };
@@ -616,6 +626,52 @@ async fn messages_pass_both_ways_unchanged() {
     }
     times.sort();
     eprintln!("input to frame: p50 {:?} p95 {:?}, {:?}", times[100], times[190], viewer.stats());
+}
+
+#[tokio::test]
+async fn a_patched_viewer_gets_no_print_job_round_the_policy() {
+    let printers = ViewerMessage::Print(PrintWish::Printers(Vec::new()));
+    for (arguments, allowed) in [(&[][..], true), (&["--deny", "printing"], false)] {
+        let (host, listener) = Host::start_with(arguments);
+        let mut session = Session::accept(&listener).await;
+        let mut viewer = enter(&host.trial()).await;
+        session.expect_viewer().await;
+        // Even a session process that would print gets nothing through a front that may not.
+        session.send(&Relay::DocumentBegin([&[7; 16][..], &[0]].concat().into())).await;
+        session.send(&Relay::Document(Bytes::from_static(b"%PDF"))).await;
+        session.send(&Relay::DocumentEnd).await;
+        session.send(&Relay::Frame(Bytes::from_static(b"picture"))).await;
+        let mut document = false;
+        loop {
+            match recv(&mut viewer).await {
+                Received::Frame(bytes) => {
+                    assert_eq!(&bytes[..], b"picture");
+                    if document == allowed {
+                        break;
+                    }
+                }
+                Received::Document { job, offset } => assert_eq!((job.0, offset), ([7; 16], 0)),
+                Received::DocumentBytes(bytes) => {
+                    assert_eq!(&bytes[..], b"%PDF");
+                    document = true;
+                    if allowed {
+                        break;
+                    }
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(document, allowed);
+        viewer.send_control(&printers).expect("send");
+        if allowed {
+            let mut bytes = Vec::new();
+            printers.encode(&mut bytes);
+            assert_eq!(session.next_word().await, Relay::Control(bytes.into()));
+        } else {
+            assert_eq!(recv(&mut viewer).await, Received::Closed(LostReason::Closed(CloseCode::Protocol)));
+            assert_eq!(session.next_word().await, Relay::Detached);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Printing's promise, neither lost nor doubled, in virtual time: both machines with their journals, a print system, and
 //! a link between them, killed and torn at every step.
 
-use kachel::limits::DOCUMENT_WINDOW;
+use kachel::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
 use kachel::proto::print::host::{HostAction, HostJobs, Refusal, Step};
 use kachel::proto::print::viewer::{Found, Progress, Submitted, ViewerAction, ViewerJobs};
 use kachel::proto::wire::print::{
@@ -168,7 +168,7 @@ impl World {
 
     fn submit(&mut self, offer: JobOffer) {
         // A program that did not hear an answer asks again with the same id, as CUPS does.
-        if self.host.handle_job(offer.clone()) == Err(Refusal::NoPrinter) {
+        if self.host.handle_job(offer.clone(), u32::from(offer.job.0[0])) == Err(Refusal::NoPrinter) {
             return;
         }
         while let Some(action) = self.host.poll_action(0) {
@@ -265,7 +265,9 @@ impl World {
             }
             3..=5 => self.take_down(),
             6 | 7 => {
-                if let Some(action) = self.host.poll_action(DOCUMENT_WINDOW)
+                // A path is as slow as it is.
+                let window = if self.dice.roll(2) == 0 { DOCUMENT_WINDOW_MIN } else { DOCUMENT_WINDOW };
+                if let Some(action) = self.host.poll_action(window)
                     && self.host_action(action).is_err()
                 {
                     self.kill_host();
@@ -418,9 +420,9 @@ fn told(host: &mut HostJobs) -> Vec<HostAction> {
 #[test]
 fn a_job_waits_for_its_own_device_and_goes_to_no_other() {
     let mut host = HostJobs::default();
-    assert_eq!(host.handle_job(offer(1, 10)), Err(Refusal::NoPrinter));
+    assert_eq!(host.handle_job(offer(1, 10), 1), Err(Refusal::NoPrinter));
     host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
-    assert_eq!(host.handle_job(offer(1, 10)), Ok(1));
+    assert_eq!(host.handle_job(offer(1, 10), 1), Ok(1));
     assert_eq!(told(&mut host), [HostAction::Tell(PrintWord::Offer(offer(1, 10)))]);
     // The session moves to another desk.
     host.handle_detached();
@@ -444,7 +446,7 @@ fn a_document_goes_on_at_the_byte_where_it_broke_and_never_fills_the_way() {
     let mut host = HostJobs::default();
     host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
     let (id, size) = (JobId([1; 16]), 1_000_000);
-    host.handle_job(offer(1, size)).unwrap();
+    host.handle_job(offer(1, size), 1).unwrap();
     told(&mut host);
     host.handle_wish(PrintWish::Wanted { job: id, offset: 0 });
     let sent = |host: &mut HostJobs| -> u32 {
@@ -467,7 +469,7 @@ fn a_cancelled_job_is_not_printed_unless_it_was_before() {
     // Before any device heard of it: at once.
     let mut host = HostJobs::default();
     host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
-    host.handle_job(offer(1, 10)).unwrap();
+    host.handle_job(offer(1, 10), 1).unwrap();
     host.handle_cancel(id);
     told(&mut host);
     assert_eq!(host.job(id).unwrap().state, Some(JobState::Canceled));

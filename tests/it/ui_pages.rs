@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 use egui::{Color32, Event, FontFamily, FontId, Key, Modifiers, PointerButton, Pos2, RawInput, pos2, vec2};
 use kachel::geom::Size;
 use kachel::io::sound::SoundDevice;
+use kachel::proto::print::viewer::{JobView, Progress};
 use kachel::proto::sound::talk::TalkState;
+use kachel::proto::wire::print::{JobId, JobReason, JobState, Printer, PrinterKey};
 use kachel::viewer::event::{SoundView, TestState};
 use kachel::viewer::locale::Locale;
+use kachel::viewer::print::{PrintCommand, PrintView};
 use kachel::viewer::ui::{
     Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Overlay, Page, Palette, Quality,
     SoundPage, Stats, Theme, Tier, Ui, UiOutput,
@@ -97,6 +100,7 @@ fn bar(quality: Quality) -> BarState {
         fullscreen: true,
         stats_shown: quality == Quality::Good,
         sound: None,
+        printing: None,
         summoned: false,
     }
 }
@@ -120,6 +124,34 @@ fn sound(talk: TalkState) -> Page {
         },
         delay: Some(Duration::from_millis(71)),
     }))
+}
+
+fn printing() -> PrintView {
+    let printer = |key, name: &str, is_default| Printer {
+        key: PrinterKey([key; 16]),
+        name: name.to_owned(),
+        is_default,
+        color: true,
+        duplex: true,
+        ready: true,
+        media: Vec::new(),
+        sources: Vec::new(),
+    };
+    let job = |id, title: &str, progress| JobView {
+        job: JobId([id; 16]),
+        printer: PrinterKey([1; 16]),
+        title: title.to_owned(),
+        progress,
+    };
+    PrintView {
+        printers: vec![(printer(1, "Kyocera Büro 2", true), true), (printer(2, "Etiketten", false), false)],
+        jobs: vec![
+            job(1, "Bescheid", Progress::Receiving { received: 300, size: 1000 }),
+            job(2, "Antrag", Progress::State(JobState::Stopped, JobReason::MediaEmpty)),
+            job(3, "", Progress::State(JobState::Unknown, JobReason::None)),
+        ],
+        allowed: true,
+    }
 }
 
 fn notices() -> Vec<(&'static str, Notice)> {
@@ -180,6 +212,8 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
         let page = Page::Reconnecting { attempt: 3, next_in, reason, host: host() };
         pages.push((format!("reconnecting_{name}"), page));
     }
+    pages.push(("printing".to_owned(), Page::Printing(printing())));
+    pages.push(("printing_denied".to_owned(), Page::Printing(PrintView::default())));
     for (name, notice) in notices() {
         pages.push((format!("ended_{name}"), Page::Ended { notice }));
     }
@@ -337,7 +371,7 @@ fn check_page(case: &str, overlay: &Overlay, palette: &Palette, page: &Page, siz
     // Nothing touches the border of the window but the bar, which hangs from the top.
     let border = match page {
         Page::Picture { .. } => 0,
-        Page::Stalled { .. } | Page::Reconnecting { .. } | Page::Sound(_) => argb(palette.veil),
+        Page::Stalled { .. } | Page::Reconnecting { .. } | Page::Sound(_) | Page::Printing(_) => argb(palette.veil),
         _ => argb(palette.background),
     };
     for x in 0..size.w {
@@ -562,7 +596,7 @@ fn bar_hides_and_comes_back_at_the_edge() {
 #[test]
 fn bar_summoned_by_keyboard_takes_the_keyboard() {
     let mut w = Window::new("de", Theme::Light, (1000.0, 600.0), 1.0);
-    let state = BarState { summoned: true, ..bar(Quality::Excellent) };
+    let state = BarState { printing: None, summoned: true, ..bar(Quality::Excellent) };
     let page = Page::Picture { overlay: None, bar: Some(state) };
     w.wait(Duration::from_secs(60));
     w.settle(&page);
@@ -611,4 +645,24 @@ fn painting_is_quick() {
         println!("{name}: everything {whole:?}, one number {update:?}, nothing new {idle:?}");
         assert!(whole < Duration::from_secs(1) && idle < whole, "{name}");
     }
+}
+
+#[test]
+fn question_of_the_printing_page_is_answered_by_keyboard_and_escape_closes_it() {
+    let mut window = Window::new("de", Theme::Light, (800.0, 700.0), 1.0);
+    let page = Page::Printing(printing());
+    window.settle(&page);
+    // Every way around with the tab key comes by both answers once.
+    let mut answers = Vec::new();
+    for _ in 0..12 {
+        window.run(&page, key(Key::Tab));
+        let output = window.run(&page, key(Key::Space));
+        answers.extend(output.actions.into_iter().filter_map(|action| match action {
+            Action::Print(PrintCommand::Answer(job, printed)) => Some((job, printed)),
+            _ => None,
+        }));
+    }
+    assert!(answers.contains(&(JobId([3; 16]), true)) && answers.contains(&(JobId([3; 16]), false)), "{answers:?}");
+    let output = window.run(&page, key(Key::Escape));
+    assert_eq!(output.actions, [Action::ShowPrinting(false)]);
 }

@@ -30,12 +30,13 @@ use std::time::Duration;
 pub type Oracle = fn(&[u8]);
 
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, Oracle); 13] = [
+pub const ORACLES: [(&str, Oracle); 14] = [
     ("assembler", assembler),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),
     ("host_message", host_message),
     ("input_message", input_message),
+    ("ipp_head", ipp_head),
     ("print_journal", print_journal),
     ("relay", relay),
     ("session_pair", session_pair),
@@ -245,6 +246,32 @@ pub fn host_message(data: &[u8]) {
 /// An input message.
 pub fn input_message(data: &[u8]) {
     message(data, wire::InputMessage::decode, wire::InputMessage::encode);
+}
+
+/// The head of an IPP message: within its bytes, its words within the wire's bounds, and what is written of it and read
+/// again says the same.
+pub fn ipp_head(data: &[u8]) {
+    #[cfg(feature = "print")]
+    {
+        use kachel::io::ipp::head;
+        let Ok(Some(first)) = head(data) else { return };
+        assert!(first.length <= data.len());
+        for group in first.attributes.groups() {
+            for attribute in group.attributes() {
+                let name = attribute.name().as_str();
+                assert!(first.text(name).is_none_or(|t| t.len() <= 255 && !t.contains(char::is_control)));
+                first.number(name);
+            }
+        }
+        let mut written = first.header.to_bytes().to_vec();
+        written.extend_from_slice(&first.attributes.to_bytes());
+        // What was cut off in a collection is written cut off; all else comes back.
+        if let Ok(Some(again)) = head(&written) {
+            assert_eq!(again.attributes.to_bytes(), first.attributes.to_bytes());
+        }
+    }
+    #[cfg(not(feature = "print"))]
+    let _ = data;
 }
 
 /// A journal of print jobs, of either end: what is read from it can be written again and says the same, within bounds.

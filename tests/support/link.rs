@@ -202,13 +202,22 @@ pub struct ViewerOptions {
     pub prefix: Vec<String>,
     /// More environment for the viewer.
     pub environment: Vec<(String, String)>,
+    /// More arguments for the viewer.
+    pub arguments: Vec<String>,
 }
 
 impl ViewerOptions {
     /// A window on `display`, CPU tier.
     pub fn on(display: &str) -> Self {
         let display = display.to_owned();
-        Self { display, renderer: "cpu", fullscreen: false, prefix: Vec::new(), environment: Vec::new() }
+        Self {
+            display,
+            renderer: "cpu",
+            fullscreen: false,
+            prefix: Vec::new(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+        }
     }
 }
 
@@ -224,7 +233,7 @@ impl Viewer {
         std::fs::create_dir_all(&home).expect("the group's folder is ours");
         let mut command = prefixed(&options.prefix, program);
         command.args(options.fullscreen.then_some("--fullscreen")).args(["--renderer", options.renderer]);
-        command.arg("--stats-file").arg(&stats).arg(trial_file);
+        command.arg("--stats-file").arg(&stats).args(&options.arguments).arg(trial_file);
         command.env("DISPLAY", &options.display).env("HOME", &home).env("XDG_RUNTIME_DIR", &home);
         command.env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").env_remove("XAUTHORITY");
         for variable in ["XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"] {

@@ -8,6 +8,7 @@ pub mod display;
 pub mod input;
 pub mod link;
 pub mod picture;
+pub mod printer;
 pub mod process;
 pub mod tone;
 pub mod wait;

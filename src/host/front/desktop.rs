@@ -12,6 +12,7 @@ use crate::host::place::SessionPlace;
 use crate::host::policy::Policy;
 use crate::io::net::devices::DeviceList;
 use crate::limits::PATH_INTERVAL;
+use crate::proto::wire::print::PrintWish;
 use crate::proto::wire::{CloseCode, HostMessage, PathState, Progress, Relay, ViewerMessage, single_message};
 use bytes::Bytes;
 use std::future::{Future, pending, poll_fn};
@@ -222,6 +223,11 @@ impl Desktop {
                 }
                 self.tell_session(&Relay::Input(framed(&message)));
             }
+            ViewerEvent::Control(message) if !self.policy.printing && is_print(&message) => {
+                // Nothing of it reaches the session: whoever speaks of printers here is not one of our viewers.
+                warn!(session = self.name, "Viewer offers printers, which this host denies");
+                self.close_viewer(CloseCode::Protocol as u32);
+            }
             ViewerEvent::Control(message)
                 if ViewerMessage::decode(&message).is_ok_and(|message| self.sound.handle_message(&message)) => {}
             ViewerEvent::Control(message) => {
@@ -271,9 +277,12 @@ impl Desktop {
             other @ (Relay::Attached { .. } | Relay::Detached | Relay::Path(_) | Relay::Input(_)) => {
                 debug!(session = self.name, ?other, "The session says what only the front says");
             }
-            other @ (Relay::DocumentBegin(_) | Relay::Document(_) | Relay::DocumentEnd) => {
-                debug!(session = self.name, ?other, "A document that nobody waits for");
+            Relay::DocumentBegin(_) | Relay::Document(_) | Relay::DocumentEnd if !self.policy.printing => {
+                warn!(session = self.name, "The session prints, which this host denies");
             }
+            Relay::DocumentBegin(head) => viewer.begin_document(&head),
+            Relay::Document(bytes) => viewer.send_document(bytes),
+            Relay::DocumentEnd => viewer.end_document(),
             Relay::Status(_) => debug!(session = self.name, "An answer that nobody asked for"),
             Relay::Sound(_) | Relay::SoundControl(_) => debug!(session = self.name, "Sound from the wrong process"),
         }
@@ -409,6 +418,11 @@ impl Desktop {
             *at = now;
         }
     }
+}
+
+/// Whether a viewer's control message is about printing.
+fn is_print(message: &[u8]) -> bool {
+    message.first().is_some_and(|kind| PrintWish::is_kind(*kind))
 }
 
 fn differs(told: PathState, now: PathState) -> bool {

@@ -141,6 +141,10 @@ fn start(place: &SessionPlace, name: &str, attach: Option<&str>, policy: Policy)
     if let Some(display) = attach {
         command.arg("--attach").arg(display);
     }
+    if policy.printing {
+        // The desktop's programs inherit it, and so find the session's printers instead of the machine's.
+        command.env("CUPS_SERVER", place.print_server());
+    }
     command.args(policy.denied().flat_map(|word| ["--deny", word]));
     // A process group of its own: what ends the front from a terminal does not reach it.
     command.process_group(0).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(false);

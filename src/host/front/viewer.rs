@@ -6,6 +6,7 @@ use crate::host::front::door::Guest;
 use crate::io::net::devices::Device;
 use crate::io::net::{Outbox, SendError};
 use crate::limits::{self, MESSAGE_BYTES_MAX, RELAY_BACKLOG, VIEWER_STREAM_WINDOW};
+use crate::proto::wire::print::STREAM_DOCUMENT;
 use crate::proto::wire::{
     CloseCode, HostMessage, PathState, STREAM_CURSOR, STREAM_FRAME, STREAM_INPUT, Splitter, ViewerMessage,
 };
@@ -22,6 +23,8 @@ const PRIORITY_CONTROL: i32 = 100;
 /// A cursor shape is small and what the hand waits for.
 const PRIORITY_CURSOR: i32 = 50;
 const PRIORITY_FRAME: i32 = 0;
+/// A print job can wait for every picture.
+const PRIORITY_DOCUMENT: i32 = -10;
 /// Control bytes kept for a viewer that does not read: as much as a session may send at once.
 const CONTROL_OUTBOX: usize = RELAY_BACKLOG;
 /// Cursors and frames not yet in a stream. Their bytes are bounded too; this bounds many tiny ones.
@@ -59,6 +62,7 @@ pub(super) struct Viewer {
     /// Streams with bytes that QUIC has not taken, oldest first.
     open: Vec<(SendStream, [Bytes; 2])>,
     queued_bytes: usize,
+    document: Option<DocumentStream>,
     /// Frames and input events that the connection has carried: a session process that starts anew goes on from there.
     pub(super) frames: u32,
     pub(super) inputs: u32,
@@ -72,6 +76,14 @@ struct Memory {
     hello: Bytes,
     viewport: Option<Bytes>,
     visible: Option<Bytes>,
+}
+
+/// A print job's document on its way. The session keeps its bytes within a window that the viewer confirms.
+struct DocumentStream {
+    opening: Option<Later<Result<SendStream, ConnectionError>>>,
+    stream: Option<SendStream>,
+    waiting: VecDeque<Bytes>,
+    is_whole: bool,
 }
 
 struct InputStream {
@@ -99,6 +111,7 @@ impl Viewer {
             opening: None,
             open: Vec::new(),
             queued_bytes: 0,
+            document: None,
             frames: 0,
             inputs: 0,
             send_window: limits::SEND_WINDOW,
@@ -116,6 +129,7 @@ impl Viewer {
         // What fails here has closed the connection, or the viewer gave one frame up.
         let _ = self.control_out.poll_flush(cx);
         self.poll_outgoing(cx);
+        self.poll_document(cx);
         if !hear {
             return Poll::Pending;
         }
@@ -177,8 +191,52 @@ impl Viewer {
         self.outgoing.push_back((kind, bytes));
     }
 
+    /// Begins a stream for a document; `head` is what follows the stream's first byte. One that is open is given up.
+    pub(super) fn begin_document(&mut self, head: &[u8]) {
+        self.drop_document();
+        let connection = self.connection.clone();
+        let begin = [&[STREAM_DOCUMENT], head].concat();
+        self.document = Some(DocumentStream {
+            opening: Some(Box::pin(async move { connection.open_uni().await })),
+            stream: None,
+            waiting: VecDeque::from([begin.into()]),
+            is_whole: false,
+        });
+    }
+
+    /// Sends further bytes of the document.
+    pub(super) fn send_document(&mut self, bytes: Bytes) {
+        if let Some(document) = &mut self.document {
+            document.waiting.push_back(bytes);
+        }
+    }
+
+    /// The document is whole.
+    pub(super) fn end_document(&mut self) {
+        if let Some(document) = &mut self.document {
+            document.is_whole = true;
+        }
+    }
+
+    /// Gives an open document up: its session process is gone, or sends it anew.
+    fn drop_document(&mut self) {
+        if let Some(mut stream) = self.document.take().and_then(|document| document.stream) {
+            // The viewer may have stopped it already.
+            let _ = stream.reset(VarInt::from_u32(0));
+        }
+    }
+
+    fn poll_document(&mut self, cx: &mut Context<'_>) {
+        if let Some(document) = &mut self.document
+            && document.poll(cx).is_ready()
+        {
+            self.document = None;
+        }
+    }
+
     /// Forgets all frames that no stream was begun for: their session process is gone, and the next begins anew.
     pub(super) fn drop_outgoing(&mut self) {
+        self.drop_document();
         for (_, bytes) in self.outgoing.drain(..) {
             self.queued_bytes -= bytes.len() + 1;
         }
@@ -302,6 +360,34 @@ impl Viewer {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+}
+
+impl DocumentStream {
+    /// Writes what QUIC takes; ready when all is written, or the viewer does not want it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(opening) = &mut self.opening {
+            let Poll::Ready(opened) = opening.as_mut().poll(cx) else { return Poll::Pending };
+            self.opening = None;
+            let Ok(stream) = opened else { return Poll::Ready(()) };
+            let _ = stream.set_priority(PRIORITY_DOCUMENT);
+            self.stream = Some(stream);
+        }
+        let Some(stream) = &mut self.stream else { return Poll::Ready(()) };
+        while let Some(bytes) = self.waiting.front_mut() {
+            let written = pin!(stream.write_chunks(std::slice::from_mut(bytes))).poll(cx);
+            match written {
+                Poll::Ready(Ok(written)) if written.chunks > 0 => drop(self.waiting.pop_front()),
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if !self.is_whole {
+            return Poll::Pending;
+        }
+        let _ = stream.finish();
+        Poll::Ready(())
     }
 }
 

@@ -97,6 +97,7 @@ impl Desk {
             sound_since: Instant::now(),
         };
         let mut environment = vec![("DISPLAY".to_owned(), display.to_owned())];
+        environment.extend(print_server());
         environment.extend(std::env::var("XAUTHORITY").ok().map(|v| ("XAUTHORITY".to_owned(), v)));
         desk.write_json(ENVIRONMENT, &environment)?;
         Ok(desk)
@@ -140,7 +141,8 @@ impl Desk {
             sound_since: Instant::now(),
         };
         desk.write_json(RECORD, &own)?;
-        desk.write_json(ENVIRONMENT, &own.desktop.environment())?;
+        let environment: Vec<_> = own.desktop.environment().into_iter().chain(print_server()).collect();
+        desk.write_json(ENVIRONMENT, &environment)?;
         Ok(Desk { own: Some(own), ..desk })
     }
 
@@ -233,6 +235,11 @@ impl Own {
             sound.stop(SOUND_GRACE);
         }
     }
+}
+
+/// Where the desktop's programs find their printers: the session process was told, and they inherit it.
+fn print_server() -> Option<(String, String)> {
+    std::env::var("CUPS_SERVER").ok().map(|server| ("CUPS_SERVER".to_owned(), server))
 }
 
 /// What an earlier process wrote down about its desktop.

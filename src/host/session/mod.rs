@@ -4,6 +4,7 @@
 //! sees a network or a key of TLS. The X server and the desktop outlive it; the next process adopts them ([`desk`]).
 
 pub mod desk;
+mod print;
 pub mod socket;
 pub mod viewer;
 
@@ -18,6 +19,7 @@ use crate::proto::session::host::Wish;
 use crate::proto::wire::{CloseCode, Hello, HostMessage, InputEvent, Relay};
 use bytes::Bytes;
 use desk::{Desk, DeskError};
+use print::{Outgoing, Printing};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use socket::{Listener, Peer, PeerError};
@@ -88,6 +90,7 @@ struct Session {
     /// Which peer is the front, and its viewer.
     viewer: Option<(usize, Viewer)>,
     layout: Option<(String, String)>,
+    printing: Option<Printing>,
     counters: Counters,
 }
 
@@ -116,9 +119,11 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     if desk.is_own() {
         injector.release_left_behind()?;
     }
+    let printing = if options.policy.printing { start_printing(&options.place) } else { None };
     let mut session = Session {
-        name: options.name,
         policy: options.policy,
+        printing,
+        name: options.name,
         started: Instant::now(),
         encoder: Encoder::new(screen.size()),
         desk,
@@ -136,14 +141,14 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     match ended {
         End::Desktop => {
             session.say_ended();
-            session.desk.stop();
+            session.stop();
             tracing::info!("Desktop ended");
             Ok(())
         }
         // The X server is gone, and with it the desktop.
         End::Error(_) if !session.desk.running() => {
             session.say_ended();
-            session.desk.stop();
+            session.stop();
             Ok(())
         }
         End::Error(error) => Err(error),
@@ -159,7 +164,7 @@ impl Session {
                 Ok(timeout) => timeout,
                 Err(end) => return end,
             };
-            let ready = match wait(&self.screen, listener, &self.peers, &life, timeout) {
+            let ready = match wait(&self.screen, listener, &self.peers, &life, self.printing.as_ref(), timeout) {
                 Ok(ready) => ready,
                 Err(error) => return SessionError::Socket(error).into(),
             };
@@ -172,6 +177,9 @@ impl Session {
                     return SessionError::from(error).into();
                 }
                 life = self.life();
+            }
+            if let (true, Some(printing)) = (ready.printing, &mut self.printing) {
+                printing.handle_asks();
             }
             if ready.listener {
                 match listener.accept() {
@@ -203,12 +211,44 @@ impl Session {
         self.take_events()?;
         loop {
             let slot = self.send_what_there_is()?;
+            // Pictures first: a print job can wait.
+            let print = self.print();
             // Answers read meanwhile may have brought events along, and for those the connection does not wake us.
             if !self.take_events()? {
                 let release = self.release_if_silent()?;
-                return Ok(slot.into_iter().chain(release).min());
+                return Ok(slot.into_iter().chain(release).chain(print).min());
             }
         }
+    }
+
+    /// Does what printing has to do and sends what it has to say, as far as the front takes it; returns when to look again.
+    fn print(&mut self) -> Option<Duration> {
+        let now = self.now();
+        let printing = self.printing.as_mut()?;
+        let due = printing.handle_time(now);
+        loop {
+            // What the front has not taken yet would only stand before the next picture.
+            if self.viewer.as_ref().is_some_and(|(front, _)| self.peers[*front].backlog() > 0) {
+                return due;
+            }
+            match self.printing.as_mut().and_then(Printing::poll_outgoing) {
+                Some(Outgoing::Word(word)) => self.send_control(&HostMessage::Print(word)),
+                Some(Outgoing::Document(part)) => {
+                    if let Some((front, _)) = self.viewer {
+                        self.send(front, &part);
+                    }
+                }
+                None => return due,
+            }
+        }
+    }
+
+    /// The desktop is over, and all that belonged to it.
+    fn stop(&mut self) {
+        if let Some(printing) = self.printing.take() {
+            printing.stop();
+        }
+        self.desk.stop();
     }
 
     /// Releases what a viewer holds that says nothing any more; returns when to look again.
@@ -353,8 +393,9 @@ impl Session {
         while let Some(message) = self.peers[index].poll_message()? {
             match message {
                 Relay::Attached { device, frames, inputs } => {
-                    let capabilities =
-                        if self.desk.sound_process().is_some() { self.policy.sound_capabilities() } else { 0 };
+                    let sound = self.desk.sound_process().map_or(0, |_| self.policy.sound_capabilities());
+                    let printing = if self.printing.is_some() { self.policy.printing_capability() } else { 0 };
+                    let capabilities = sound | printing;
                     self.attach(index, Viewer::new(device, &self.name, capabilities, frames, inputs));
                 }
                 Relay::Status(question) if question.is_empty() => {
@@ -366,6 +407,9 @@ impl Session {
                 Relay::Path(path) if self.is_front(index) => {
                     if let Some((_, viewer)) = &mut self.viewer {
                         viewer.pacer.handle_path(path);
+                    }
+                    if let Some(printing) = &mut self.printing {
+                        printing.handle_path(path.window_bytes);
                     }
                 }
                 Relay::Control(body) if self.is_front(index) => self.handle_control(&body)?,
@@ -398,7 +442,11 @@ impl Session {
             Wish::Shown(sequence) => viewer.pacer.handle_shown(sequence),
             Wish::Visible(visible) => viewer.pacer.handle_visible(visible),
             Wish::Refresh => self.encoder.handle_refresh(),
-            Wish::Print(wish) => tracing::debug!(?wish, "Nothing to print with"),
+            Wish::Print(wish) => {
+                if let Some(printing) = &mut self.printing {
+                    printing.handle_wish(wish);
+                }
+            }
         }
         if let Some(answer) = answer {
             self.send_control(&answer);
@@ -502,6 +550,10 @@ impl Session {
     fn detach(&mut self) -> Result<(), End> {
         let Some((_, mut viewer)) = self.viewer.take() else { return Ok(()) };
         tracing::info!(device = viewer.device, "Viewer detached");
+        let now = self.now();
+        if let Some(printing) = &mut self.printing {
+            printing.handle_detached(now);
+        }
         viewer.held.handle_gone();
         self.injector.release_all()?;
         Ok(())
@@ -562,6 +614,7 @@ impl Session {
             "bytes": self.counters.bytes,
             "inputs": self.counters.inputs,
             "keys_down": self.injector.pressed(),
+        "printing": self.printing.as_ref().map(Printing::status),
             "encode_us": self.counters.encode.as_micros() as u64,
             "uptime_s": self.started.elapsed().as_secs(),
         })
@@ -584,6 +637,7 @@ impl From<PeerError> for PeerEnd {
 struct Ready {
     listener: bool,
     ended: bool,
+    printing: bool,
     peers: Vec<usize>,
 }
 
@@ -593,6 +647,7 @@ fn wait(
     listener: &Listener,
     peers: &[Peer],
     life: &[OwnedFd],
+    printing: Option<&Printing>,
     timeout: Option<Duration>,
 ) -> io::Result<Ready> {
     let mut fds = vec![PollFd::new(screen, PollFlags::IN), PollFd::new(listener, PollFlags::IN)];
@@ -601,6 +656,7 @@ fn wait(
         fds.push(PollFd::from_borrowed_fd(peer.as_fd(), flags));
     }
     fds.extend(life.iter().map(|fd| PollFd::new(fd, PollFlags::IN)));
+    fds.extend(printing.map(|printing| PollFd::new(printing, PollFlags::IN)));
     let timeout = timeout.map(|t| Timespec { tv_sec: t.as_secs() as i64, tv_nsec: t.subsec_nanos().into() });
     match poll(&mut fds, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -610,8 +666,14 @@ fn wait(
     Ok(Ready {
         listener: said(1),
         peers: (0..peers.len()).filter(|i| said(2 + i)).collect(),
-        ended: (2 + peers.len()..fds.len()).any(said),
+        ended: (2 + peers.len()..2 + peers.len() + life.len()).any(said),
+        printing: (2 + peers.len() + life.len()..fds.len()).any(said),
     })
+}
+
+/// A session that cannot print is a session all the same.
+fn start_printing(place: &std::path::Path) -> Option<Printing> {
+    Printing::start(place).inspect_err(|error| tracing::error!(%error, "This session does not print")).ok()
 }
 
 /// A descriptor that becomes readable when the process ends.

@@ -1,6 +1,7 @@
 //! The Linux side of a desktop: X server, window manager and programs, pictures out of it and input into it.
 //!
 //! Nothing here knows the network or decides when to capture; `host::session` does. Pixels: `screen`. Input: `inject`.
+pub mod cups;
 pub mod desktop;
 pub mod inject;
 pub mod keyboard;

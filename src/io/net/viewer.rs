@@ -9,6 +9,7 @@ use crate::io::net::tls::{self, TlsError};
 use crate::io::net::trial::Trial;
 use crate::io::net::{Side, any_address, transport, udp_socket, var_int, viewer_endpoint};
 use crate::limits;
+use crate::proto::wire::print::{JobId, STREAM_DOCUMENT, document_head};
 use crate::proto::wire::{
     CloseCode, InputMessage, STREAM_CURSOR, STREAM_FRAME, STREAM_INPUT, Splitter, ViewerMessage, WireError,
 };
@@ -143,6 +144,15 @@ pub enum Received {
     Cursor(Bytes),
     /// One datagram.
     Datagram(Bytes),
+    /// A stream with a print job's document begins; its bytes follow, and take the place of any other document's.
+    Document {
+        /// Whose document.
+        job: JobId,
+        /// From which byte on.
+        offset: u32,
+    },
+    /// Further bytes of the document whose stream began last.
+    DocumentBytes(Bytes),
     /// Nothing will come any more.
     Closed(LostReason),
 }
@@ -244,8 +254,15 @@ pub struct ViewerConnection {
     accept: Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>>,
     datagram: Pin<Box<dyn Future<Output = Result<Bytes, ConnectionError>> + Send>>,
     streams: Vec<Incoming>,
+    document: Option<DocumentIn>,
     lost: Option<LostReason>,
     scratch: Vec<u8>,
+}
+
+/// A document's stream behind its head, and what has come of it and was not handed out.
+struct DocumentIn {
+    stream: RecvStream,
+    begin: Bytes,
 }
 
 /// A stream of the host that is not yet whole.
@@ -271,6 +288,7 @@ impl ViewerConnection {
             control_in,
             control_cut: Splitter::new(limits::MESSAGE_BYTES_MAX),
             streams: Vec::new(),
+            document: None,
             lost: None,
             scratch: Vec::new(),
         })
@@ -329,6 +347,11 @@ impl ViewerConnection {
     pub fn close(&mut self, code: CloseCode) {
         self.connection.close(var_int(code), &[]);
         self.lost.get_or_insert(LostReason::Here);
+    }
+
+    /// Lets the document's stream go: nobody wants the rest.
+    pub fn refuse_document(&mut self) {
+        self.document = None;
     }
 
     /// Waits until the host has heard of the close, or has had the time to.
@@ -392,11 +415,23 @@ impl ViewerConnection {
             match self.streams[index].poll_whole(cx) {
                 Poll::Pending => index += 1,
                 Poll::Ready(Ok(Some(received))) => {
-                    self.streams.remove(index);
+                    let Incoming { stream, bytes } = self.streams.remove(index);
+                    if let Received::Document { .. } = received {
+                        self.document = Some(DocumentIn { stream, begin: bytes.freeze() });
+                    }
                     return Poll::Ready(received);
                 }
                 Poll::Ready(Ok(None)) => drop(self.streams.remove(index)),
                 Poll::Ready(Err(reason)) => return self.lose(reason),
+            }
+        }
+        // Documents last: they can wait for every picture.
+        if let Some(document) = &mut self.document {
+            match document.poll_bytes(cx) {
+                Poll::Ready(Ok(Some(bytes))) => return Poll::Ready(Received::DocumentBytes(bytes)),
+                Poll::Ready(Ok(None)) => self.document = None,
+                Poll::Ready(Err(reason)) => return self.lose(reason),
+                Poll::Pending => {}
             }
         }
         Poll::Pending
@@ -425,6 +460,7 @@ impl ViewerConnection {
             self.connection.close(var_int(CloseCode::Protocol), &[]);
         }
         self.streams.clear();
+        self.document = None;
         self.lost = Some(reason.clone());
         Poll::Ready(Received::Closed(reason))
     }
@@ -447,13 +483,37 @@ impl Drop for ViewerConnection {
     }
 }
 
+impl DocumentIn {
+    /// Ready with further bytes, or with nothing when the stream is over or given up.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, LostReason>> {
+        if !self.begin.is_empty() {
+            return Poll::Ready(Ok(Some(std::mem::take(&mut self.begin))));
+        }
+        match ready!(pin!(self.stream.read_chunk(limits::DOCUMENT_CHUNK as usize, true)).poll(cx)) {
+            Ok(chunk) => Poll::Ready(Ok(chunk.map(|chunk| chunk.bytes))),
+            Err(ReadError::ConnectionLost(error)) => Poll::Ready(Err(error.into())),
+            Err(_) => Poll::Ready(Ok(None)),
+        }
+    }
+}
+
 impl Incoming {
-    /// Ready with the whole content, or with nothing if the host gave the stream up.
+    /// Ready with the whole content, with a document's beginning, or with nothing if the host gave the stream up.
     fn poll_whole(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Received>, LostReason>> {
         loop {
             match ready!(self.poll_chunk(cx)) {
                 Ok(Some(chunk)) => {
                     self.bytes.extend_from_slice(&chunk.bytes);
+                    if self.bytes.first() == Some(&STREAM_DOCUMENT) {
+                        match document_head(&self.bytes[1..]) {
+                            Ok(Some((job, offset, length))) => {
+                                self.bytes.advance(1 + length);
+                                return Poll::Ready(Ok(Some(Received::Document { job, offset })));
+                            }
+                            Ok(None) => {}
+                            Err(error) => return Poll::Ready(Err(LostReason::Protocol(error))),
+                        }
+                    }
                     if self.bytes.len() > FRAME_BYTES_MAX + 1 {
                         return Poll::Ready(Err(self.violation()));
                     }

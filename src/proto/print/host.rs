@@ -5,7 +5,7 @@
 
 use super::journal;
 use crate::codec::bytes::{Reader, put_varint};
-use crate::limits::{DOCUMENT_CHUNK, JOBS_MAX};
+use crate::limits::{DOCUMENT_CHUNK, DOCUMENT_CONFIRM, DOCUMENT_WINDOW_MIN, JOBS_MAX};
 use crate::proto::wire::WireError;
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use std::collections::{BTreeMap, VecDeque};
@@ -183,14 +183,14 @@ impl HostJobs {
         out
     }
 
-    /// A program printed something: its document is whole and safe on disk. Gives the job's number; asked again with the
-    /// same id it gives the same number and does nothing, so that no job is taken twice.
+    /// A program printed something, and was given this number for it: its document is whole and safe on disk. Gives the
+    /// job's number; asked again with the same id it gives the first one and does nothing, so that no job is taken twice.
     ///
     /// The program may hear that it is taken once [`HostJobs::handle_recorded`] was told so.
     ///
     /// # Errors
     /// [`Refusal`].
-    pub fn handle_job(&mut self, offer: JobOffer) -> Result<u32, Refusal> {
+    pub fn handle_job(&mut self, offer: JobOffer, number: u32) -> Result<u32, Refusal> {
         if let Some(known) = self.jobs.get(&offer.job) {
             return Ok(known.number);
         }
@@ -200,11 +200,11 @@ impl HostJobs {
         if self.open().count() >= JOBS_MAX {
             return Err(Refusal::Full);
         }
-        self.numbers += 1;
+        self.numbers = self.numbers.max(number);
         let id = offer.job;
-        self.jobs.insert(id, Job::new(offer, printer, self.numbers));
+        self.jobs.insert(id, Job::new(offer, printer, number));
         self.record(id, Step::Open);
-        Ok(self.numbers)
+        Ok(number)
     }
 
     /// A record is on disk, or cannot be written.
@@ -314,6 +314,24 @@ impl HostJobs {
         self.actions.pop_front().or_else(|| self.poll_document(window))
     }
 
+    /// The next record that waits, before anything else that is to be done: a program is to hear only of what is safe.
+    pub fn poll_record(&mut self) -> Option<(JobId, Step, Vec<u8>)> {
+        let at = self.actions.iter().position(|action| matches!(action, HostAction::Record { .. }))?;
+        match self.actions.remove(at) {
+            Some(HostAction::Record { job, step, bytes }) => Some((job, step, bytes)),
+            _ => None,
+        }
+    }
+
+    /// A job's document can no longer be read, so its device cannot have got it.
+    pub fn handle_lost_document(&mut self, id: JobId) {
+        self.wanted.retain(|transfer| transfer.job != id);
+        if self.jobs.get(&id).is_some_and(|job| !job.has_ended()) {
+            self.end(id, JobState::Failed, JobReason::Damaged);
+            self.actions.push_back(HostAction::Tell(PrintWord::Cancel(id)));
+        }
+    }
+
     /// A job.
     pub fn job(&self, id: JobId) -> Option<JobView> {
         self.jobs.get(&id).map(|job| self.view(job))
@@ -324,6 +342,11 @@ impl HostJobs {
         let mut views: Vec<JobView> = self.jobs.values().map(|job| self.view(job)).collect();
         views.sort_by_key(|view| view.number);
         views
+    }
+
+    /// The highest number that a job ever had here.
+    pub fn last_number(&self) -> u32 {
+        self.numbers
     }
 
     /// Printers that have a queue.
@@ -392,8 +415,10 @@ impl HostJobs {
             }
             let room = window.saturating_sub(transfer.sent.saturating_sub(job.confirmed));
             let count = (job.offer.size - transfer.sent).min(DOCUMENT_CHUNK);
-            // Whole pieces only, so that a window that opens byte by byte makes no tiny ones.
-            if room == 0 || room < count.min(window) {
+            // No tiny pieces where a window opens byte by byte. Half a window always opens: what a viewer leaves unconfirmed
+            // is less than half of the smallest.
+            const { assert!(2 * DOCUMENT_CONFIRM <= DOCUMENT_WINDOW_MIN) };
+            if room == 0 || room < count.min(window / 2) {
                 return None;
             }
             let offset = transfer.sent;

@@ -5,4 +5,5 @@
 
 pub mod host;
 pub mod journal;
+pub mod media;
 pub mod viewer;

@@ -132,6 +132,13 @@ pub struct JobView {
     pub progress: Progress,
 }
 
+impl JobView {
+    /// Whether the user is asked what became of it.
+    pub fn is_question(&self) -> bool {
+        matches!(self.progress, Progress::State(JobState::Unknown, _))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Receiving,

@@ -18,6 +18,7 @@ use crate::viewer::event::{
 };
 use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
+use crate::viewer::print::PrintView;
 use crate::viewer::screen::{self, ScreenParts};
 use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
 use crate::viewer::{Settings, spawn};
@@ -96,6 +97,8 @@ pub struct App {
     talk: TalkState,
     sound_view: SoundView,
     sound_shown: bool,
+    print_view: PrintView,
+    printing_shown: bool,
     numbers: Numbers,
     renderer: Option<RendererFact>,
     wants_keyboard: bool,
@@ -169,6 +172,8 @@ impl App {
             talk: TalkState::default(),
             sound_view: SoundView { volume: 1.0, ..SoundView::default() },
             sound_shown: false,
+            print_view: PrintView::default(),
+            printing_shown: false,
             numbers: Numbers::default(),
             renderer: None,
             wants_keyboard: true,
@@ -398,6 +403,15 @@ impl App {
         }
     }
 
+    /// Shows or hides the printing page. Meanwhile the keyboard is not the session's.
+    fn show_printing(&mut self, shown: bool) {
+        self.printing_shown = shown;
+        if shown {
+            self.input(UserInput::FocusLost);
+        }
+        self.refresh();
+    }
+
     fn handle_focus(&mut self, focused: bool) {
         if focused {
             self.tell_locks();
@@ -570,6 +584,8 @@ impl App {
             Action::UseInput(id) => self.sound(SoundCommand::UseInput(id)),
             Action::TestTone => self.sound(SoundCommand::TestTone),
             Action::TestLoop => self.sound(SoundCommand::TestLoop),
+            Action::ShowPrinting(shown) => self.show_printing(shown),
+            Action::Print(command) => self.command(Command::Print(command)),
             Action::HideBar => {
                 self.bar_summoned = false;
                 self.refresh();
@@ -694,6 +710,13 @@ impl ApplicationHandler<UiEvent> for App {
                 if self.sound_shown {
                     self.refresh();
                 }
+            }
+            UiEvent::Printing(view) => {
+                let asked = |view: &PrintView| view.jobs.iter().filter(|job| job.is_question()).count();
+                // A question that nobody sees is none.
+                let asks = asked(&view) > asked(&self.print_view);
+                self.print_view = *view;
+                if asks { self.show_printing(true) } else { self.refresh() }
             }
             UiEvent::Fatal(error) => {
                 self.failure = Some(error);

@@ -4,6 +4,7 @@
 
 use super::App;
 use crate::io::gpu;
+use crate::proto::print::viewer::JobView;
 use crate::proto::session::client::{LinkState, Lost};
 use crate::proto::wire::{CloseCode, VERSION};
 use crate::viewer::ui::{BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, SoundPage, Stats, Tier};
@@ -42,6 +43,7 @@ impl App {
                 view: self.sound_view.clone(),
                 delay: self.numbers.sound.map(|s| s.delay),
             })),
+            Some(LinkState::Live) if self.printing_shown => Page::Printing(self.print_view.clone()),
             Some(LinkState::Live) => {
                 Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
             }
@@ -76,8 +78,16 @@ impl App {
             fullscreen: self.window.as_ref().is_some_and(|w| w.window.fullscreen().is_some()),
             stats_shown: self.stats_shown,
             sound: (self.talk.sound || self.talk.microphone_allowed).then_some(self.talk),
+            printing: self.printing_state(),
             summoned: self.bar_summoned,
         }
+    }
+
+    /// Whether the bar names printing, and whether somebody is asked there.
+    fn printing_state(&self) -> Option<bool> {
+        let view = &self.print_view;
+        let any = !view.printers.is_empty() || !view.jobs.is_empty();
+        any.then(|| view.jobs.iter().any(JobView::is_question))
     }
 
     fn stats(&self) -> Stats {

@@ -4,6 +4,7 @@
 
 mod page;
 mod pages;
+mod printing;
 mod raster;
 mod sound;
 mod style;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::geom::Size;
 use crate::proto::sound::talk::TalkState;
 use crate::viewer::event::SoundView;
+use crate::viewer::print::{PrintCommand, PrintView};
 
 /// What the window shows besides the remote picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,8 @@ pub enum Page {
     },
     /// Sound: how loud, on which devices, and whether they work. The picture goes on behind it.
     Sound(Box<SoundPage>),
+    /// Printers and print jobs. The picture goes on behind it.
+    Printing(PrintView),
     /// The host has been silent for so long that the picture may be out of date.
     Stalled {
         /// When it was last heard of.
@@ -158,6 +161,8 @@ pub struct BarState {
     pub stats_shown: bool,
     /// Sound; none where there is none.
     pub sound: Option<TalkState>,
+    /// Whether there is anything to say about printing, and whether it needs the user.
+    pub printing: Option<bool>,
     /// Called by keyboard: stays, takes the keyboard, and Esc gives [`Action::HideBar`].
     pub summoned: bool,
 }
@@ -289,4 +294,8 @@ pub enum Action {
     TestTone,
     /// Record three seconds and play them.
     TestLoop,
+    /// Show the printing page, or put it away.
+    ShowPrinting(bool),
+    /// Something on the printing page.
+    Print(PrintCommand),
 }

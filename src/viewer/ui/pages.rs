@@ -69,6 +69,7 @@ impl View<'_> {
                 }
             }
             Page::Sound(sound) => self.sound(ui, sound),
+            Page::Printing(view) => self.printing(ui, view),
             Page::Stalled { since, host } => self.stalled(ui, *since, host),
             Page::Reconnecting { attempt, next_in, reason, host } => {
                 self.reconnecting(ui, *attempt, *next_in, *reason, host);
@@ -557,6 +558,14 @@ impl View<'_> {
                     self.actions.push(action);
                     response.surrender_focus();
                 }
+            }
+        }
+        if let Some(asks) = state.printing {
+            let weight = if asks { Weight::Primary } else { Weight::Plain };
+            let printing = button(ui, &self.locale.plain("bar-printing"), weight);
+            if printing.clicked() {
+                self.actions.push(Action::ShowPrinting(true));
+                printing.surrender_focus();
             }
         }
         let disconnect = button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain)

@@ -1,0 +1,555 @@
+//! The viewer's way to the print system of its machine: CUPS, or a printer that speaks IPP itself.
+//!
+//! Printers are found with what they can, jobs are handed over, watched and cancelled. Nothing is repeated here: what a
+//! failure means for a job decides `proto::print::viewer`, so each failure says whether the print system may have it.
+
+mod describe;
+
+use super::write::{attribute, collection, keyword, keywords, mime, name, several, uri};
+use super::{HEAD_BYTES_MAX, Head, head};
+use crate::limits::{NAME_BYTES_MAX, PRINTERS_MAX};
+use crate::proto::print::viewer::{Found, Submitted};
+use crate::proto::wire::print::{ColorMode, JobId, JobOffer, JobReason, JobState, Printer, PrinterKey, Sides};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use describe::{answered_state, printers_of};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, SizeHint};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use ipp::attribute::IppAttribute;
+use ipp::model::{DelimiterTag, IppVersion, Operation};
+use ipp::request::IppRequestResponse;
+use ipp::value::IppValue;
+use std::env;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// A print system answers its socket within this.
+const CONNECT: Duration = Duration::from_secs(5);
+/// A question is answered within this.
+const ANSWER: Duration = Duration::from_secs(30);
+/// A document is taken within this: half a gigabyte over a slow USB cable.
+const HAND_OVER: Duration = Duration::from_secs(1_800);
+/// Bytes of a document read at a time.
+const PIECE: usize = 64 << 10;
+/// The port of IPP.
+const PORT: u16 = 631;
+/// A printer's life in seconds; above this it is CUPS, which counts from 1970.
+const UP_TIME_MAX: i32 = 1_000_000_000;
+
+/// Why a print system did not answer.
+#[derive(Debug, Error)]
+pub enum ClientError {
+    /// The address is none.
+    #[error("{0} is no address of a printer: ipp://HOST[:PORT]/PATH or the name of a queue")]
+    Address(String),
+    /// It cannot be reached; nothing was sent.
+    #[error("{address} cannot be reached")]
+    Unreachable {
+        /// Where.
+        address: String,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The connection broke, or the answer is none.
+    #[error("{address} did not answer: {detail}")]
+    Broken {
+        /// Where.
+        address: String,
+        /// What happened.
+        detail: String,
+    },
+}
+
+/// A document that is to be handed over.
+#[derive(Clone, Debug)]
+pub enum Document {
+    /// In memory.
+    Memory(Arc<Vec<u8>>),
+    /// In a file that has no name any more.
+    File(Arc<File>, u32),
+}
+
+/// Where printers are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The machine's own print system.
+    System,
+    /// One queue of it.
+    Queue(String),
+    /// A printer, or a queue of another print system.
+    Uri(String),
+}
+
+/// A printer and how to reach it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalPrinter {
+    /// As it is offered.
+    pub printer: Printer,
+    address: Address,
+    uri: String,
+    path: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Address {
+    #[cfg_attr(not(unix), allow(dead_code, reason = "there are no such sockets there"))]
+    Unix(PathBuf),
+    Tcp(String, u16),
+}
+
+impl Source {
+    /// Reads what a user says: a URI, or the name of a queue.
+    pub fn parse(text: &str) -> Source {
+        if text.contains("://") { Source::Uri(text.to_owned()) } else { Source::Queue(text.to_owned()) }
+    }
+}
+
+/// Finds the printers of these sources. `place` is this device's own id, from which the printers' keys are made.
+///
+/// A source that does not answer has none.
+pub async fn find_printers(sources: &[Source], place: &[u8; 16]) -> Vec<LocalPrinter> {
+    let mut found: Vec<LocalPrinter> = Vec::new();
+    for source in sources {
+        let printers = match source {
+            Source::Uri(uri) => printer_at(uri, place).await.map(|printer| vec![printer]),
+            Source::System => system_printers(place).await,
+            Source::Queue(name) => {
+                let is_it = |p: &LocalPrinter| p.path.rsplit('/').next() == Some(name.as_str());
+                system_printers(place).await.map(|all| all.into_iter().filter(is_it).collect())
+            }
+        };
+        match printers {
+            Ok(printers) => found.extend(printers),
+            Err(error) => {
+                let cause = std::error::Error::source(&error).map(ToString::to_string);
+                tracing::debug!(%error, cause, ?source, "No printers");
+            }
+        }
+    }
+    let mut keys: Vec<PrinterKey> = Vec::new();
+    found.retain(|p| {
+        !keys.contains(&p.printer.key) && keys.len() < PRINTERS_MAX && {
+            keys.push(p.printer.key);
+            true
+        }
+    });
+    // One default at most; a single printer is it.
+    let default = found.iter().position(|p| p.printer.is_default).or((found.len() == 1).then_some(0));
+    for (index, printer) in found.iter_mut().enumerate() {
+        printer.printer.is_default = Some(index) == default;
+    }
+    found
+}
+
+/// Hands a job over.
+pub async fn submit(printer: &LocalPrinter, offer: &JobOffer, document: Document) -> Submitted {
+    let mut request = printer.request(Operation::PrintJob);
+    let mut operation = |word: &str, value: IppValue| {
+        request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
+    };
+    operation("requesting-user-name", name(&user()));
+    operation("job-name", name(&job_name(&offer.title, offer.job)));
+    operation("document-format", mime("application/pdf"));
+    operation("ipp-attribute-fidelity", IppValue::Boolean(false));
+    for option in options(offer) {
+        request.attributes_mut().add(DelimiterTag::JobAttributes, option);
+    }
+    match exchange(&printer.address, &printer.path, request.to_bytes(), Some(document), HAND_OVER).await {
+        Err(ClientError::Unreachable { .. } | ClientError::Address(_)) => Submitted::NotSent,
+        Err(error) => {
+            tracing::warn!(%error, job = %offer.job, "A hand-over's outcome is not known");
+            Submitted::Uncertain
+        }
+        Ok(answer) => match (answer.header.operation_or_status, answer.number("job-id")) {
+            (0..=0xff, Some(number)) => Submitted::Taken(number),
+            (0..=0xff, None) => Submitted::Uncertain,
+            // Busy, or not just now: it has nothing of it.
+            (0x0505 | 0x0507, _) => Submitted::NotSent,
+            (status, _) => {
+                tracing::warn!(status, job = %offer.job, "The print system refused a job");
+                Submitted::Refused(JobReason::Refused)
+            }
+        },
+    }
+}
+
+/// Looks for a job whose name carries the id; it may have been handed over after `since` (the machine's clock, seconds).
+pub async fn find_job(printer: &LocalPrinter, job: JobId, since: u64) -> Found {
+    let wanted = job.to_string();
+    for which in ["not-completed", "completed"] {
+        let mut request = printer.request(Operation::GetJobs);
+        for (word, value) in
+            [("which-jobs", keyword(which)), ("requested-attributes", keywords(["job-id", "job-name"]))]
+        {
+            request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
+        }
+        let Ok(answer) = exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await else {
+            return Found::Away;
+        };
+        if answer.header.operation_or_status > 0xff {
+            return Found::Away;
+        }
+        for group in answer.attributes.groups_of(DelimiterTag::JobAttributes) {
+            let text = group.get("job-name").and_then(|a| super::text_of(a.value())).unwrap_or_default();
+            let number = group.get("job-id").and_then(|a| super::number_of(a.value()));
+            if let (true, Some(number)) = (text.contains(&wanted), number) {
+                return Found::Job(number);
+            }
+        }
+    }
+    let up = match attributes(printer, &["printer-up-time"]).await {
+        Ok(answer) => answer.number("printer-up-time"),
+        Err(_) => return Found::Away,
+    };
+    let started =
+        up.filter(|up| (0..UP_TIME_MAX).contains(up)).map(|up| clock().saturating_sub(up.unsigned_abs().into()));
+    // Both clocks count whole seconds.
+    Found::Nothing { restarted: started.is_some_and(|started| started > since + 1) }
+}
+
+/// How a job fares; [`JobState::Unknown`] when the print system does not know it any more.
+pub async fn job_state(printer: &LocalPrinter, number: i32) -> (JobState, JobReason) {
+    let mut request = printer.request(Operation::GetJobAttributes);
+    request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute("job-id", IppValue::Integer(number)));
+    let job = match exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await {
+        Ok(answer) => answer,
+        Err(_) => return (JobState::Stopped, JobReason::NoPrintSystem),
+    };
+    if job.header.operation_or_status == 0x0406 {
+        return (JobState::Unknown, JobReason::None);
+    }
+    let reasons = match attributes(printer, &["printer-state-reasons", "printer-state"]).await {
+        Ok(answer) => answer.texts("printer-state-reasons"),
+        Err(_) => Vec::new(),
+    };
+    answered_state(&job, &reasons)
+}
+
+/// Cancels a job. Whether that came in time says its state.
+pub async fn cancel(printer: &LocalPrinter, number: i32) {
+    let mut request = printer.request(Operation::CancelJob);
+    for (word, value) in [("job-id", IppValue::Integer(number)), ("requesting-user-name", name(&user()))] {
+        request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
+    }
+    if let Err(error) = exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await {
+        tracing::warn!(%error, "A job was not cancelled");
+    }
+}
+
+impl LocalPrinter {
+    fn request(&self, operation: Operation) -> IppRequestResponse {
+        request(operation, Some(&self.uri))
+    }
+}
+
+/// The name that a job has at the print system: its title, and its id to be found by.
+fn job_name(title: &str, job: JobId) -> String {
+    let mut title = title.to_owned();
+    while title.len() + 35 > NAME_BYTES_MAX {
+        title.pop();
+    }
+    format!("{title} ({job})")
+}
+
+fn options(offer: &JobOffer) -> Vec<IppAttribute> {
+    let o = &offer.options;
+    let number = |n: u32| IppValue::Integer(i32::try_from(n).unwrap_or(i32::MAX));
+    let mut all = vec![attribute("copies", number(o.copies))];
+    let sides = match o.sides {
+        Sides::Default => None,
+        Sides::One => Some("one-sided"),
+        Sides::LongEdge => Some("two-sided-long-edge"),
+        Sides::ShortEdge => Some("two-sided-short-edge"),
+    };
+    all.extend(sides.map(|word| attribute("sides", keyword(word))));
+    let color = match o.color {
+        ColorMode::Default => None,
+        ColorMode::Color => Some("color"),
+        ColorMode::Monochrome => Some("monochrome"),
+    };
+    all.extend(color.map(|word| attribute("print-color-mode", keyword(word))));
+    match (o.media.as_str(), o.source.as_str()) {
+        ("", "") => {}
+        (media, "") => all.push(attribute("media", keyword(media))),
+        (media, source) => {
+            let mut members = vec![("media-source", keyword(source))];
+            if !media.is_empty() {
+                members.push(("media-size-name", keyword(media)));
+            }
+            all.push(attribute("media-col", collection(members)));
+        }
+    }
+    if o.number_up > 1 {
+        all.push(attribute("number-up", number(o.number_up)));
+    }
+    if !o.pages.is_empty() {
+        let range =
+            |(min, max): &(u32, u32)| IppValue::RangeOfInteger { min: min.cast_signed(), max: max.cast_signed() };
+        all.push(attribute("page-ranges", several(o.pages.iter().map(range).collect())));
+    }
+    all
+}
+
+async fn attributes(printer: &LocalPrinter, wanted: &[&str]) -> Result<Head, ClientError> {
+    let mut request = printer.request(Operation::GetPrinterAttributes);
+    let words = attribute("requested-attributes", keywords(wanted.iter().copied()));
+    request.attributes_mut().add(DelimiterTag::OperationAttributes, words);
+    exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await
+}
+
+async fn printer_at(text: &str, place: &[u8; 16]) -> Result<LocalPrinter, ClientError> {
+    let (address, path) = parse_uri(text).ok_or_else(|| ClientError::Address(text.to_owned()))?;
+    let mut request = request(Operation::GetPrinterAttributes, Some(text));
+    let words = attribute("requested-attributes", keywords(describe::WANTED));
+    request.attributes_mut().add(DelimiterTag::OperationAttributes, words);
+    let answer = exchange(&address, &path, request.to_bytes(), None, ANSWER).await?;
+    let of = |_: &str| Some((address.clone(), text.to_owned(), path.clone()));
+    printers_of(&answer, place, of).into_iter().next().ok_or_else(|| ClientError::Broken {
+        address: text.to_owned(),
+        detail: "it says nothing about a printer".into(),
+    })
+}
+
+async fn system_printers(place: &[u8; 16]) -> Result<Vec<LocalPrinter>, ClientError> {
+    let address = system_address();
+    let mut request = request(Operation::CupsGetPrinters, None);
+    let words = attribute("requested-attributes", keywords(describe::WANTED));
+    request.attributes_mut().add(DelimiterTag::OperationAttributes, words);
+    let answer = exchange(&address, "/", request.to_bytes(), None, ANSWER).await?;
+    let of = |queue: &str| {
+        let path = format!("/printers/{queue}");
+        Some((address.clone(), format!("ipp://localhost{path}"), path))
+    };
+    Ok(printers_of(&answer, place, of))
+}
+
+/// Where the machine's CUPS listens, as its own programs find it.
+fn system_address() -> Address {
+    let tcp = |text: &str| {
+        let (host, port) = text.rsplit_once(':').map_or((text, PORT), |(h, p)| (h, p.parse().unwrap_or(PORT)));
+        Address::Tcp(host.to_owned(), port)
+    };
+    match env::var("CUPS_SERVER") {
+        Ok(path) if path.starts_with('/') => Address::Unix(path.into()),
+        Ok(server) if !server.is_empty() => tcp(&server),
+        _ => match ["/run/cups/cups.sock", "/var/run/cupsd", "/private/var/run/cupsd"]
+            .iter()
+            .find(|path| std::path::Path::new(path).exists())
+        {
+            Some(path) if cfg!(unix) => Address::Unix(path.into()),
+            _ => tcp("localhost"),
+        },
+    }
+}
+
+fn parse_uri(text: &str) -> Option<(Address, String)> {
+    let rest = text.strip_prefix("ipp://").or_else(|| text.strip_prefix("http://"))?;
+    let (authority, path) = rest.split_once('/').map_or((rest, String::new()), |(a, p)| (a, format!("/{p}")));
+    let plain = |c: char| c.is_ascii_graphic() && !"@\\\"<>".contains(c);
+    if authority.is_empty() || !rest.chars().all(plain) {
+        return None;
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse().ok()?),
+        _ => (authority, PORT),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    Some((Address::Tcp(host.to_owned(), port), path))
+}
+
+fn request(operation: Operation, printer: Option<&str>) -> IppRequestResponse {
+    let mut request =
+        IppRequestResponse::new(IppVersion::v2_0(), operation, None).expect("charset and language are short");
+    if let Some(printer) = printer {
+        request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute("printer-uri", uri(printer)));
+    }
+    request
+}
+
+fn user() -> String {
+    env::var("USER").or_else(|_| env::var("USERNAME")).unwrap_or_else(|_| "kachel".into())
+}
+
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// This device's key of a printer.
+fn printer_key(place: &[u8; 16], uri: &str) -> PrinterKey {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(place);
+    hash.update(uri.as_bytes());
+    PrinterKey(hash.finish().as_ref()[..16].try_into().expect("SHA-256 has 32 bytes"))
+}
+
+/// One request and its answer's head.
+async fn exchange(
+    address: &Address,
+    path: &str,
+    begin: Bytes,
+    document: Option<Document>,
+    limit: Duration,
+) -> Result<Head, ClientError> {
+    let shown = match address {
+        Address::Unix(path) => path.display().to_string(),
+        Address::Tcp(host, port) => format!("{host}:{port}"),
+    };
+    let unreachable = |source| ClientError::Unreachable { address: shown.clone(), source };
+    let broken = |detail: String| ClientError::Broken { address: shown.clone(), detail };
+    match address {
+        #[cfg(unix)]
+        Address::Unix(path_of_socket) => {
+            let connecting = timeout(CONNECT, tokio::net::UnixStream::connect(path_of_socket)).await;
+            let stream = connecting.map_err(|late| unreachable(late.into()))?.map_err(unreachable)?;
+            let talk = talk(stream, "localhost", path, begin, document);
+            timeout(limit, talk).await.map_err(|_| broken("it took too long".into()))?.map_err(broken)
+        }
+        #[cfg(not(unix))]
+        Address::Unix(_) => Err(unreachable(io::ErrorKind::Unsupported.into())),
+        Address::Tcp(host, port) => {
+            let connecting = timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await;
+            let stream = connecting.map_err(|late| unreachable(late.into()))?.map_err(unreachable)?;
+            let talk = talk(stream, &shown, path, begin, document);
+            timeout(limit, talk).await.map_err(|_| broken("it took too long".into()))?.map_err(broken)
+        }
+    }
+}
+
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    host: &str,
+    path: &str,
+    begin: Bytes,
+    document: Option<Document>,
+) -> Result<Head, String> {
+    let failed = |error: hyper::Error| error.to_string();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(failed)?;
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(if path.is_empty() { "/" } else { path })
+        .header("host", host)
+        .header("content-type", "application/ipp")
+        .header("connection", "close")
+        .body(Outgoing::new(begin, document).map_err(|error| error.to_string())?)
+        .map_err(|error| error.to_string())?;
+    let answer = async {
+        let response = sender.send_request(request).await.map_err(failed)?;
+        if !response.status().is_success() {
+            return Err(format!("HTTP status {}", response.status().as_u16()));
+        }
+        let mut body = response.into_body();
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if let Ok(data) = frame.map_err(failed)?.into_data() {
+                bytes.extend_from_slice(&data);
+            }
+            if bytes.len() > HEAD_BYTES_MAX {
+                return Err("its answer is too long".to_owned());
+            }
+        }
+        match head(&bytes) {
+            Ok(Some(head)) => Ok(head),
+            Ok(None) => Err("its answer is cut off".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    // The connection works while the answer is waited for; it ends with it.
+    let mut answer = std::pin::pin!(answer);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        ended = &mut connection => match ended {
+            Ok(()) => answer.await,
+            Err(error) => Err(error.to_string()),
+        },
+    }
+}
+
+/// A request's body: the head, then the document piece by piece.
+struct Outgoing {
+    begin: Option<Bytes>,
+    document: Option<Document>,
+    offset: u64,
+    length: u64,
+}
+
+impl Outgoing {
+    fn new(begin: Bytes, document: Option<Document>) -> io::Result<Outgoing> {
+        let size = match &document {
+            None => 0,
+            Some(Document::Memory(bytes)) => bytes.len() as u64,
+            Some(Document::File(_, size)) => u64::from(*size),
+        };
+        Ok(Outgoing { length: begin.len() as u64 + size, begin: Some(begin), document, offset: 0 })
+    }
+
+    fn piece(&mut self) -> io::Result<Option<Bytes>> {
+        let piece = match &self.document {
+            None => return Ok(None),
+            Some(Document::Memory(bytes)) => {
+                let from = self.offset as usize;
+                Bytes::copy_from_slice(&bytes[from..bytes.len().min(from + PIECE)])
+            }
+            Some(Document::File(file, size)) => {
+                let mut bytes = vec![0; PIECE.min((u64::from(*size) - self.offset) as usize)];
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(self.offset))?;
+                file.read_exact(&mut bytes)?;
+                bytes.into()
+            }
+        };
+        self.offset += piece.len() as u64;
+        Ok((!piece.is_empty()).then_some(piece))
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if let Some(begin) = self.begin.take() {
+            return Poll::Ready(Some(Ok(Frame::data(begin))));
+        }
+        Poll::Ready(self.piece().transpose().map(|piece| piece.map(Frame::data)))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_printers_are_read_and_nothing_else() {
+        let tcp = |host: &str, port, path: &str| Some((Address::Tcp(host.into(), port), path.to_owned()));
+        assert_eq!(parse_uri("ipp://printer.local/ipp/print"), tcp("printer.local", 631, "/ipp/print"));
+        assert_eq!(parse_uri("ipp://localhost:8631/ipp/print"), tcp("localhost", 8631, "/ipp/print"));
+        assert_eq!(parse_uri("ipp://[::1]:99"), tcp("::1", 99, ""));
+        for bad in ["ipp://", "ipp:///x", "file:///etc/passwd", "ipp://a b/", "ipp://a:b/", "ipp://u@h/", "ipps://h/"] {
+            assert_eq!(parse_uri(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_jobs_name_carries_its_id_whatever_its_title() {
+        let name = job_name(&"ä".repeat(200), JobId([0xab; 16]));
+        assert!(name.len() <= NAME_BYTES_MAX && name.contains(&JobId([0xab; 16]).to_string()));
+    }
+}

@@ -1,0 +1,583 @@
+//! The session's own IPP printer: takes jobs from the session's CUPS over a Unix socket, spools them, and tells states.
+//!
+//! One thread with an event loop of its own; what it may not decide it asks the session's loop ([`Ask`]). Each printer has
+//! a path of its own, `/ipp/print/KEY`. Only PDF is taken: CUPS converts the rest. Attributes: `describe`.
+
+mod describe;
+mod options;
+
+use super::{HEAD_BYTES_MAX, Head, head, write};
+use crate::limits::JOB_BYTES_MAX;
+use crate::proto::print::host::{JobView, Refusal};
+use crate::proto::wire::print::{JobId, JobOptions, Printer, PrinterKey};
+use aws_lc_rs::digest;
+use bytes::Bytes;
+use describe::{Times, job_attributes, printer_attributes};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode as Http};
+use hyper_util::rt::TokioIo;
+use ipp::attribute::{IppAttribute, IppAttributeGroup};
+use ipp::model::{DelimiterTag, IppVersion, Operation, StatusCode};
+use ipp::request::IppRequestResponse;
+use options::{job_id, options, requested};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Connections at once: CUPS has one for each of its jobs and some that ask.
+const CONNECTIONS_MAX: usize = 128;
+/// Jobs that were begun and whose document has not come.
+const BEGUN_MAX: usize = 64;
+/// A client that sends or takes nothing for this long is gone.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// Where a PDF must say that it is one; readers look this far too.
+const MAGIC_WITHIN: usize = 1024;
+/// Questions that may wait for the session's loop.
+pub const ASKS_MAX: usize = 32;
+
+/// A question to the session.
+#[derive(Debug)]
+pub enum Ask {
+    /// What is there?
+    Look(oneshot::Sender<View>),
+    /// A job is whole: take it, and answer once it is safe.
+    Job {
+        /// The job.
+        job: Box<NewJob>,
+        /// Its number then, which is another one if the job was known already.
+        answer: oneshot::Sender<Result<u32, Refused>>,
+    },
+    /// The user no longer wants it.
+    Cancel(JobId),
+}
+
+/// Why the session does not take a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// It may not.
+    Rule(Refusal),
+    /// It cannot be written down.
+    Journal,
+}
+
+/// What the session has.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Printers with a queue.
+    pub printers: Vec<Printer>,
+    /// All jobs.
+    pub jobs: Vec<JobView>,
+}
+
+/// A job that has come.
+#[derive(Clone, Debug)]
+pub struct NewJob {
+    /// Its name on every hop.
+    pub id: JobId,
+    /// For which printer.
+    pub printer: PrinterKey,
+    /// The number that its program was told.
+    pub number: u32,
+    /// What the user calls it.
+    pub title: String,
+    /// How to print it.
+    pub options: JobOptions,
+    /// Where its document was spooled.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u32,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
+}
+
+/// Where documents of jobs lie: `DIR/ID.pdf`.
+pub fn spool_path(dir: &Path, job: JobId) -> PathBuf {
+    dir.join(format!("{job}.pdf"))
+}
+
+/// Serves until the session hangs up.
+///
+/// Connections are taken from `listener` and from processes of these `users` only, documents are spooled in `spool`, numbers begin at `first_number`. `wake` is
+/// called after each question.
+///
+/// # Errors
+/// If the thread or its loop cannot be made.
+pub fn serve(
+    listener: std::os::unix::net::UnixListener,
+    users: Vec<u32>,
+    spool: PathBuf,
+    first_number: u32,
+    asks: mpsc::Sender<Ask>,
+    wake: impl Fn() + Send + 'static,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let work = move || {
+        let address = listener.local_addr().ok().and_then(|a| a.as_pathname().map(Path::to_owned)).unwrap_or_default();
+        let tasks = tokio::task::LocalSet::new();
+        let served = tasks.block_on(&runtime, async move {
+            let listener = UnixListener::from_std(listener)?;
+            let desk = Rc::new(Desk {
+                address: address.to_string_lossy().replace('%', "%25").replace('/', "%2F"),
+                spool,
+                asks,
+                wake: Box::new(wake),
+                state: RefCell::new(State { next: first_number, ..State::default() }),
+            });
+            accept(&listener, &users, desk).await
+        });
+        if let Err(error) = served {
+            tracing::error!(%error, "The session's printer is gone");
+        }
+    };
+    std::thread::Builder::new().name("printer".into()).spawn(work)?;
+    Ok(())
+}
+
+async fn accept(listener: &UnixListener, users: &[u32], desk: Rc<Desk>) -> io::Result<()> {
+    let places = Rc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Rc::clone(&places);
+        tokio::select! {
+            () = desk.asks.closed() => return Ok(()),
+            accepted = listener.accept() => {
+                let (stream, _) = accepted?;
+                if !is_one_of(&stream, users) {
+                    tracing::warn!("A stranger was refused at the session's printer");
+                    continue;
+                }
+                let desk = Rc::clone(&desk);
+                tokio::task::spawn_local(async move {
+                    let Ok(_place) = place.acquire().await else { return };
+                    let service = service_fn(|request| serve_request(Rc::clone(&desk), request));
+                    let mut server = hyper::server::conn::http1::Builder::new();
+                    // A client that hangs up in the middle of something is an ordinary thing.
+                    let _ = server.keep_alive(true).serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        }
+    }
+}
+
+/// Whether the process at the other end runs as one of these users.
+fn is_one_of(stream: &UnixStream, users: &[u32]) -> bool {
+    stream.peer_cred().is_ok_and(|peer| users.contains(&peer.uid()))
+}
+
+/// What all connections share.
+struct Desk {
+    /// The socket's path as a host name in a URI.
+    address: String,
+    spool: PathBuf,
+    asks: mpsc::Sender<Ask>,
+    wake: Box<dyn Fn()>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u32,
+    begun: Vec<Begun>,
+    times: HashMap<u32, Times>,
+}
+
+/// A job whose document has not come yet.
+#[derive(Clone)]
+struct Begun {
+    number: u32,
+    id: JobId,
+    printer: PrinterKey,
+    title: String,
+    options: JobOptions,
+}
+
+/// An answer: status, and groups of attributes behind the first.
+struct Answer {
+    status: StatusCode,
+    groups: Vec<(DelimiterTag, Vec<IppAttribute>)>,
+}
+
+impl From<StatusCode> for Answer {
+    fn from(status: StatusCode) -> Answer {
+        Answer { status, groups: Vec::new() }
+    }
+}
+
+async fn serve_request(desk: Rc<Desk>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let plain = |status: Http| {
+        let mut response = Response::new(Full::new(Bytes::new()));
+        *response.status_mut() = status;
+        response
+    };
+    let is_ipp = request.headers().get("content-type").is_some_and(|kind| kind == "application/ipp");
+    let key = request.uri().path().strip_prefix("/ipp/print/").and_then(printer_key);
+    if request.method() != "POST" || !is_ipp {
+        return Ok(plain(Http::METHOD_NOT_ALLOWED));
+    }
+    let mut body = request.into_body();
+    let mut begin = Vec::new();
+    let head = loop {
+        match head(&begin) {
+            Ok(Some(head)) => break head,
+            Ok(None) if begin.len() < HEAD_BYTES_MAX => {}
+            _ => return Ok(plain(Http::BAD_REQUEST)),
+        }
+        match next(&mut body).await {
+            Ok(Some(data)) => begin.extend_from_slice(&data),
+            _ => return Ok(plain(Http::BAD_REQUEST)),
+        }
+    };
+    let rest = Bytes::from(begin).slice(head.length..);
+    let answer = desk.answer(key, &head, rest, &mut body).await;
+    // What is left of a body that nobody wants is read, bounded, so that the answer reaches a client that writes first.
+    let mut left = JOB_BYTES_MAX as usize;
+    while let Ok(Some(data)) = next(&mut body).await {
+        left = left.saturating_sub(data.len());
+        if left == 0 {
+            break;
+        }
+    }
+    let mut response = Response::new(Full::new(encode(&head, answer)));
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/ipp"));
+    Ok(response)
+}
+
+/// Further bytes of a body; none when it is over.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, StatusCode> {
+    loop {
+        match timeout(PATIENCE, body.frame()).await {
+            Ok(None) => return Ok(None),
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    return Ok(Some(data));
+                }
+            }
+            // It hung up in the middle.
+            Ok(Some(Err(_))) => return Err(StatusCode::ClientErrorBadRequest),
+            Err(_) => return Err(StatusCode::ClientErrorTimeout),
+        }
+    }
+}
+
+fn encode(head: &Head, answer: Answer) -> Bytes {
+    let version = if head.header.version.0 >> 8 == 1 { IppVersion::v1_1() } else { IppVersion::v2_0() };
+    let mut response = IppRequestResponse::new_response(version, answer.status, head.header.request_id)
+        .expect("charset and language are short");
+    for (tag, attributes) in answer.groups {
+        let mut group = IppAttributeGroup::new(tag);
+        group.attributes_mut().extend(attributes);
+        response.attributes_mut().groups_mut().push(group);
+    }
+    response.to_bytes()
+}
+
+fn printer_key(hex: &str) -> Option<PrinterKey> {
+    options::bytes16(hex.split('/').next()?).map(PrinterKey)
+}
+
+impl Desk {
+    async fn answer(&self, key: Option<PrinterKey>, head: &Head, rest: Bytes, body: &mut Incoming) -> Answer {
+        if let Err(status) = options::check_head(head) {
+            return status.into();
+        }
+        let Some(view) = self.look().await else { return StatusCode::ServerErrorServiceUnavailable.into() };
+        let Some(printer) = view.printers.iter().find(|p| Some(p.key) == key) else {
+            return StatusCode::ClientErrorNotFound.into();
+        };
+        use Operation as Op;
+        match head.operation() {
+            Some(Op::GetPrinterAttributes) => self.printer(&view, printer, head),
+            Some(Op::ValidateJob) => match options::check(head, printer) {
+                Ok(()) => StatusCode::SuccessfulOk.into(),
+                Err(answer) => answer,
+            },
+            Some(Op::PrintJob) => {
+                let begun = match self.begin(&view, printer, head) {
+                    Ok(begun) => begun,
+                    Err(answer) => return answer,
+                };
+                self.take(printer, begun, rest, body).await
+            }
+            Some(Op::CreateJob) => {
+                let begun = match self.begin(&view, printer, head) {
+                    Ok(begun) => begun,
+                    Err(answer) => return answer,
+                };
+                let answer = self.begun(&begun);
+                let mut state = self.state.borrow_mut();
+                let known = view.jobs.iter().any(|job| job.offer.job == begun.id);
+                if !known && state.begun.iter().all(|b| b.number != begun.number) {
+                    state.begun.push(begun);
+                }
+                answer
+            }
+            Some(Op::SendDocument) => self.send_document(&view, printer, head, rest, body).await,
+            Some(Op::CancelJob) => self.cancel(&view, printer, head),
+            Some(Op::CancelMyJobs) => {
+                self.state.borrow_mut().begun.retain(|b| b.printer != printer.key);
+                for job in view.jobs.iter().filter(|job| job.offer.printer == printer.key) {
+                    self.ask(Ask::Cancel(job.offer.job)).await;
+                }
+                StatusCode::SuccessfulOk.into()
+            }
+            Some(Op::CloseJob) => match self.job_of(&view, printer, head) {
+                Some(job) => self.describe(printer, &job, &[]),
+                None => StatusCode::ClientErrorNotFound.into(),
+            },
+            Some(Op::GetJobAttributes) => match self.job_of(&view, printer, head) {
+                Some(job) => self.describe(printer, &job, &requested(head)),
+                None => StatusCode::ClientErrorNotFound.into(),
+            },
+            Some(Op::GetJobs) => self.jobs(&view, printer, head),
+            Some(Op::IdentifyPrinter) => StatusCode::SuccessfulOk.into(),
+            _ => StatusCode::ServerErrorOperationNotSupported.into(),
+        }
+    }
+
+    fn uri(&self, printer: &Printer) -> String {
+        format!("ipp://{}/ipp/print/{}", self.address, printer.key)
+    }
+
+    async fn ask(&self, ask: Ask) -> bool {
+        let sent = self.asks.send(ask).await.is_ok();
+        (self.wake)();
+        sent
+    }
+
+    async fn look(&self) -> Option<View> {
+        let (answer, view) = oneshot::channel();
+        self.ask(Ask::Look(answer)).await;
+        let mut view = view.await.ok()?;
+        let mut state = self.state.borrow_mut();
+        for job in &view.jobs {
+            state.times.entry(job.number).or_default().note(job, clock());
+        }
+        let begun = state.begun.clone();
+        let numbers: Vec<u32> = view.jobs.iter().map(|j| j.number).chain(begun.iter().map(|b| b.number)).collect();
+        state.times.retain(|number, _| numbers.contains(number));
+        view.jobs.sort_by_key(|job| job.number);
+        Some(view)
+    }
+
+    /// Gives a job its number, the one it has already if it is known.
+    fn begin(&self, view: &View, printer: &Printer, head: &Head) -> Result<Begun, Answer> {
+        options::check(head, printer)?;
+        let id = match job_id(head) {
+            Some(id) => id,
+            None => {
+                let mut id = [0; 16];
+                aws_lc_rs::rand::fill(&mut id).map_err(|_| Answer::from(StatusCode::ServerErrorInternalError))?;
+                JobId(id)
+            }
+        };
+        let mut state = self.state.borrow_mut();
+        let waiting = state.begun.iter().find(|b| b.id == id).map(|b| b.number);
+        let known = view.jobs.iter().find(|job| job.offer.job == id).map(|job| job.number);
+        if waiting.is_none() && known.is_none() && state.begun.len() >= BEGUN_MAX {
+            return Err(StatusCode::ServerErrorBusy.into());
+        }
+        let number = known.or(waiting).unwrap_or_else(|| {
+            state.next += 1;
+            state.next
+        });
+        let title = head.text("job-name").or_else(|| head.text("document-name")).filter(|t| !t.is_empty());
+        let user = head.text("requesting-user-name").unwrap_or_default();
+        state.times.entry(number).or_insert_with(|| Times::begun(clock(), user));
+        Ok(Begun {
+            number,
+            id,
+            printer: printer.key,
+            title: title.unwrap_or_else(|| "Dokument".into()),
+            options: options(head, printer),
+        })
+    }
+
+    fn begun(&self, begun: &Begun) -> Answer {
+        let uri = format!("ipp://{}/ipp/print/{}/{}", self.address, begun.printer, begun.number);
+        let attributes = vec![
+            write::attribute("job-id", ipp::value::IppValue::Integer(begun.number.cast_signed())),
+            write::attribute("job-uri", write::uri(&uri)),
+            write::attribute("job-state", ipp::value::IppValue::Enum(4)),
+            write::attribute("job-state-reasons", write::keyword("job-incoming")),
+        ];
+        Answer { status: StatusCode::SuccessfulOk, groups: vec![(DelimiterTag::JobAttributes, attributes)] }
+    }
+
+    async fn send_document(
+        &self,
+        view: &View,
+        printer: &Printer,
+        head: &Head,
+        rest: Bytes,
+        body: &mut Incoming,
+    ) -> Answer {
+        let Some(number) = options::job_number(head) else { return StatusCode::ClientErrorBadRequest.into() };
+        if head.flag("last-document").is_none() {
+            return StatusCode::ClientErrorBadRequest.into();
+        }
+        let begun = self.state.borrow().begun.iter().find(|b| b.number == number && b.printer == printer.key).cloned();
+        let Some(begun) = begun else {
+            // It has its document already: a client that did not hear so sends it again.
+            return match self.job_of(view, printer, head) {
+                Some(job) => self.describe(printer, &job, &[]),
+                None => StatusCode::ClientErrorNotFound.into(),
+            };
+        };
+        if let Err(answer) = options::check(head, printer) {
+            return answer;
+        }
+        self.take(printer, begun, rest, body).await
+    }
+
+    /// Spools a document and gives it to the session.
+    async fn take(&self, printer: &Printer, begun: Begun, rest: Bytes, body: &mut Incoming) -> Answer {
+        let path = self.spool.join(format!("{}-{}.part", begun.id, begun.number));
+        let spooled = spool(&path, rest, body).await;
+        self.state.borrow_mut().begun.retain(|b| b.number != begun.number);
+        let (size, sha256) = match spooled {
+            Ok(spooled) => spooled,
+            Err(status) => {
+                let _ = fs::remove_file(&path);
+                return status.into();
+            }
+        };
+        let Begun { number, id, title, options, .. } = begun.clone();
+        let job = NewJob { id, printer: printer.key, number, title, options, path: path.clone(), size, sha256 };
+        let (answer, taken) = oneshot::channel();
+        self.ask(Ask::Job { job: Box::new(job), answer }).await;
+        match taken.await {
+            Ok(Ok(number)) => self.begun(&Begun { number, ..begun }),
+            refused => {
+                let _ = fs::remove_file(&path);
+                match refused {
+                    Ok(Err(Refused::Rule(Refusal::Full))) => StatusCode::ServerErrorBusy.into(),
+                    Ok(Err(Refused::Rule(Refusal::NoPrinter))) => StatusCode::ClientErrorGone.into(),
+                    _ => StatusCode::ServerErrorTemporaryError.into(),
+                }
+            }
+        }
+    }
+
+    fn cancel(&self, view: &View, printer: &Printer, head: &Head) -> Answer {
+        let Some(number) = options::job_number(head) else { return StatusCode::ClientErrorBadRequest.into() };
+        let mut state = self.state.borrow_mut();
+        let before = state.begun.len();
+        state.begun.retain(|b| b.number != number || b.printer != printer.key);
+        if state.begun.len() < before {
+            return StatusCode::SuccessfulOk.into();
+        }
+        match view.jobs.iter().find(|job| job.number == number && job.offer.printer == printer.key) {
+            None => StatusCode::ClientErrorNotFound.into(),
+            Some(job) if job.state.is_some_and(|s| s.is_end()) => StatusCode::ClientErrorNotPossible.into(),
+            Some(job) => {
+                // The loop takes questions as they come; a full channel means that it stands still.
+                let sent = self.asks.try_send(Ask::Cancel(job.offer.job));
+                (self.wake)();
+                sent.map_or(StatusCode::ServerErrorBusy, |()| StatusCode::SuccessfulOk).into()
+            }
+        }
+    }
+
+    fn printer(&self, view: &View, printer: &Printer, head: &Head) -> Answer {
+        if let Some(kind) = head.text("document-format")
+            && !options::is_format(&kind)
+        {
+            return StatusCode::ClientErrorDocumentFormatNotSupported.into();
+        }
+        let all = printer_attributes(printer, &self.uri(printer), view, clock());
+        let wanted = requested(head);
+        let attributes = all.into_iter().filter(|a| describe::is_wanted(a.name().as_str(), &wanted)).collect();
+        Answer { status: StatusCode::SuccessfulOk, groups: vec![(DelimiterTag::PrinterAttributes, attributes)] }
+    }
+
+    /// The job that a request is about, begun or known.
+    fn job_of(&self, view: &View, printer: &Printer, head: &Head) -> Option<JobView> {
+        let number = options::job_number(head)?;
+        let known = view.jobs.iter().find(|job| job.number == number && job.offer.printer == printer.key);
+        known.cloned().or_else(|| {
+            let state = self.state.borrow();
+            state.begun.iter().find(|b| b.number == number && b.printer == printer.key).map(describe::incoming)
+        })
+    }
+
+    fn describe(&self, printer: &Printer, job: &JobView, wanted: &[String]) -> Answer {
+        let state = self.state.borrow();
+        let times = state.times.get(&job.number).cloned().unwrap_or_default();
+        let all = job_attributes(printer, &self.uri(printer), job, &times, clock());
+        let attributes = all.into_iter().filter(|a| describe::is_wanted(a.name().as_str(), wanted)).collect();
+        Answer { status: StatusCode::SuccessfulOk, groups: vec![(DelimiterTag::JobAttributes, attributes)] }
+    }
+
+    fn jobs(&self, view: &View, printer: &Printer, head: &Head) -> Answer {
+        let completed = match head.text("which-jobs").as_deref() {
+            None | Some("not-completed") => Some(false),
+            Some("completed") => Some(true),
+            Some("all") => None,
+            Some(_) => return StatusCode::ClientErrorAttributesOrValuesNotSupported.into(),
+        };
+        let limit = head.number("limit").map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(0));
+        let mine = head.flag("my-jobs") == Some(true);
+        let user = head.text("requesting-user-name").unwrap_or_default();
+        let wanted = match requested(head) {
+            wanted if wanted.is_empty() => vec!["job-id".to_owned(), "job-uri".to_owned()],
+            wanted => wanted,
+        };
+        let begun: Vec<JobView> = self.state.borrow().begun.iter().map(describe::incoming).collect();
+        let groups = begun
+            .iter()
+            .chain(&view.jobs)
+            .filter(|job| job.offer.printer == printer.key)
+            .filter(|job| completed.is_none_or(|done| job.state.is_some_and(|s| s.is_end()) == done))
+            .filter(|job| !mine || self.state.borrow().times.get(&job.number).is_some_and(|t| t.user == user))
+            .take(limit)
+            .flat_map(|job| self.describe(printer, job, &wanted).groups)
+            .collect();
+        Answer { status: StatusCode::SuccessfulOk, groups }
+    }
+}
+
+/// Writes a document to a file only we may read; its length and SHA-256. The file is on disk when this returns.
+async fn spool(path: &Path, first: Bytes, body: &mut Incoming) -> Result<(u32, [u8; 32]), StatusCode> {
+    let failed = |error: io::Error| {
+        tracing::warn!(%error, "A print job cannot be spooled");
+        StatusCode::ServerErrorTemporaryError
+    };
+    let mut file: File =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+    let mut hash = digest::Context::new(&digest::SHA256);
+    let (mut size, mut begin) = (0u64, Vec::new());
+    let mut data = Some(first);
+    while let Some(bytes) = data {
+        size += bytes.len() as u64;
+        if size > u64::from(JOB_BYTES_MAX) {
+            return Err(StatusCode::ClientErrorRequestEntityTooLong);
+        }
+        if begin.len() < MAGIC_WITHIN {
+            begin.extend_from_slice(&bytes[..bytes.len().min(MAGIC_WITHIN)]);
+        }
+        hash.update(&bytes);
+        file.write_all(&bytes).map_err(failed)?;
+        data = next(body).await?;
+    }
+    if !begin.windows(5).any(|window| window == b"%PDF-") {
+        return Err(StatusCode::ClientErrorDocumentFormatNotSupported);
+    }
+    file.sync_all().map_err(failed)?;
+    let sha256 = hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
+    Ok((size as u32, sha256))
+}
+
+/// The machine's clock in seconds.
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,533 @@
+//! The session's own print server: a CUPS that only this user's programs reach, and its queues.
+//!
+//! It runs as the session's user with all its files below one directory, listens on a Unix socket and on nothing else,
+//! and starts only when there is a printer. Queues are made from whitelisted attributes: the PPD is written here, no
+//! word of a viewer is a command or a file's name. What CUPS 2.4 was seen to do with it: PDF passes unchanged.
+
+use super::process::{ProcessId, find_program, spawn_detached};
+use crate::proto::print::media::Paper;
+use crate::proto::wire::print::{Printer, PrinterKey};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use thiserror::Error;
+
+/// CUPS listens within this, also on a busy machine.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// How often its socket is tried meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
+/// It gets so long to end.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// What runs, for the process after this one.
+const RECORD: &str = "cups.json";
+/// Where Debian keeps CUPS' own parts.
+const SERVER_BIN: &str = "/usr/lib/cups";
+/// The user that CUPS' filters run as where the session is root's.
+const FILTER_USER: &str = "lp";
+
+/// Why there is no print server, or no queue.
+#[derive(Debug, Error)]
+pub enum CupsError {
+    /// A part of it is not installed.
+    #[error("{program} is not installed (Debian package {package})")]
+    Missing {
+        /// The program.
+        program: &'static str,
+        /// What to install.
+        package: &'static str,
+    },
+    /// Its files cannot be written.
+    #[error("{path} cannot be written")]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be started.
+    #[error("the print server cannot be started")]
+    Start(#[source] io::Error),
+    /// It started and does not listen.
+    #[error("the print server does not answer, see {log}")]
+    Silent {
+        /// Its log.
+        log: PathBuf,
+    },
+    /// A queue cannot be made, changed or removed.
+    #[error("queue {queue}: {detail}")]
+    Queue {
+        /// Its name.
+        queue: String,
+        /// What CUPS says.
+        detail: String,
+    },
+}
+
+/// A running print server and its queues.
+#[derive(Debug)]
+pub struct Cups {
+    dir: PathBuf,
+    socket: PathBuf,
+    record: Record,
+}
+
+/// What is written down.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Record {
+    process: Option<ProcessId>,
+    /// Queue names by the hexadecimal keys of their printers.
+    queues: BTreeMap<String, Queue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Queue {
+    name: String,
+    info: String,
+    ppd: String,
+}
+
+impl Cups {
+    /// Where programs in the session find the print server of a session's directory: `CUPS_SERVER`.
+    pub fn socket(dir: &Path) -> PathBuf {
+        dir.join("cups.sock")
+    }
+
+    /// Where the session's IPP printer listens, so that CUPS' backends reach it.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn bind_printer(dir: &Path) -> io::Result<(UnixListener, PathBuf)> {
+        let is_root = rustix::process::geteuid().is_root();
+        let folder = if is_root { Cups::tree_of(dir) } else { dir.to_owned() };
+        match fs::DirBuilder::new().mode(0o711).create(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_own_dir(&folder) => {}
+            made => made?,
+        }
+        let path = folder.join("print.sock");
+        let _ = fs::remove_file(&path);
+        let listener = UnixListener::bind(&path)?;
+        if is_root && let Some(user) = filter_user() {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+            std::os::unix::fs::chown(&path, Some(user), None)?;
+        }
+        Ok((listener, path))
+    }
+
+    /// Users whose programs may be those of this print server: the session's own, and what its filters run as.
+    pub fn users() -> Vec<u32> {
+        let own = rustix::process::geteuid();
+        // Root may read everything anyway.
+        [Some(own.as_raw()), Some(0), filter_user().filter(|_| own.is_root())].into_iter().flatten().collect()
+    }
+
+    /// Removes what a print server left in or beside a session's directory.
+    pub fn clean(dir: &Path) {
+        let _ = fs::remove_dir_all(Cups::tree_of(dir));
+        let _ = fs::remove_file(Cups::socket(dir));
+    }
+
+    /// Finds the print server that an earlier process started in this session's directory, or starts one.
+    ///
+    /// # Errors
+    /// See [`CupsError`].
+    pub fn adopt_or_start(dir: &Path) -> Result<Cups, CupsError> {
+        let fresh = || Cups { dir: dir.to_owned(), socket: Cups::socket(dir), record: Record::default() };
+        let mut cups = Cups::adopted(dir).unwrap_or_else(fresh);
+        if !cups.is_running() {
+            cups.start()?;
+        }
+        Ok(cups)
+    }
+
+    /// The print server that runs in this session's directory, if one does.
+    pub fn adopted(dir: &Path) -> Option<Cups> {
+        let record: Record = serde_json::from_slice(&fs::read(dir.join(RECORD)).ok()?).ok()?;
+        Some(Cups { dir: dir.to_owned(), socket: Cups::socket(dir), record })
+    }
+
+    /// Whether it runs and listens.
+    pub fn is_running(&self) -> bool {
+        self.record.process.is_some_and(ProcessId::alive) && UnixStream::connect(&self.socket).is_ok()
+    }
+
+    /// Its process.
+    pub fn process(&self) -> Option<ProcessId> {
+        self.record.process
+    }
+
+    /// Starts it again; jobs and queues that it had are on disk.
+    ///
+    /// # Errors
+    /// See [`CupsError`].
+    pub fn start(&mut self) -> Result<(), CupsError> {
+        let missing = |program, package| CupsError::Missing { program, package };
+        let program = find_system_program("cupsd").ok_or_else(|| missing("cupsd", "cups-daemon"))?;
+        find_system_program("lpadmin").ok_or_else(|| missing("lpadmin", "cups-client"))?;
+        if let Some(left) = self.record.process {
+            left.stop(STOP_GRACE);
+        }
+        let tree = self.tree();
+        let files = configuration(&tree, &self.socket, rustix::process::geteuid().is_root());
+        self.write_files(&tree, &files)?;
+        let _ = fs::remove_file(&self.socket);
+        let log = self.dir.join("cups.log");
+        let mut command = Command::new(program);
+        command.arg("-f").arg("-c").arg(tree.join("cupsd.conf")).arg("-s").arg(tree.join("cups-files.conf"));
+        // A cupsd that knows of another server would be its client.
+        command.env_remove("CUPS_SERVER").current_dir("/");
+        let process = spawn_detached(&mut command, &log).map_err(CupsError::Start)?;
+        self.record.process = Some(process);
+        self.save()?;
+        let end = Instant::now() + READY_LIMIT;
+        while UnixStream::connect(&self.socket).is_err() {
+            if !process.alive() || Instant::now() > end {
+                process.stop(STOP_GRACE);
+                return Err(CupsError::Silent { log });
+            }
+            sleep(LOOK);
+        }
+        tracing::info!(pid = process.pid, "Print server started");
+        Ok(())
+    }
+
+    /// Has a queue for each of these printers and for no other; `printer_socket` is where the session's IPP printer listens.
+    ///
+    /// # Errors
+    /// The first that failed; the others are made all the same.
+    pub fn set_queues(&mut self, printers: &[Printer], printer_socket: &Path) -> Result<(), CupsError> {
+        let mut first = Ok(());
+        let mut keep = |done: Result<(), CupsError>| {
+            if first.is_ok() {
+                first = done;
+            }
+        };
+        let wanted: Vec<String> = printers.iter().map(|p| p.key.to_string()).collect();
+        let gone: Vec<String> = self.record.queues.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        for key in gone {
+            if let Some(queue) = self.record.queues.remove(&key) {
+                keep(self.lpadmin(&queue.name, &["-x", &queue.name]));
+            }
+        }
+        for printer in printers {
+            let key = printer.key.to_string();
+            let known = self.record.queues.get(&key).cloned();
+            let name = known.as_ref().map_or_else(|| self.free_name(&printer.name), |queue| queue.name.clone());
+            let queue = Queue { name: name.clone(), info: printer.name.clone(), ppd: ppd(printer) };
+            if known.as_ref() != Some(&queue) {
+                keep(self.make_queue(&queue, printer.key, printer_socket));
+                self.record.queues.insert(key, queue);
+            }
+        }
+        if let Some(default) = printers.iter().find(|p| p.is_default)
+            && let Some(queue) = self.record.queues.get(&default.key.to_string()).cloned()
+        {
+            keep(self.lpadmin(&queue.name, &["-d", &queue.name]));
+        }
+        self.save()?;
+        first
+    }
+
+    /// The name of a printer's queue.
+    pub fn queue(&self, key: PrinterKey) -> Option<&str> {
+        self.record.queues.get(&key.to_string()).map(|queue| queue.name.as_str())
+    }
+
+    /// Ends it. Nothing of its jobs stays.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.record.process.take() {
+            process.stop(STOP_GRACE);
+        }
+        Cups::clean(&self.dir);
+        let _ = fs::remove_file(self.dir.join(RECORD));
+    }
+
+    fn tree(&self) -> PathBuf {
+        Cups::tree_of(&self.dir)
+    }
+
+    /// Where its files are. A session of root's has them outside of its directory: CUPS runs filters and backends as
+    /// another user then, who may not enter that.
+    fn tree_of(dir: &Path) -> PathBuf {
+        if !rustix::process::geteuid().is_root() {
+            return dir.join("cups");
+        }
+        // FNV-1a of the directory's name: another session has another tree.
+        let hash = dir
+            .as_os_str()
+            .as_encoded_bytes()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3));
+        PathBuf::from(format!("/run/kachel-cups-{hash:016x}"))
+    }
+
+    fn write_files(&self, tree: &Path, files: &[(&str, String)]) -> Result<(), CupsError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| CupsError::Write { path, source }
+        };
+        let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+        let make = |path: &Path| match fs::DirBuilder::new().mode(mode).create(path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_own_dir(path) => Ok(()),
+            made => made.map_err(failed(path)),
+        };
+        make(tree)?;
+        for name in ["root", "root/ppd", "spool", "cache", "state", "log", "tmp"] {
+            make(&tree.join(name))?;
+        }
+        for (name, text) in files {
+            write_private(&tree.join(name), text.as_bytes()).map_err(failed(&tree.join(name)))?;
+        }
+        Ok(())
+    }
+
+    fn make_queue(&self, queue: &Queue, key: PrinterKey, printer_socket: &Path) -> Result<(), CupsError> {
+        let file = self.tree().join("tmp").join(format!("{key}.ppd"));
+        let failed = |source| CupsError::Write { path: file.clone(), source };
+        write_private(&file, queue.ppd.as_bytes()).map_err(failed)?;
+        let host = printer_socket.to_string_lossy().replace('%', "%25").replace('/', "%2F");
+        let uri = format!("ipp://{host}/ipp/print/{key}");
+        let path = file.to_string_lossy();
+        let done = self.lpadmin(
+            &queue.name,
+            &[
+                "-p",
+                &queue.name,
+                "-E",
+                "-v",
+                &uri,
+                "-P",
+                &path,
+                "-D",
+                &queue.info,
+                "-o",
+                "printer-is-shared=false",
+                "-o",
+                "printer-error-policy=abort-job",
+            ],
+        );
+        let _ = fs::remove_file(&file);
+        done
+    }
+
+    fn lpadmin(&self, queue: &str, arguments: &[&str]) -> Result<(), CupsError> {
+        let failed = |detail: String| CupsError::Queue { queue: queue.to_owned(), detail };
+        let program = find_system_program("lpadmin").ok_or_else(|| failed("lpadmin is not installed".into()))?;
+        let output = Command::new(program)
+            .args(arguments)
+            .env("CUPS_SERVER", &self.socket)
+            .env("LC_ALL", "C.UTF-8")
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| failed(error.to_string()))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(failed(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect()))
+    }
+
+    /// A queue's name: letters, digits and `_` of the printer's, and a number where it is taken.
+    fn free_name(&self, printer: &str) -> String {
+        let plain = queue_name(printer);
+        let taken = |name: &str| self.record.queues.values().any(|queue| queue.name.eq_ignore_ascii_case(name));
+        (1..)
+            .map(|n| if n == 1 { plain.clone() } else { format!("{plain}_{n}") })
+            .find(|name| !taken(name))
+            .expect("there are more numbers than queues")
+    }
+
+    fn save(&self) -> Result<(), CupsError> {
+        let path = self.dir.join(RECORD);
+        let json = serde_json::to_vec(&self.record).expect("names and numbers are JSON");
+        write_private(&path, &json).map_err(|source| CupsError::Write { path, source })
+    }
+}
+
+/// The number of [`FILTER_USER`].
+fn filter_user() -> Option<u32> {
+    let users = fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(FILTER_USER))?;
+    line.split(':').nth(2)?.parse().ok()
+}
+
+fn queue_name(printer: &str) -> String {
+    let mut name = String::new();
+    for c in printer.chars().take(60) {
+        match c {
+            'ä' => name.push_str("ae"),
+            'ö' => name.push_str("oe"),
+            'ü' => name.push_str("ue"),
+            'Ä' => name.push_str("Ae"),
+            'Ö' => name.push_str("Oe"),
+            'Ü' => name.push_str("Ue"),
+            'ß' => name.push_str("ss"),
+            c if c.is_ascii_alphanumeric() => name.push(c),
+            _ if !name.ends_with('_') => name.push('_'),
+            _ => {}
+        }
+    }
+    let name = name.trim_matches('_');
+    if name.is_empty() { "Drucker".to_owned() } else { name.to_owned() }
+}
+
+fn is_own_dir(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    fs::symlink_metadata(path).is_ok_and(|m| m.is_dir() && m.uid() == rustix::process::geteuid().as_raw())
+}
+
+/// cupsd and lpadmin are where ordinary users do not look.
+fn find_system_program(name: &str) -> Option<PathBuf> {
+    find_program(name).or_else(|| Some(Path::new("/usr/sbin").join(name)).filter(|path| path.is_file()))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // Written anew, so that a link that somebody put there is not followed.
+    let _ = fs::remove_file(path);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(bytes)
+}
+
+/// Both configuration files.
+fn configuration(tree: &Path, socket: &Path, is_root: bool) -> [(&'static str, String); 2] {
+    let at = |name: &str| tree.join(name).display().to_string();
+    let users = if is_root {
+        format!("SystemGroup root\nUser {FILTER_USER}\nGroup {FILTER_USER}\n")
+    } else {
+        // CUPS asks for names; where there are none the numbers do.
+        format!("User {}\nGroup {}\n", rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+    };
+    let files = format!(
+        "ServerRoot {}\nRequestRoot {}\nCacheDir {}\nStateDir {}\nTempDir {}\nDataDir /usr/share/cups\n\
+         DocumentRoot /usr/share/cups/doc-root\nServerBin {SERVER_BIN}\nAccessLog {}\nErrorLog {}\nPageLog {}\n\
+         Printcap\n{users}",
+        at("root"),
+        at("spool"),
+        at("cache"),
+        at("state"),
+        at("tmp"),
+        at("log/access"),
+        at("log/error"),
+        at("log/page"),
+    );
+    // Whoever reaches the socket is the session's user: its directory lets nobody else in.
+    let rules = format!(
+        "LogLevel warn\nMaxLogSize 1m\nAccessLogLevel none\nListen {}\nBrowsing No\nWebInterface No\nDefaultAuthType None\n\
+         DefaultShared No\nPreserveJobHistory Yes\nPreserveJobFiles No\nErrorPolicy abort-job\nMaxJobs 500\n\
+         <Location />\nOrder allow,deny\nAllow all\n</Location>\n\
+         <Location /admin>\nOrder allow,deny\nAllow all\n</Location>\n\
+         <Policy default>\nJobPrivateAccess all\nJobPrivateValues none\nSubscriptionPrivateAccess all\n\
+         SubscriptionPrivateValues none\n<Limit All>\nOrder deny,allow\n</Limit>\n</Policy>\n",
+        socket.display()
+    );
+    [("cups-files.conf", files), ("cupsd.conf", rules)]
+}
+
+/// The PPD of a printer: sizes, trays, both sides, colour. PDF passes as it is; the session's filters make PDF of the rest.
+fn ppd(printer: &Printer) -> String {
+    let mut papers: Vec<Paper> = printer.media.iter().filter_map(|name| Paper::parse(name)).collect();
+    if papers.is_empty() {
+        papers = ["iso_a4_210x297mm", "na_letter_8.5x11in"].into_iter().filter_map(Paper::parse).collect();
+    }
+    papers.sort_by_key(|paper| paper.ppd != papers_default(&printer.media));
+    let mut seen: Vec<String> = Vec::new();
+    papers.retain(|paper| {
+        !seen.contains(&paper.ppd) && {
+            seen.push(paper.ppd.clone());
+            true
+        }
+    });
+    let mut text = String::from(
+        "*PPD-Adobe: \"4.3\"\n*FormatVersion: \"4.3\"\n*FileVersion: \"1.0\"\n*LanguageVersion: English\n\
+         *LanguageEncoding: ISOLatin1\n*PCFileName: \"KACHEL.PPD\"\n*Manufacturer: \"Kachel\"\n*Product: \"(Kachel)\"\n\
+         *ModelName: \"Kachel\"\n*ShortNickName: \"Kachel\"\n*NickName: \"Kachel\"\n*PSVersion: \"(3010.000) 0\"\n\
+         *LanguageLevel: \"3\"\n*FileSystem: False\n*cupsVersion: 2.4\n*cupsSNMPSupplies: False\n\
+         *cupsManualCopies: False\n*cupsFilter2: \"application/pdf application/pdf 0 -\"\n",
+    );
+    text += if printer.color { "*ColorDevice: True\n" } else { "*ColorDevice: False\n" };
+    for keyword in ["PageSize", "PageRegion"] {
+        let choices = papers.iter().map(|p| {
+            let (w, h) = p.points();
+            (p.ppd.clone(), format!("<</PageSize[{w} {h}]>>setpagedevice"))
+        });
+        text += &choice(keyword, "Media Size", &papers[0].ppd, choices);
+    }
+    text += &format!("*DefaultImageableArea: {0}\n*DefaultPaperDimension: {0}\n", papers[0].ppd);
+    for paper in &papers {
+        let (w, h) = paper.points();
+        let (right, top) = (w.saturating_sub(12), h.saturating_sub(12));
+        text += &format!("*ImageableArea {0}: \"12 12 {right} {top}\"\n*PaperDimension {0}: \"{w} {h}\"\n", paper.ppd);
+    }
+    if printer.sources.len() > 1 {
+        let choices = printer.sources.iter().map(|source| (source.clone(), String::new()));
+        text += &choice("InputSlot", "Tray", &printer.sources[0], choices);
+    }
+    if printer.duplex {
+        let choices = ["None", "DuplexNoTumble", "DuplexTumble"].map(|word| (word.to_owned(), String::new()));
+        text += &choice("Duplex", "Both Sides", "None", choices);
+    }
+    if printer.color {
+        let choices = ["RGB", "Gray"].map(|word| (word.to_owned(), String::new()));
+        text += &choice("ColorModel", "Color", "RGB", choices);
+    }
+    text
+}
+
+fn papers_default(media: &[String]) -> String {
+    media.first().and_then(|name| Paper::parse(name)).map_or_else(String::new, |paper| paper.ppd)
+}
+
+fn choice(keyword: &str, label: &str, default: &str, choices: impl IntoIterator<Item = (String, String)>) -> String {
+    let mut text = format!(
+        "*OpenUI *{keyword}/{label}: PickOne\n*OrderDependency: 10 AnySetup *{keyword}\n*Default{keyword}: {default}\n"
+    );
+    for (word, code) in choices {
+        text += &format!("*{keyword} {word}/{word}: \"{code}\"\n");
+    }
+    text + &format!("*CloseUI: *{keyword}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_queues_are_plain_words() {
+        for (printer, queue) in [
+            ("Kyocera Büro 2 – an diesem Gerät", "Kyocera_Buero_2_an_diesem_Geraet"),
+            ("../../etc/passwd", "etc_passwd"),
+            ("-p evil; rm -rf /", "p_evil_rm_rf"),
+            ("打印机", "Drucker"),
+        ] {
+            assert_eq!(queue_name(printer), queue, "{printer}");
+        }
+    }
+
+    #[test]
+    fn a_ppd_is_made_of_known_words_and_numbers_only() {
+        let printer = Printer {
+            key: PrinterKey([1; 16]),
+            name: "*cupsFilter2: \"evil\"\n*End".into(),
+            is_default: true,
+            color: true,
+            duplex: true,
+            ready: true,
+            media: vec!["iso_a4_210x297mm".into(), "na_letter_8.5x11in".into(), "nonsense".into()],
+            sources: vec!["tray-1".into(), "tray-2".into()],
+        };
+        let text = ppd(&printer);
+        assert!(!text.contains("evil") && !text.contains("nonsense"));
+        assert_eq!(text.matches("cupsFilter").count(), 1);
+        for line in
+            ["*DefaultPageSize: A4", "*Duplex DuplexNoTumble/DuplexNoTumble: \"\"", "*InputSlot tray-2/tray-2: \"\""]
+        {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Printing with real parts: CUPS in the session, `lp`, both of our programs, and a real IPP printer at the viewer.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use kachel::geom::Size;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::seat::has;
+use crate::support::display::{Display, connect};
+use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions, free_loopback_port};
+use crate::support::printer::IppPrinter;
+use crate::support::process::{Processes, send};
+use crate::support::wait::wait_until;
+
+const PROGRAMS: &[&str] = &["Xvfb", "cupsd", "lp", "lpstat", "ippeveprinter", "avahi-daemon", "dbus-daemon"];
+/// Nothing here takes this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A session, a viewer, and a printer beside it.
+struct Office {
+    printer: IppPrinter,
+    host: Host,
+    viewer: Option<Viewer>,
+    programs: Processes,
+    display: Display,
+    _screen: Display,
+    listen: SocketAddr,
+}
+
+impl Office {
+    fn new(arguments: &[&str]) -> Office {
+        let printer = IppPrinter::start("Kyocera Buero 2");
+        let (display, screen) = (Display::start(Size::new(1000, 800)), Display::start(Size::new(640, 480)));
+        let listen = free_loopback_port();
+        let options = HostOptions {
+            attach: Some(screen.name().to_owned()),
+            listen: Some(listen),
+            arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            ..HostOptions::default()
+        };
+        let host = Host::start(Path::new(env!("CARGO_BIN_EXE_kachel-host")), &options);
+        let programs = Processes::new("office");
+        let mut office = Office { printer, host, viewer: None, programs, display, _screen: screen, listen };
+        office.start_viewer();
+        office
+    }
+
+    fn start_viewer(&mut self) {
+        let state = self.programs.folder().join("viewer-state");
+        let options = ViewerOptions {
+            environment: vec![("XDG_STATE_HOME".into(), state.display().to_string())],
+            arguments: vec!["--printer".into(), self.printer.uri()],
+            ..ViewerOptions::on(self.display.name())
+        };
+        self.viewer = Some(Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &self.host.trial_file(), &options));
+    }
+
+    fn printing(&self) -> Option<Value> {
+        Some(self.host.status()?.get("sessions")?.get(0)?.get("printing")?.clone())
+    }
+
+    /// The queue's name once CUPS has it.
+    fn queue(&self) -> String {
+        let queue = wait_until(PATIENCE, "a queue in the session", || {
+            Some(self.printing()?["printers"].get(0)?["queue"].as_str()?.to_owned())
+        });
+        let socket = self.cups().display().to_string();
+        wait_until(PATIENCE, "CUPS knows the queue", || {
+            let mut command = Command::new("lpstat");
+            let known = command.args(["-h", &socket, "-v", &queue]).output().ok()?;
+            known.status.success().then_some(())
+        });
+        queue
+    }
+
+    fn cups(&self) -> PathBuf {
+        self.host.state().join("sessions/trial/cups.sock")
+    }
+
+    /// Runs a program of the session that prints.
+    fn run(&mut self, program: &str, arguments: &[&str]) -> String {
+        let mut command = Command::new(program);
+        command.args(arguments).env("CUPS_SERVER", self.cups()).env("LC_ALL", "C.UTF-8");
+        self.programs.run(program, &mut command)
+    }
+
+    /// The states of all jobs that the session knows.
+    fn states(&self) -> Vec<String> {
+        let Some(printing) = self.printing() else { return Vec::new() };
+        let jobs = printing["jobs"].as_array().cloned().unwrap_or_default();
+        jobs.iter().map(|job| job["state"].as_str().unwrap_or("waiting").to_owned()).collect()
+    }
+
+    fn wait_states(&self, what: &str, expected: &[&str]) {
+        let mut last = Vec::new();
+        let met = crate::support::wait::wait_for(PATIENCE, || {
+            last = self.states();
+            (last == expected).then_some(())
+        });
+        assert!(
+            met.is_some(),
+            "{what}: wanted {expected:?}, found {last:?}\n{:?}\n{}",
+            self.printing(),
+            self.printer.log()
+        );
+    }
+
+    /// Whoever waits for a sheet moves the mouse, and so finds out at once that the link is gone.
+    fn nudge(&self) {
+        use x11rb::protocol::xtest::ConnectionExt as _;
+        let (connection, root) = connect(self.display.name());
+        for x in [300, 301] {
+            let moved =
+                connection.xtest_fake_input(x11rb::protocol::xproto::MOTION_NOTIFY_EVENT, 0, 0, root, x, 300, 0);
+            moved.expect("the X connection holds").check().expect("the pointer moves");
+        }
+    }
+
+    fn session_pid(&self) -> u32 {
+        wait_until(PATIENCE, "the session process", || {
+            let status = self.host.status()?;
+            u32::try_from(status.get("sessions")?.get(0)?.get("pid")?.as_u64()?).ok()
+        })
+    }
+}
+
+/// A PDF of about this many bytes with a marker in it.
+fn pdf(bytes: usize, marker: &str) -> Vec<u8> {
+    let mut out = b"%PDF-1.4\n".to_vec();
+    let mut places = Vec::new();
+    let mut object = |out: &mut Vec<u8>, body: &[u8]| {
+        places.push(out.len());
+        out.extend_from_slice(format!("{} 0 obj\n", places.len()).as_bytes());
+        out.extend_from_slice(body);
+        out.extend_from_slice(b"\nendobj\n");
+    };
+    object(&mut out, b"<</Type/Catalog/Pages 2 0 R>>");
+    object(&mut out, b"<</Type/Pages/Kids[3 0 R]/Count 1>>");
+    object(
+        &mut out,
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R\
+          /Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
+    );
+    let text = format!("BT /F 40 Tf 72 700 Td ({marker}) Tj ET");
+    object(&mut out, format!("<</Length {}>>stream\n{text}\nendstream", text.len()).as_bytes());
+    let mut seed = 1u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    })
+    .take(bytes)
+    .collect();
+    object(&mut out, &[format!("<</Length {bytes}>>stream\n").as_bytes(), &noise, b"\nendstream"].concat());
+    let start = out.len();
+    out.extend_from_slice(format!("xref\n0 {}\n0000000000 65535 f \n", places.len() + 1).as_bytes());
+    for place in &places {
+        out.extend_from_slice(format!("{place:010} 00000 n \n").as_bytes());
+    }
+    out.extend_from_slice(
+        format!("trailer<</Size {}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n", places.len() + 1).as_bytes(),
+    );
+    out
+}
+
+#[test]
+fn what_a_program_prints_comes_out_beside_the_viewer_once_and_byte_for_byte() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    assert_eq!(queue, "Kyocera_Buero_2");
+    assert!(office.run("lpstat", &["-d"]).contains(&queue), "the default follows");
+    let (file, document) = (office.programs.folder().join("a.pdf"), pdf(300_000, "Kachel-Marke-1"));
+    fs::write(&file, &document).expect("ours");
+    let path = file.display().to_string();
+    office.run(
+        "lp",
+        &[
+            "-n",
+            "2",
+            "-o",
+            "sides=two-sided-long-edge",
+            "-o",
+            "ColorModel=Gray",
+            "-o",
+            "page-ranges=1-1",
+            "-t",
+            "Prüfung ä",
+            &path,
+        ],
+    );
+    office.wait_states("a PDF", &["done"]);
+    let sheets = office.printer.sheets();
+    assert_eq!(sheets.len(), 1, "{}", office.printer.log());
+    assert!(sheets[0].document == document, "the bytes are not those that were printed");
+    for (option, value) in
+        [("copies", "2"), ("sides", "two-sided-long-edge"), ("print-color-mode", "monochrome"), ("page-ranges", "1-1")]
+    {
+        assert_eq!(sheets[0].option(option), Some(value), "{option} of {:?}", sheets[0].options);
+    }
+    assert!(sheets[0].option("job-name").is_some_and(|name| name.contains("Prüfung ä")), "{:?}", sheets[0].options);
+    wait_until(PATIENCE, "the session's queue says that it is printed", || {
+        office.run("lpstat", &["-W", "completed", "-o"]).contains("Kyocera_Buero_2-1").then_some(())
+    });
+    // Text becomes a PDF in the session.
+    let text = office.programs.folder().join("a.txt");
+    fs::write(&text, "Kachel-Marke-2\n").expect("ours");
+    office.run("lp", &[&text.display().to_string()]);
+    office.wait_states("a text", &["done", "done"]);
+    let sheets = office.printer.sheets();
+    assert!(sheets.len() == 2 && sheets.iter().all(|sheet| sheet.document.starts_with(b"%PDF-")));
+    // Nothing of a document is left at either end.
+    let spool = office.host.state().join("sessions/trial/print-spool");
+    assert_eq!(fs::read_dir(spool).expect("it is there").count(), 0);
+}
+
+#[test]
+fn kills_of_every_part_neither_lose_nor_double_a_job() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    let file = office.programs.folder().join("big.pdf");
+    // Large enough that a kill meets its transfer, and then its printing.
+    fs::write(&file, pdf(6 << 20, "Kachel-Marke-3")).expect("ours");
+    let path = file.display().to_string();
+    for (before, victim) in ["viewer", "session", "front", "cups"].into_iter().enumerate() {
+        office.printer.set_paper(false);
+        office.run("lp", &["-d", &queue, "-t", victim, &path]);
+        wait_until(PATIENCE, "the transfer has begun", || {
+            let jobs = office.printing()?["jobs"].as_array().cloned()?;
+            jobs.last().filter(|j| j["confirmed"].as_u64() > Some(0)).map(drop)
+        });
+        match victim {
+            "viewer" => {
+                let mut viewer = office.viewer.take().expect("it runs");
+                viewer.processes().end("kachel", Signal::KILL);
+                drop(viewer);
+                office.start_viewer();
+            }
+            "session" => send(office.session_pid(), Signal::KILL),
+            "front" => {
+                let options = HostOptions {
+                    attach: Some(office._screen.name().to_owned()),
+                    listen: Some(office.listen),
+                    ..HostOptions::default()
+                };
+                office.host.end_front(Signal::KILL);
+                office.host.serve(&options);
+            }
+            _ => {
+                let pids = office.host.processes().pids();
+                let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                let cups = pids.into_iter().find(|pid| name(pid).trim() == "cupsd").expect("CUPS runs");
+                send(cups, Signal::KILL);
+            }
+        }
+        // Nobody touches the desk: an idle link is silent for longer than this test wants to wait.
+        office.nudge();
+        office.printer.set_paper(true);
+        wait_until(PATIENCE, victim, || {
+            office.nudge();
+            let states = office.states();
+            (states.last()? == "done" && office.printer.sheets().len() > before).then_some(())
+        });
+    }
+    office.wait_states("all of them", &["done"; 4]);
+    assert_eq!(office.printer.sheets().len(), 4, "each once\n{}", office.printer.log());
+}
+
+#[test]
+fn paper_that_is_out_is_told_and_a_cancelled_job_is_not_printed() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    let file = office.programs.folder().join("a.pdf");
+    fs::write(&file, pdf(10_000, "Kachel-Marke-4")).expect("ours");
+    let path = file.display().to_string();
+    office.printer.set_paper(false);
+    office.run("lp", &["-d", &queue, &path]);
+    office.wait_states("no paper", &["stopped"]);
+    assert_eq!(office.printing().expect("status")["jobs"][0]["reason"], "mediaempty");
+    wait_until(PATIENCE, "the session's queue says so too", || {
+        office.run("lpstat", &["-l", "-p", &queue]).contains("media-empty").then_some(())
+    });
+    office.run("lp", &["-d", &queue, &path]);
+    office.run("cancel", &["-a", &queue]);
+    office.wait_states("cancelled", &["canceled"]);
+    office.printer.set_paper(true);
+}
+
+#[test]
+fn a_host_that_denies_printing_shows_no_printer() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&["--deny", "printing"]);
+    office.viewer.as_mut().expect("it runs").window(PATIENCE);
+    wait_until(PATIENCE, "the viewer is there", || {
+        (office.host.status()?.get("sessions")?.get(0)?.get("viewers")?.as_u64()? == 1).then_some(())
+    });
+    assert_eq!(office.printing(), Some(Value::Null));
+    assert!(!office.cups().exists(), "no print server runs");
+}
