@@ -315,16 +315,30 @@ impl Canvas {
     /// flat.
     pub fn entries(&self, rows: &Rows, mut each: impl FnMut([Place; 2], u32)) {
         for row in 0..rows.count {
-            for x in (0..TILE as usize).filter(|x| rows.blocks[row] >> (x / BLOCK as usize) & 1 == 1) {
-                let here = at(row, x);
-                let around = self.around(here);
-                if !around.is_flat() {
-                    let (_, far) = around.hashes();
-                    let places = [Place::wide(self.wide_hash(here, far)), Place::far(far)];
-                    each(places, self.pixel(here));
+            for octet in (0..TILE as usize / 8).filter(|o| rows.blocks[row] >> (o / 2) & 1 == 1) {
+                let start = at(row, 8 * octet);
+                if self.is_calm(start) {
+                    continue;
+                }
+                for here in start..start + 8 {
+                    let around = self.around(here);
+                    if !around.is_flat() {
+                        let (_, far) = around.hashes();
+                        let places = [Place::wide(self.wide_hash(here, far)), Place::far(far)];
+                        each(places, self.pixel(here));
+                    }
                 }
             }
         }
+    }
+
+    /// Whether all neighbours that make surroundings flat have one colour, for eight pixels from `start` on.
+    #[inline(always)]
+    fn is_calm(&self, start: usize) -> bool {
+        let color = self.pixel(start - 1);
+        let alike = |pixels: &[u32]| pixels.iter().fold(0, |difference, p| difference | (p ^ color)) == 0;
+        let above = start - STRIDE;
+        alike(&self.pixels[start - 2..start + 7]) && alike(&self.pixels[above - 1..above + 10])
     }
 
     #[inline(always)]
