@@ -14,7 +14,7 @@ use crate::codec::photos::{Photos, is_photo};
 use crate::codec::plan::Transfer;
 use crate::codec::rounds::Rounds;
 use crate::codec::stage::{harvest, transfer};
-use crate::codec::uncover::{Copied, Under};
+use crate::codec::uncover::{Copied, Offer, Under};
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use std::time::Duration;
 
@@ -71,6 +71,8 @@ pub struct Encoder {
     cache: TileCache,
     photos: Photos,
     under: Under,
+    /// Where the last copies went.
+    moved: Vec<Rect>,
     /// The viewer's dictionary.
     dictionary: Dictionary,
     modes: Modes,
@@ -120,6 +122,7 @@ impl Encoder {
             cache: TileCache::new(),
             photos: Photos::new(grid),
             under: Under::new(tiles),
+            moved: Vec::new(),
             dictionary: Dictionary::new(),
             tried: vec![false; tiles],
             tried_hashes: vec![None; tiles],
@@ -258,7 +261,7 @@ impl Encoder {
                 self.drop_unchanged(current);
                 ordered = true;
             }
-            ordered |= self.uncover(current, &copies, (sequence, now), &mut writer);
+            ordered |= self.uncover(current, &copies, now, &mut writer);
         }
         if !self.rest {
             let photo_tiles = self.photo_tiles(current);
@@ -427,25 +430,26 @@ impl Encoder {
     }
 
     /// Takes tiles back from the cache below what the copies have written, where that leaves less to encode.
-    fn uncover(
-        &mut self,
-        current: &View,
-        copies: &[CopyRect],
-        (sequence, now): (u32, Duration),
-        writer: &mut SectionWriter,
-    ) -> bool {
+    fn uncover(&mut self, current: &View, copies: &[CopyRect], now: Duration, writer: &mut SectionWriter) -> bool {
+        let sequence = self.sequence + 1;
+        if !copies.is_empty() {
+            self.moved = copies.iter().map(CopyRect::destination).collect();
+        }
         let mut any = false;
+        // Which of what moved before has to be copied onto itself.
+        let mut kept = vec![false; self.moved.len()];
         for tile in (0..self.grid.count()).map(TileIndex) {
             let (rect, dirty) = (self.grid.rect(tile), self.dirty[tile.0 as usize]);
             if dirty.is_empty() || !is_whole(rect) {
                 continue;
             }
-            let copied = Copied::new(copies, rect);
+            let copied = Copied::new(&self.moved, rect);
             let mut best: Option<(Seen, BlockMask)> = None;
             for seen in self.under.seen(tile) {
                 let Some(pixels) = self.cache.pixels(seen) else { continue };
                 let limit = best.map_or(dirty, |(_, wrong)| wrong).count();
-                if let Some(wrong) = copied.wrong_over(pixels, current, rect, limit) {
+                let offer = Offer { slot: pixels, held: &self.held, current: *current, tile: rect };
+                if let Some(wrong) = copied.wrong_over(offer, limit) {
                     best = Some((seen, wrong));
                 }
             }
@@ -456,10 +460,18 @@ impl Encoder {
             self.cache.handle_used(seen.slot, sequence);
             writer.uncover(tile, seen.slot);
             any = true;
+            for (kept, moved) in kept.iter_mut().zip(&self.moved) {
+                *kept |= moved.intersects(rect);
+            }
             self.photos.handle_written(tile, BlockMask(!copied.blocks().0), BlockMask::NONE);
             self.dirty[tile.0 as usize] = wrong;
             self.hashes[tile.0 as usize] = None;
             self.changed_at[tile.0 as usize] = now;
+        }
+        if copies.is_empty() {
+            for (_, moved) in kept.into_iter().zip(&self.moved).filter(|(kept, _)| *kept) {
+                writer.copy(CopyRect { source: *moved, x: moved.x, y: moved.y });
+            }
         }
         any
     }

@@ -2,12 +2,13 @@
 //! with the frame's copies drawn over it, makes the tile right again.
 //!
 //! A window that moves is one COPY; what it uncovers would have to be sent anew at every step. It was kept when the
-//! window covered it, though, as a whole tile, and comes back by UNCOVER.
+//! window covered it, though, as a whole tile, and comes back by UNCOVER. Programs often draw what was uncovered some
+//! milliseconds after the window has moved on; the window is then copied onto itself.
 
 use crate::codec::cache::Seen;
 use crate::codec::canvas::Picture;
 use crate::codec::encode::View;
-use crate::codec::format::CopyRect;
+use crate::codec::motion::same_pixels;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileIndex};
 
 /// What is remembered of a tile: the desktop, two windows, and a menu.
@@ -23,6 +24,19 @@ pub(super) struct Under {
 /// The part of a tile that a frame's copies write, a bit for each pixel.
 #[derive(Debug)]
 pub(super) struct Copied([u64; TILE as usize]);
+
+/// What UNCOVER would change in a tile.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer<'a> {
+    /// The slot's pixels.
+    pub(super) slot: &'a [u32],
+    /// What the viewer holds with the copies made.
+    pub(super) held: &'a Picture,
+    /// What it should hold.
+    pub(super) current: View<'a>,
+    /// A whole tile.
+    pub(super) tile: Rect,
+}
 
 impl Under {
     /// Nothing is remembered of so many tiles.
@@ -45,11 +59,11 @@ impl Under {
 }
 
 impl Copied {
-    /// What `copies` write of a tile.
-    pub(super) fn new(copies: &[CopyRect], tile: Rect) -> Self {
+    /// What copies to these places write of a tile.
+    pub(super) fn new(destinations: &[Rect], tile: Rect) -> Self {
         let mut rows = [0; TILE as usize];
-        for copy in copies {
-            let part = copy.destination().intersection(tile);
+        for destination in destinations {
+            let part = destination.intersection(tile);
             if !part.is_empty() {
                 let bits = (!0u64 >> (TILE - part.w)) << (part.x - tile.x);
                 rows[(part.y - tile.y) as usize..][..part.h as usize].iter_mut().for_each(|row| *row |= bits);
@@ -81,20 +95,13 @@ impl Copied {
         }
     }
 
-    /// The blocks of a whole tile that are still wrong with a slot's pixels under the copies; `None` if they are not
-    /// fewer than `limit`. The copies themselves are exact.
-    pub(super) fn wrong_over(&self, slot: &[u32], current: &View, tile: Rect, limit: u32) -> Option<BlockMask> {
+    /// The blocks of a tile that are still wrong with a slot's pixels under the copies; `None` if they are not fewer than
+    /// `limit`.
+    pub(super) fn wrong_over(&self, offer: Offer, limit: u32) -> Option<BlockMask> {
         let mut wrong = BlockMask::NONE;
         for block in 0..BLOCKS_PER_SIDE * BLOCKS_PER_SIDE {
             let (x, y) = (block % BLOCKS_PER_SIDE * BLOCK, block / BLOCKS_PER_SIDE * BLOCK);
-            let is_right = (y..y + BLOCK).all(|y| {
-                let slot = &slot[(y * TILE + x) as usize..][..BLOCK as usize];
-                let pixels = &current.row(tile.y + y)[(tile.x + x) as usize..][..BLOCK as usize];
-                let pairs = slot.iter().zip(pixels).enumerate();
-                let differ = pairs.fold(0, |bits, (i, (a, b))| bits | u64::from((a ^ b) & 0x00ff_ffff != 0) << i);
-                differ << x & !self.0[y as usize] == 0
-            });
-            if !is_right {
+            if !(y..y + BLOCK).all(|y| self.is_right(&offer, x, y)) {
                 wrong.0 |= 1 << block;
                 if wrong.count() >= limit {
                     return None;
@@ -102,6 +109,22 @@ impl Copied {
             }
         }
         Some(wrong)
+    }
+
+    /// Whether 16 pixels would be right.
+    fn is_right(&self, offer: &Offer, x: u32, y: u32) -> bool {
+        let (left, width) = ((offer.tile.x + x) as usize, BLOCK as usize);
+        let current = &offer.current.row(offer.tile.y + y)[left..][..width];
+        let slot = &offer.slot[(y * TILE + x) as usize..][..width];
+        match self.0[y as usize] >> x & 0xffff {
+            0 => same_pixels(slot, current),
+            0xffff => same_pixels(&offer.held.row(offer.tile.y + y)[left..][..width], current),
+            bits => {
+                let held = &offer.held.row(offer.tile.y + y)[left..][..width];
+                let will_be = |i: usize| if bits >> i & 1 == 1 { held[i] } else { slot[i] };
+                current.iter().enumerate().all(|(i, pixel)| (will_be(i) ^ pixel) & 0x00ff_ffff == 0)
+            }
+        }
     }
 }
 
@@ -115,20 +138,24 @@ mod tests {
         let tile = Rect::new(64, 0, 64, 64);
         let mut picture = Picture::new(Size::new(128, 64));
         let slot: Vec<u32> = (0..4096).map(|i| i * 77).collect();
+        let mut held = picture.clone();
         for y in 0..64 {
             for x in 0..64 {
+                let at = y * 128 + 64 + x;
                 let window = (10..40).contains(&x) && y >= 20;
-                picture.pixels[y * 128 + 64 + x] = if window { 0xff00_00ff } else { 0xff00_0000 | slot[y * 64 + x] };
+                picture.pixels[at] = if window { 0xff00_00ff } else { 0xff00_0000 | slot[y * 64 + x] };
+                held.pixels[at] = if window { 0x0000_00ff } else { 0x00aa_aaaa };
             }
         }
-        let current = View::of(&picture);
-        let copy = |x: u32, w| CopyRect { source: Rect::new(0, 0, w, 44), x: 64 + x, y: 20 };
-        let wrong = |copies: &[CopyRect], limit| Copied::new(copies, tile).wrong_over(&slot, &current, tile, limit);
-        assert_eq!(wrong(&[copy(10, 30)], 1), Some(BlockMask::NONE));
-        assert_eq!(wrong(&[copy(11, 29)], 16), Some(BlockMask(0x1110)));
-        assert_eq!(wrong(&[copy(11, 29)], 3), None);
+        let offer = Offer { slot: &slot, held: &held, current: View::of(&picture), tile };
+        let place = |x: u32, w| Rect::new(64 + x, 20, w, 44);
+        let wrong = |places: &[Rect], limit| Copied::new(places, tile).wrong_over(offer, limit);
+        assert_eq!(wrong(&[place(10, 30)], 1), Some(BlockMask::NONE));
+        assert_eq!(wrong(&[place(11, 29)], 16), Some(BlockMask(0x1110)));
+        assert_eq!(wrong(&[place(10, 31)], 16), Some(BlockMask(0x4440)));
+        assert_eq!(wrong(&[place(11, 29)], 3), None);
         assert_eq!(wrong(&[], 16), Some(BlockMask(0x7770)));
-        assert_eq!(Copied::new(&[copy(16, 17)], tile).blocks(), BlockMask(0x6660));
+        assert_eq!(Copied::new(&[place(16, 17)], tile).blocks(), BlockMask(0x6660));
     }
 
     #[test]
