@@ -21,8 +21,13 @@ const ANCHOR_EDGES_MIN: usize = 5;
 const VOTES_MIN: u32 = 3;
 /// Displacements tried in one frame: two panes and a window.
 const CANDIDATES_MAX: usize = 3;
-/// Places at which one anchor may be found; more say nothing.
-const HITS_MAX: u32 = 12;
+/// Places at which one anchor may be found; more say nothing. Equal lines of text are found in as many places as there are
+/// lines.
+const HITS_MAX: usize = 64;
+/// Displacements with the most votes that are compared by how much of the change they explain.
+const RIVALS_MAX: usize = 8;
+/// Changed blocks by which rivals are compared.
+const SAMPLES_MAX: usize = 192;
 /// Changed pixels that a copy must save: a copy costs some ten bytes.
 const GAIN_MIN: u64 = 256;
 /// Up to this height of a change every row of it is looked at.
@@ -123,8 +128,7 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
         filter[slot / 64] |= 1 << (slot % 64);
         table.insert(a.hash, i);
     }
-    let mut hits = vec![0u32; anchors.len()];
-    let mut votes: HashMap<(i32, i32), u32> = HashMap::new();
+    let mut hits: Vec<Vec<(i32, i32)>> = vec![Vec::new(); anchors.len()];
     let bounds = changed.bounds().intersection(old.size.rect());
     // In a large change many anchors vote, and a third of the rows will do.
     let step = if bounds.h > ROWS_ALL_MAX { 3 } else { 1 };
@@ -145,18 +149,45 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
             let Some(&i) = table.get(&hash) else { return };
             let a = &anchors[i];
             let delta = ((x0 + x) as i32 - a.x as i32, y as i32 - a.y as i32);
-            hits[i] += 1;
-            if hits[i] <= HITS_MAX && !tried.contains(&delta) {
-                *votes.entry(delta).or_default() += 1;
+            if hits[i].len() <= HITS_MAX {
+                hits[i].push(delta);
             }
         });
     }
+    let mut votes: HashMap<(i32, i32), u32> = HashMap::new();
+    for delta in hits.iter().filter(|hits| hits.len() <= HITS_MAX).flatten().filter(|delta| !tried.contains(delta)) {
+        *votes.entry(*delta).or_default() += 1;
+    }
     // Ties go to the shorter way, so that the result does not depend on the table's order.
-    votes
+    let shorter = |(dx, dy): (i32, i32)| std::cmp::Reverse((dx.abs() + dy.abs(), dx, dy));
+    let mut rivals: Vec<_> = votes.into_iter().filter(|(_, n)| *n >= VOTES_MIN).collect();
+    rivals.sort_unstable_by_key(|(delta, n)| std::cmp::Reverse((*n, shorter(*delta))));
+    rivals.truncate(RIVALS_MAX);
+    // In a window full of equal lines many displacements have votes, and one of them is right everywhere.
+    rivals
         .into_iter()
-        .filter(|(_, n)| *n >= VOTES_MIN)
-        .max_by_key(|((dx, dy), n)| (*n, std::cmp::Reverse((dx.abs() + dy.abs(), *dx, *dy))))
         .map(|(delta, _)| delta)
+        .max_by_key(|delta| (explained(old, new, changed, *delta), shorter(*delta)))
+}
+
+/// For how many of some changed blocks a row of the new picture is found at a displacement in the old one.
+fn explained(old: &Picture, new: &View, changed: &Changed, (dx, dy): (i32, i32)) -> usize {
+    let step = (changed.count() / SAMPLES_MAX).max(1);
+    let is_found = |(bx, by): &(u32, u32)| {
+        let (x, y) = (bx * BLOCK, by * BLOCK + BLOCK / 2);
+        let width = BLOCK.min(old.size.w - x);
+        let (from_x, from_y) = (i64::from(x) - i64::from(dx), i64::from(y) - i64::from(dy));
+        let inside = |v: i64, length: u32| u32::try_from(v).ok().filter(|v| *v < length);
+        let (Some(from_x), Some(from_y)) = (inside(from_x, old.size.w - width + 1), inside(from_y, old.size.h)) else {
+            return false;
+        };
+        y < old.size.h
+            && same_pixels(
+                &new.row(y)[x as usize..][..width as usize],
+                &old.row(from_y)[from_x as usize..][..width as usize],
+            )
+    };
+    changed.positions().step_by(step).filter(is_found).count()
 }
 
 /// A piece of a row of the old picture.
@@ -389,6 +420,22 @@ mod tests {
         let covered = |r: Rect| copies.iter().map(|c| c.destination().intersection(r).area()).sum::<u64>();
         assert!(covered(Rect::new(83, 49, 200, 150)) > 28_000, "{copies:?}");
         assert!(covered(Rect::new(450, 100, 300, 370)) > 105_000, "{copies:?}");
+    }
+
+    #[test]
+    fn a_window_of_equal_lines_moves_as_a_whole() {
+        let size = Size::new(900, 700);
+        let line = noise(Size::new(300, 17), 3);
+        for (x, y) in [(130, 107), (95, 89), (101, 134)] {
+            let (mut old, mut new) = (noise(size, 4), noise(size, 4));
+            for i in 0..30 {
+                put(&mut old, &line, line.size.rect(), 100, 100 + 17 * i);
+                put(&mut new, &line, line.size.rect(), x, y + 17 * i);
+            }
+            let copies = find(&old, &View::of(&new), &changed(&old, &new));
+            let moved: u64 = copies.iter().map(|c| c.destination().area()).sum();
+            assert!(moved >= 300 * 509, "{moved} pixels, {copies:?}");
+        }
     }
 
     #[test]
