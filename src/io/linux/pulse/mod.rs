@@ -212,3 +212,121 @@ impl PulseServer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pulseaudio::protocol::{
+        AuthParams, ChannelMap, Command, DESCRIPTOR_SIZE, PlaybackStreamParams, Props, SampleFormat, SampleSpec,
+        stream::BufferAttr, write_command_message, write_memblock,
+    };
+    use std::io::{Read, Write};
+
+    const VERSION: u16 = 32;
+
+    fn server() -> (tempfile::TempDir, PulseServer, UnixStream) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut server = PulseServer::bind(&dir.path().join("pulse")).expect("a socket");
+        let program = UnixStream::connect(dir.path().join("pulse")).expect("the server listens");
+        program.set_nonblocking(true).expect("a socket");
+        server.handle_ready();
+        (dir, server, program)
+    }
+
+    fn commands() -> Vec<Command> {
+        let spec = SampleSpec { format: SampleFormat::S16Le, channels: 1, sample_rate: 48_000 };
+        let auth = AuthParams { version: VERSION, supports_shm: false, supports_memfd: false, cookie: vec![0; 256] };
+        let stream = PlaybackStreamParams {
+            sample_spec: spec,
+            channel_map: ChannelMap::mono(),
+            buffer_attr: BufferAttr { pre_buffering: 0, ..BufferAttr::default() },
+            ..PlaybackStreamParams::default()
+        };
+        vec![
+            Command::Auth(auth),
+            Command::SetClientName(Props::new()),
+            Command::GetServerInfo,
+            Command::CreatePlaybackStream(stream),
+            Command::GetSinkInputInfoList,
+            Command::DrainPlaybackStream(0),
+            Command::FlushPlaybackStream(0),
+        ]
+    }
+
+    fn bytes_of(commands: &[Command]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (sequence, command) in (0..).zip(commands) {
+            write_command_message(&mut bytes, sequence, command, VERSION).expect("our own command");
+        }
+        bytes
+    }
+
+    #[test]
+    fn what_a_program_plays_is_mixed() {
+        let (_dir, mut server, mut program) = server();
+        program.write_all(&bytes_of(&commands()[..4])).expect("the server reads");
+        let samples: Vec<u8> = std::iter::repeat_n(8_192_i16.to_le_bytes(), 960).flatten().collect();
+        let mut block = Vec::new();
+        write_memblock(&mut block, 0, &samples, 0).expect("a block");
+        program.write_all(&block).expect("the server reads");
+        server.handle_ready();
+        assert!(server.is_playing() && !server.is_recording());
+        let mut mixed = Vec::new();
+        server.mix(480, &mut mixed);
+        assert_eq!(mixed, vec![0.25; 960]);
+        let mut answers = vec![0; 1 << 16];
+        assert!(program.read(&mut answers).expect("there are answers") > 4 * DESCRIPTOR_SIZE);
+        drop(program);
+        server.handle_ready();
+        assert_eq!(server.counts(), PulseCounts::default());
+    }
+
+    #[test]
+    fn nothing_counts_before_a_program_has_said_who_it_is() {
+        let (_dir, mut server, mut program) = server();
+        program.write_all(&bytes_of(&commands()[3..4])).expect("the server reads");
+        server.handle_ready();
+        assert_eq!(server.counts().clients, 0);
+    }
+
+    #[test]
+    fn bytes_of_a_hostile_program_end_at_most_its_own_connection() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("pulse");
+        let mut server = PulseServer::bind(&path).expect("a socket");
+        let valid = bytes_of(&commands());
+        let mut seed = 1_u64;
+        let mut random = move |below: usize| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) as usize % below
+        };
+        let mut mixed = Vec::new();
+        for _ in 0..3_000 {
+            let mut program = UnixStream::connect(&path).expect("the server still listens");
+            let mut bytes = valid.clone();
+            // The first command stays whole in most rounds, so that the others are looked at.
+            let first = if random(8) == 0 { 0 } else { bytes_of(&commands()[..1]).len() };
+            for _ in 0..random(6) {
+                let at = first + random(bytes.len() - first);
+                match random(3) {
+                    0 => bytes[at] = random(256) as u8,
+                    1 => bytes.truncate(at.max(1)),
+                    _ => bytes.extend((0..random(40)).map(|i| i as u8)),
+                }
+                if bytes.len() <= first {
+                    break;
+                }
+            }
+            // A server that has sent it away does not read the rest.
+            let _ = program.write_all(&bytes);
+            server.handle_ready();
+            mixed.clear();
+            server.mix(480, &mut mixed);
+            assert!(mixed.iter().all(|s| s.is_finite() && s.abs() <= 1.0));
+            drop(program);
+            server.handle_ready();
+        }
+        assert_eq!(server.counts().clients, 0);
+        assert_eq!(server.device.streams, 0, "streams of programs that are gone are counted");
+    }
+}
