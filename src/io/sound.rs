@@ -17,6 +17,9 @@ use thiserror::Error;
 const PERIOD: u32 = RATE / 100;
 /// Samples that a ring holds: half a second of eight channels.
 const RING: usize = 8 * RATE as usize / 2;
+/// The sound thread's priority among others: what sound servers ask for.
+#[cfg(target_os = "linux")]
+const PRIORITY: i32 = -11;
 /// A sound system that does not answer for this long has no device.
 const OPEN: Duration = Duration::from_secs(3);
 
@@ -258,6 +261,14 @@ impl Input {
     pub fn has_failed(&self) -> bool {
         self.state.failed.load(Ordering::Relaxed)
     }
+}
+
+/// Asks the system to let this thread go before others, as sound is little work and late at once. Where it does not allow
+/// that, the thread's share stays everybody's.
+pub fn prefer_this_thread() {
+    // For Linux a thread is a process here.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, PRIORITY);
 }
 
 fn describe(device: &cpal::Device) -> Option<SoundDevice> {

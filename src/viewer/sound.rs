@@ -4,7 +4,7 @@
 //! and the devices; while nothing plays or records it sleeps, and after a while closes the loudspeaker.
 
 use crate::io::opus::{OpusError, Player, Talker};
-use crate::io::sound::{Input, Output, SoundSystem};
+use crate::io::sound::{Input, Output, SoundSystem, prefer_this_thread};
 use crate::proto::sound::packet::{RATE, SoundKind, SoundPacket};
 use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent};
 use bytes::Bytes;
@@ -97,6 +97,7 @@ enum Test {
 /// # Errors
 /// [`OpusError`].
 pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
+    prefer_this_thread();
     let now = Instant::now();
     let mut sound = Sound {
         started: now,
