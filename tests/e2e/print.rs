@@ -236,7 +236,7 @@ fn kills_of_every_part_neither_lose_nor_double_a_job() {
         office.run("lp", &["-d", &queue, "-t", victim, &path]);
         wait_until(PATIENCE, "the transfer has begun", || {
             let jobs = office.printing()?["jobs"].as_array().cloned()?;
-            jobs.last().filter(|j| j["confirmed"].as_u64() > Some(0)).map(drop)
+            jobs.get(before).filter(|j| j["confirmed"].as_u64() > Some(0)).map(drop)
         });
         match victim {
             "viewer" => {

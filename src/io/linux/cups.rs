@@ -309,7 +309,8 @@ impl Cups {
                 "-o",
                 "printer-is-shared=false",
                 "-o",
-                "printer-error-policy=abort-job",
+                // A session process that dies in the middle is there again in a second, and knows a job sent twice.
+                "printer-error-policy=retry-current-job",
             ],
         );
         let _ = fs::remove_file(&file);
@@ -419,7 +420,8 @@ fn configuration(tree: &Path, socket: &Path, is_root: bool) -> [(&'static str, S
     // Whoever reaches the socket is the session's user: its directory lets nobody else in.
     let rules = format!(
         "LogLevel warn\nMaxLogSize 1m\nAccessLogLevel none\nListen {}\nBrowsing No\nWebInterface No\nDefaultAuthType None\n\
-         DefaultShared No\nPreserveJobHistory Yes\nPreserveJobFiles No\nErrorPolicy abort-job\nMaxJobs 500\n\
+         DefaultShared No\nPreserveJobHistory Yes\nPreserveJobFiles No\nErrorPolicy retry-current-job\n\
+         JobRetryInterval 2\nJobRetryLimit 30\nMaxJobs 500\n\
          <Location />\nOrder allow,deny\nAllow all\n</Location>\n\
          <Location /admin>\nOrder allow,deny\nAllow all\n</Location>\n\
          <Policy default>\nJobPrivateAccess all\nJobPrivateValues none\nSubscriptionPrivateAccess all\n\
