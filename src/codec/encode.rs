@@ -8,6 +8,7 @@ use crate::codec::cache::{Seen, TileCache, TileView};
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
+use crate::codec::marks::{Agreement, Marks, TileMarks};
 use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::photos::{Photos, is_photo};
@@ -70,6 +71,7 @@ pub struct Encoder {
     hashes: Vec<Option<u64>>,
     cache: TileCache,
     photos: Photos,
+    marks: Marks,
     under: Under,
     /// Where the last copies went.
     moved: Vec<Rect>,
@@ -121,6 +123,7 @@ impl Encoder {
             hashes: vec![None; tiles],
             cache: TileCache::new(),
             photos: Photos::new(grid),
+            marks: Marks::new(grid),
             under: Under::new(tiles),
             moved: Vec::new(),
             dictionary: Dictionary::new(),
@@ -187,6 +190,34 @@ impl Encoder {
     /// When the next blocks that the viewer holds only nearly can be written exactly; none if it holds all exactly.
     pub fn refine_at(&self) -> Option<Duration> {
         self.photos.still_at(self.scarce)
+    }
+
+    /// When the viewer can be asked next whether tiles agree; none while it is being asked, and if all do.
+    pub fn mark_at(&self) -> Option<Duration> {
+        // Before a key frame the viewer may have anything.
+        if self.key {
+            return None;
+        }
+        self.marks.mark_at(|tile| self.photos.lossy(tile).is_empty())
+    }
+
+    /// The next marks to send, if their time has come.
+    pub fn marks(&mut self, now: Duration) -> Option<TileMarks> {
+        if self.key {
+            return None;
+        }
+        let photos = &self.photos;
+        self.marks.poll_marks(&self.held, self.sequence, now, |tile| photos.lossy(tile).is_empty())
+    }
+
+    /// The viewer's answer to marks; returns how many tiles it holds wrongly. They are sent again by
+    /// [`Encoder::refine`].
+    pub fn handle_agreement(&mut self, answer: &Agreement) -> usize {
+        let wrong = self.marks.handle_agreement(answer);
+        for tile in &wrong {
+            self.photos.handle_written(*tile, BlockMask::ALL, self.grid.visible(*tile));
+        }
+        wrong.len()
     }
 
     /// Whether the last frame left a part of its picture for the next one.
@@ -311,6 +342,7 @@ impl Encoder {
             let mut all = u32::MAX;
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
+            self.marks.handle_touched(tile, now);
         }
         let ordered = self.harvest(false, false, &mut writer);
         (!writer.is_empty()).then(|| self.finish(writer, ordered, input, false))
@@ -421,6 +453,7 @@ impl Encoder {
             writer.copy(*copy);
             for tile in self.grid.tiles_in(copy.destination()) {
                 self.hashes[tile.0 as usize] = None;
+                self.marks.handle_touched(tile, now);
                 if !self.dirty[tile.0 as usize].is_empty() {
                     self.changed_at[tile.0 as usize] = now;
                 }
@@ -459,6 +492,7 @@ impl Encoder {
             }
             self.cache.handle_used(seen.slot, sequence);
             writer.uncover(tile, seen.slot);
+            self.marks.handle_touched(tile, now);
             any = true;
             for (kept, moved) in kept.iter_mut().zip(&self.moved) {
                 *kept |= moved.intersects(rect);
@@ -471,6 +505,9 @@ impl Encoder {
         if copies.is_empty() {
             for (_, moved) in kept.into_iter().zip(&self.moved).filter(|(kept, _)| *kept) {
                 writer.copy(CopyRect { source: *moved, x: moved.x, y: moved.y });
+                for tile in self.grid.tiles_in(*moved) {
+                    self.marks.handle_touched(tile, now);
+                }
             }
         }
         any
@@ -503,6 +540,7 @@ impl Encoder {
             }
             self.dirty[i] = BlockMask::NONE;
             self.changed_at[i] = now;
+            self.marks.handle_touched(tile, now);
         }
         false
     }

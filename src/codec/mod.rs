@@ -10,6 +10,7 @@ pub mod canvas;
 pub mod ctx;
 pub mod encode;
 pub mod format;
+pub mod marks;
 mod modes;
 pub mod motion;
 mod photos;

@@ -152,6 +152,20 @@ pub struct Round {
     pub harvests: usize,
 }
 
+/// Sums up a tile; not part of a frame's work.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Mark {
+    /// Top left pixel of the tile, `x | y << 16`.
+    pub origin: u32,
+    /// Size of the part of it that is on the screen, `w | h << 16`, each 1 to 64.
+    pub size: u32,
+    /// Where the first of the mark's two words goes in the picture of marks, `x | y << 16`.
+    pub place: u32,
+    /// Zero; keeps the job at four words.
+    pub pad: u32,
+}
+
 /// All work of one frame.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {

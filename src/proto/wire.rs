@@ -3,9 +3,11 @@
 //! The only place of the protocol that knows byte order (frames: `codec::format`). PROTOCOL.md specifies the same in
 //! prose; `tests/it/wire.rs` holds its examples. Nothing here decides anything. Printing's messages: [`print`].
 
+mod marks;
 pub mod print;
 
 use crate::codec::bytes::{ReadError, Reader, put_varint};
+use crate::codec::marks::{Agreement, TileMarks};
 use crate::geom::{Point, Size};
 use crate::limits::{CURSOR_SIDE_MAX, CURSORS_MAX, MESSAGE_BYTES_MAX, NAME_BYTES_MAX, RELAY_BYTES_MAX};
 use bytes::{Buf, Bytes, BytesMut};
@@ -136,6 +138,8 @@ pub enum ViewerMessage {
     Visible(bool),
     /// Something is wrong with the picture: start again with a key frame.
     Refresh,
+    /// What came of [`HostMessage::Marks`].
+    Agreement(Agreement),
     /// About printers and print jobs.
     Print(PrintWish),
     /// How the session's sound is to be sent.
@@ -187,6 +191,8 @@ pub enum HostMessage {
     Progress(Progress),
     /// The session's lock keys.
     Locks(LockKeys),
+    /// What settled tiles must look like.
+    Marks(TileMarks),
     /// About print jobs.
     Print(PrintWord),
     /// A program in the session listens to the microphone, or no longer does. Information: it switches nothing.
@@ -387,6 +393,7 @@ impl ViewerMessage {
             }
             ViewerMessage::Visible(visible) => out.extend_from_slice(&[0x04, u8::from(*visible)]),
             ViewerMessage::Refresh => out.push(0x05),
+            ViewerMessage::Agreement(answer) => marks::encode_agreement(answer, out),
             ViewerMessage::Print(wish) => wish.encode(out),
             ViewerMessage::Sound(wish) => out.extend_from_slice(&[0x08, *wish as u8]),
             ViewerMessage::Microphone(on) => out.extend_from_slice(&[0x09, u8::from(*on)]),
@@ -413,6 +420,7 @@ impl ViewerMessage {
                 0x03 => ViewerMessage::FrameShown(r.varint()?),
                 0x04 => ViewerMessage::Visible(take_bool(r, "visible")?),
                 0x05 => ViewerMessage::Refresh,
+                marks::KIND_AGREEMENT => ViewerMessage::Agreement(marks::decode_agreement(r)?),
                 kind if PrintWish::is_kind(kind) => ViewerMessage::Print(PrintWish::decode(kind, r)?),
                 0x08 => ViewerMessage::Sound(match r.u8()? {
                     0 => SoundWish::Nothing,
@@ -443,6 +451,7 @@ impl HostMessage {
             }
             HostMessage::Progress(step) => out.extend_from_slice(&[0x83, *step as u8]),
             HostMessage::Locks(locks) => out.extend_from_slice(&[0x84, locks.bits()]),
+            HostMessage::Marks(marks) => marks::encode_marks(marks, out),
             HostMessage::Print(word) => word.encode(out),
             HostMessage::Listening(listening) => out.extend_from_slice(&[0x88, u8::from(*listening)]),
         });
@@ -474,6 +483,7 @@ impl HostMessage {
                     other => return Err(WireError::Value { field: "step", value: other.into() }),
                 }),
                 0x84 => HostMessage::Locks(LockKeys::from_bits(r.u8()?)?),
+                marks::KIND_MARKS => HostMessage::Marks(marks::decode_marks(r)?),
                 0x90..=0x9f => HostMessage::Print(PrintWord::decode(kind, r)?),
                 0x88 => HostMessage::Listening(take_bool(r, "listening")?),
                 _ => return Err(WireError::Type(kind)),

@@ -1,6 +1,6 @@
 //! Every message that crosses a thread in the viewer: ui, net and screen talk by these and nothing else.
 
-use crate::geom::{Point, Rect, Size};
+use crate::geom::{Point, Rect, Size, TileGrid};
 use crate::io::net::trial::Trial;
 use crate::io::sound::SoundDevice;
 use crate::proto::session::client::LinkState;
@@ -17,6 +17,8 @@ pub const COMMANDS_MAX: usize = 64;
 pub const FACTS_MAX: usize = 32;
 /// Frames between net and screen: one waits while one is drawn, so nothing queues up.
 pub const UPDATES_MAX: usize = 1;
+/// Batches of tiles to check that may wait for the screen thread: a host sends the next after the answer.
+pub const CHECKS_MAX: usize = 1;
 /// Scene changes that may wait for the screen thread; the ui thread waits when it is full, which a resize may cause.
 pub const SCENES_MAX: usize = 8;
 /// Packets and commands that may wait for the sound thread, which looks every 5 ms: 400 ms of sound and some clicks. A
@@ -191,9 +193,22 @@ pub struct OverlayPicture {
     pub damage: Rect,
 }
 
-/// screen to net.
+/// net to screen: sum up tiles of the picture; the answer is [`Fact::Marks`].
 #[derive(Clone, Copy, Debug)]
+pub struct Check {
+    /// The picture's tiles; if it has others by now there is no mark.
+    pub grid: TileGrid,
+    /// The first tile.
+    pub first: u32,
+    /// How many from the first on.
+    pub count: u32,
+}
+
+/// screen to net.
+#[derive(Clone, Debug)]
 pub enum Fact {
+    /// The marks of the tiles that were to be checked; none if that was not possible.
+    Marks(Vec<u64>),
     /// A frame is on the screen (or, in the middle of a picture, decoded).
     Shown {
         /// All frames up to this one are.
@@ -273,6 +288,10 @@ pub struct Numbers {
     /// Every frame that has come is on the screen, and the newest completed its picture and left no lossy block. The window
     /// then equals the host's screen as it was when the host last sent.
     pub exact: bool,
+    /// It is exact, and the host's marks agree with every tile.
+    pub agreed: bool,
+    /// Tiles that the host's marks did not agree with since the connection was made.
+    pub defects: u64,
     /// From input sent to picture shown, of the last 200 answered events: median and 95th percentile.
     pub latency: Option<(Duration, Duration)>,
     /// Sound, once some has come.

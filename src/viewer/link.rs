@@ -3,6 +3,7 @@
 //! Order of a turn: what the session wants done, input out, then whatever comes first of packets, commands, facts from
 //! the screen, room for a frame, and timers.
 
+use crate::codec::marks::{Agreement, TileMarks};
 use crate::geom::Size;
 use crate::io::net::{ConnectError, Connector, LostReason, Received, ViewerConnection};
 use crate::limits::HELD_ALIVE;
@@ -14,7 +15,7 @@ use crate::proto::wire::print::CAPABILITY_PRINTING;
 use crate::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
 };
-use crate::viewer::event::{Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput};
+use crate::viewer::event::{Check, Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput};
 use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
 use std::collections::{HashMap, VecDeque};
@@ -55,6 +56,8 @@ pub struct Channels {
     pub sound: Option<mpsc::Sender<SoundCommand>>,
     /// From sound.
     pub sound_facts: mpsc::Receiver<SoundFact>,
+    /// To screen: tiles to check.
+    pub checks: mpsc::Sender<Check>,
     /// To ui.
     pub ui: EventLoopProxy<UiEvent>,
 }
@@ -73,6 +76,9 @@ struct Link {
     connection: Option<ViewerConnection>,
     assembler: Assembler,
     pending: Option<Update>,
+    checks: mpsc::Sender<Check>,
+    /// Marks that the screen thread is checking.
+    marks: Option<TileMarks>,
     first_shown: bool,
     cursors: HashMap<u32, CursorShape>,
     cursor: Option<u32>,
@@ -114,6 +120,8 @@ pub async fn run(
         connection: None,
         assembler: Assembler::new(),
         pending: None,
+        checks: channels.checks,
+        marks: None,
         first_shown: false,
         cursors: HashMap::new(),
         cursor: None,
@@ -299,6 +307,7 @@ impl Link {
                 self.connection = Some(connection);
                 self.assembler = Assembler::new();
                 self.pending = None;
+                self.marks = None;
                 self.first_shown = false;
                 self.cursors.clear();
                 self.input.handle_connected();
@@ -406,6 +415,15 @@ impl Link {
                 tracing::error!(?word, "The host prints, which was not agreed on");
                 self.give_up();
             }
+            HostMessage::Marks(marks) => {
+                // About another picture than the one of now: the host will ask again. So it does if the channel is full,
+                // which only the answer to an earlier connection can be the cause of.
+                let Some(grid) = self.assembler.marked_tiles(&marks) else { return };
+                let check = Check { grid, first: marks.first, count: marks.marks.len() as u32 };
+                if self.checks.try_send(check).is_ok() {
+                    self.marks = Some(marks);
+                }
+            }
             HostMessage::Locks(locks) => tracing::debug!(?locks, "The session's lock keys"),
             HostMessage::Listening(listening) => self.talk.handle_wanted(listening),
         }
@@ -461,6 +479,16 @@ impl Link {
                     self.first_shown = true;
                     self.tell(UiEvent::FirstPicture);
                 }
+            }
+            Fact::Marks(found) => {
+                let Some(marks) = self.marks.take() else { return };
+                let wrong = self.assembler.handle_marks(&marks, &found);
+                if !wrong.is_empty() {
+                    tracing::error!(?wrong, "Tiles are not what the host says; it sends them again");
+                }
+                self.meter.defects += wrong.len() as u64;
+                let (sequence, first) = (marks.sequence, marks.first);
+                self.send(&ViewerMessage::Agreement(Agreement { sequence, first, wrong }));
             }
             Fact::Lost => self.send(&ViewerMessage::Refresh),
         }
@@ -646,6 +674,8 @@ impl Link {
     fn give_numbers(&mut self) {
         let mut numbers = self.meter.numbers();
         numbers.exact &= self.assembler.is_exact();
+        numbers.agreed = numbers.exact && self.assembler.is_agreed();
+        numbers.defects = self.meter.defects;
         numbers.sound = self.sound_numbers;
         if let Some(connection) = &self.connection {
             let stats = connection.stats();
@@ -672,6 +702,8 @@ struct Meter {
     begun: Option<Instant>,
     frames_taken: u64,
     frames_applied: u64,
+    /// Tiles that were not what the host said.
+    defects: u64,
     /// The last frame that was applied completed its picture.
     whole: bool,
     frames: u64,

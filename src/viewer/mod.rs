@@ -19,7 +19,9 @@ use crate::io::gpu::Renderer;
 use crate::io::keyboard::Layout;
 use crate::io::net::trial::Trial;
 use app::App;
-use event::{COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent};
+use event::{
+    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent,
+};
 use link::{Channels, Introduction};
 use locale::Locale;
 use sound::SoundEnds;
@@ -108,6 +110,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (update_sender, updates) = mpsc::channel(UPDATES_MAX);
     let (fact_sender, facts) = mpsc::channel(FACTS_MAX);
+    let (check_sender, checks) = mpsc::channel(CHECKS_MAX);
     let (scene_sender, scenes) = mpsc::channel(SCENES_MAX);
     let introduction = Introduction {
         layout: layout.layout.clone(),
@@ -129,6 +132,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         commands,
         facts,
         updates: update_sender,
+        checks: check_sender,
         sound: sound_sender.clone(),
         sound_facts,
         ui: event_loop.create_proxy(),
@@ -143,7 +147,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
             commands: command_sender,
             scenes: scene_sender,
             sound: sound_sender,
-            screen: Some(app::ScreenEnds { updates, scenes, facts: fact_sender, renderer_fact }),
+            screen: Some(app::ScreenEnds { updates, checks, scenes, facts: fact_sender, renderer_fact }),
             proxy: event_loop.create_proxy(),
         },
     );

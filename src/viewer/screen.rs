@@ -3,7 +3,9 @@
 //! It may block in the display's swap chain; nobody waits for it but the next frame. Which pixels: `codec`; how they get
 //! onto the screen: `io::gpu`, `io::soft`.
 
-use crate::codec::canvas::Canvas;
+use crate::codec::canvas::{Canvas, Picture};
+use crate::codec::marks;
+use crate::codec::stage::mark::{self, MARKS_SIZE};
 use crate::geom::{Fit, Rect, Size, fit};
 use crate::io::gpu::decode::Decoder;
 use crate::io::gpu::mirror::Mirror;
@@ -11,7 +13,7 @@ use crate::io::gpu::present::{Presenter, Shown};
 use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
 use crate::proto::screen::assembler::Update;
-use crate::viewer::event::{Fact, OverlayPicture, RendererFact, SceneChange, UiEvent};
+use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, UiEvent};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -29,6 +31,8 @@ pub struct ScreenParts {
     pub renderer: Renderer,
     /// From net.
     pub updates: mpsc::Receiver<Update>,
+    /// From net.
+    pub checks: mpsc::Receiver<Check>,
     /// From ui.
     pub scenes: mpsc::Receiver<SceneChange>,
     /// To net.
@@ -69,7 +73,8 @@ struct Screen {
 
 /// Runs until net and ui hang up.
 pub async fn run(parts: ScreenParts) {
-    let ScreenParts { window, surface, renderer, mut updates, mut scenes, facts, ui, renderer_fact } = parts;
+    let ScreenParts { window, surface, renderer, mut updates, mut checks, mut scenes, facts, ui, renderer_fact } =
+        parts;
     let (painter, fact) = match open(&window, surface, renderer) {
         Ok(opened) => opened,
         Err(error) => {
@@ -106,6 +111,10 @@ pub async fn run(parts: ScreenParts) {
             update = updates.recv() => {
                 let Some(update) = update else { return };
                 screen.handle_update(&update, &facts).await
+            }
+            check = checks.recv() => {
+                let Some(check) = check else { return };
+                screen.handle_check(check, &facts).await
             }
         };
         let Err(error) = done else { continue };
@@ -203,6 +212,13 @@ impl Screen {
         Ok(())
     }
 
+    /// Sums up tiles of the picture as it is here.
+    async fn handle_check(&mut self, check: Check, facts: &mpsc::Sender<Fact>) -> Result<(), ScreenError> {
+        let marks = if check.grid.size() == self.picture { self.painter.marks(check)? } else { Vec::new() };
+        let _ = facts.send(Fact::Marks(marks)).await;
+        Ok(())
+    }
+
     fn fit(&self) -> Fit {
         fit(self.size, self.picture)
     }
@@ -256,6 +272,20 @@ impl Screen {
 }
 
 impl Painter {
+    /// The marks of tiles of the picture.
+    fn marks(&mut self, check: Check) -> Result<Vec<u64>, GpuError> {
+        let jobs = marks::jobs(check.grid, check.first, check.count);
+        let found = match self {
+            Painter::Compute { decoder, .. } => decoder.marks(&jobs)?,
+            Painter::Gl { canvas, .. } | Painter::Cpu { canvas, .. } => {
+                let mut found = Picture::new(MARKS_SIZE);
+                mark::run(&jobs, &canvas.screen, &mut found);
+                found
+            }
+        };
+        Ok(marks::marks_of(&found, check.count))
+    }
+
     /// Decodes a frame; the GPU's own time of an earlier one, if it has one to tell.
     fn apply(&mut self, update: &Update) -> Result<Option<Duration>, GpuError> {
         match self {

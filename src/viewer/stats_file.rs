@@ -50,6 +50,8 @@ impl StatsFile {
             "tier": renderer.map(|r| tier_word(r.tier)),
             "adapter": renderer.map(|r| r.adapter.as_str()),
             "exact": numbers.exact,
+            "agreed": numbers.agreed,
+            "defects": numbers.defects,
             "sound_delay_us": numbers.sound.map(|s| us(s.delay)),
             "sound_depth_us": numbers.sound.map(|s| us(s.depth)),
             "sound_packets": numbers.sound.map(|s| s.counts.packets),

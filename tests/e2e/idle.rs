@@ -98,7 +98,9 @@ fn wait_calm(seat: &Seat) {
         let lines = &lines[first..];
         let last = &lines[lines.len().checked_sub(3)?..];
         let same = |key: &str| last.iter().all(|line| number(line, key) == number(&last[0], key));
-        (same("bytes_received") && same("bytes_sent")).then_some(())
+        // Host and viewer have compared every tile: only then nothing is left to say.
+        let is_agreed = last.iter().all(|line| line["agreed"] == true);
+        (is_agreed && same("bytes_received") && same("bytes_sent")).then_some(())
     });
 }
 

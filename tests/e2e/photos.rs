@@ -38,9 +38,9 @@ fn photo(size: Size, seed: u32) -> Picture {
     Picture::new(size, pixels)
 }
 
-/// Whether the viewer says that its picture is exact.
-fn says_exact(seat: &Seat) -> Option<bool> {
-    seat.viewer.stats().last()?.get("exact")?.as_bool()
+/// Whether the viewer says that its picture is exact, or that host and viewer have compared every tile of it.
+fn says(seat: &Seat, what: &str) -> Option<bool> {
+    seat.viewer.stats().last()?.get(what)?.as_bool()
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn photos_come_at_once_and_end_exact_on_every_tier() {
                 );
                 assert!(quality.is_finite(), "{renderer}: nothing was seen before the exact picture");
                 assert!(exact < EXACT_WITHIN, "{renderer}: exact only after {exact:?}");
-                wait_until(PATIENCE, "the viewer says that it is exact", || says_exact(&seat)?.then_some(()));
+                wait_until(PATIENCE, "the viewer says that it is exact", || says(&seat, "exact")?.then_some(()));
             }
             // The first one again: the tiles are in the cache, for they were exact when they were overwritten.
             let before = seat.status_number("bytes").expect("a session answers");
@@ -104,9 +104,10 @@ fn photos_come_at_once_and_end_exact_on_every_tier() {
             });
             eprintln!("{renderer}: exact {} ms after the last step", settled.as_millis());
             assert!(settled < EXACT_WITHIN, "{renderer}: exact only after {settled:?}");
-            wait_until(PATIENCE, "the viewer says that it is exact", || says_exact(&seat)?.then_some(()));
+            wait_until(PATIENCE, "every tile is compared", || says(&seat, "agreed")?.then_some(()));
         }
         seat.wait_exact("after the photos", PATIENCE);
     }
+    assert_eq!(seat.status_number("defects"), Some(0), "no tile was wrong on any tier");
     seat.assert_no_panic();
 }

@@ -3,7 +3,9 @@
 use crate::{Random, gpus};
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::marks;
 use kachel::codec::plan::{CACHE_SIZE, Ctx, Fill, Harvest, Plan, Raw, Round, Transfer, Unpack, Wave, packed};
+use kachel::codec::stage::mark::{self, MARKS_SIZE};
 use kachel::geom::{Point, Size, TILE, TileGrid, TileIndex};
 use kachel::io::gpu::decode::Decoder;
 use kachel::io::gpu::proof::decodes_exactly;
@@ -255,6 +257,32 @@ fn harvest() {
                 plans.push(Plan { ctxs, harvests, rounds, bytes, ..Plan::default() });
             }
             check(&gpu, &plans, &format!("harvest {size:?}"));
+        }
+    }
+}
+
+#[test]
+fn mark() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(11);
+        for size in SIZES {
+            let (mut decoder, mut canvas) = (Decoder::new(&gpu).expect("the shaders compile"), Canvas::new());
+            let plan = noise(&mut random, size);
+            decoder.apply(&plan).expect("a sound plan is decoded");
+            canvas.apply(&plan);
+            let grid = TileGrid::new(size);
+            let jobs = marks::jobs(grid, 0, grid.count());
+            let mut expected = Picture::new(MARKS_SIZE);
+            mark::run(&jobs, &canvas.screen, &mut expected);
+            let found = decoder.marks(&jobs).expect("the marks can be read");
+            let marks = marks::marks_of(&found, grid.count());
+            assert_eq!(marks, marks::marks_of(&expected, grid.count()), "{size:?} on {}", gpu.kind);
+            // One bit of one pixel is another mark.
+            let place = random.below(size.area() as u32) as usize;
+            canvas.screen.pixels[place] ^= 1 << random.below(24);
+            mark::run(&jobs, &canvas.screen, &mut expected);
+            let wrong = marks.iter().zip(marks::marks_of(&expected, grid.count())).filter(|(a, b)| **a != *b).count();
+            assert_eq!(wrong, 1);
         }
     }
 }

@@ -3,6 +3,8 @@
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::{Frame, FrameHeader};
+use kachel::codec::marks::{self, Agreement};
+use kachel::codec::stage::mark;
 use kachel::geom::{Rect, Size};
 use kachel::proto::screen::assembler::Assembler;
 use std::time::Duration;
@@ -416,4 +418,61 @@ fn what_changes_again_is_not_made_exact_before() {
     let frames = desk.frames(&mut Random(1));
     desk.deliver(frames);
     desk.assert_exact();
+}
+
+/// Has the viewer compare all tiles that have settled, until some differ; returns how many did.
+fn compare(desk: &mut Desk) -> usize {
+    let mut wrong = 0;
+    while let Some(at) = desk.encoder.mark_at() {
+        desk.now = desk.now.max(at);
+        let asked = desk.encoder.marks(desk.now).expect("its time has come");
+        let grid = desk.assembler.marked_tiles(&asked).expect("they are about this picture");
+        let jobs = marks::jobs(grid, asked.first, asked.marks.len() as u32);
+        let mut found = Picture::new(mark::MARKS_SIZE);
+        mark::run(&jobs, &desk.canvas.screen, &mut found);
+        let found = marks::marks_of(&found, jobs.len() as u32);
+        let differing = desk.assembler.handle_marks(&asked, &found);
+        wrong += differing.len();
+        let (sequence, first) = (asked.sequence, asked.first);
+        assert_eq!(desk.encoder.handle_agreement(&Agreement { sequence, first, wrong: differing }), wrong);
+        if wrong > 0 {
+            break;
+        }
+    }
+    wrong
+}
+
+#[test]
+fn a_pixel_that_went_wrong_at_the_viewer_is_noticed_and_mended() {
+    let size = Size::new(1000, 700);
+    let mut desk = settled_desk(size);
+    desk.fill(size.rect(), photo(3));
+    desk.encoder.handle_damage(size.rect());
+    let frames = desk.hasty_frames(&mut Random(1));
+    desk.deliver(frames);
+    // Nothing that is lossy is asked about.
+    assert!(!desk.assembler.is_exact() && desk.encoder.mark_at().is_none());
+    let frames = desk.frames(&mut Random(1));
+    desk.deliver(frames);
+    assert!(desk.assembler.is_exact() && !desk.assembler.is_agreed());
+    assert_eq!(compare(&mut desk), 0);
+    assert!(desk.assembler.is_agreed() && desk.encoder.mark_at().is_none());
+
+    // Where nothing has changed since, nobody looks again: the fault is found when the tile is asked about.
+    desk.canvas.screen.pixels[70 * 1000 + 70] ^= 0x10;
+    let place = Rect::new(64, 64, 3, 3);
+    desk.fill(place, |_, _| 0x00ff_0000);
+    desk.encoder.handle_damage(place);
+    let frames = desk.frames(&mut Random(1));
+    desk.deliver(frames);
+    desk.canvas.screen.pixels[100 * 1000 + 100] ^= 0x0001_0000;
+    assert!(!desk.assembler.is_agreed());
+    assert_eq!(compare(&mut desk), 1);
+    assert!(!desk.assembler.is_exact());
+    let frames = desk.frames(&mut Random(1));
+    assert!(!frames.is_empty());
+    desk.deliver(frames);
+    desk.assert_exact();
+    assert_eq!(compare(&mut desk), 0);
+    assert!(desk.assembler.is_agreed());
 }

@@ -5,6 +5,7 @@ use crate::fuzz::{self, net::Random};
 use bytes::{Bytes, BytesMut};
 use kachel::codec::canvas::Canvas;
 use kachel::codec::format::{self, CopyRect, Frame, FrameHeader, SectionWriter};
+use kachel::codec::marks::{Agreement, MARKS_MAX, TileMarks};
 use kachel::geom::{self, BlockMask, Point, Rect, Size, TileIndex};
 use kachel::limits;
 use kachel::proto::input::QUEUE_MAX;
@@ -91,6 +92,7 @@ fn examples_of_the_document_are_what_the_code_speaks() {
         ("frame-shown", ViewerMessage::FrameShown(300)),
         ("visible", ViewerMessage::Visible(false)),
         ("refresh", ViewerMessage::Refresh),
+        ("agreement", ViewerMessage::Agreement(Agreement { sequence: 300, first: 16, wrong: vec![17] })),
         ("sound", ViewerMessage::Sound(SoundWish::Twice)),
         ("microphone", ViewerMessage::Microphone(true)),
     ] {
@@ -102,6 +104,7 @@ fn examples_of_the_document_are_what_the_code_speaks() {
         ("cursor", HostMessage::Cursor(7)),
         ("progress", HostMessage::Progress(Progress::Ready)),
         ("locks", HostMessage::Locks(num)),
+        ("marks", HostMessage::Marks(TileMarks { sequence: 300, first: 16, marks: vec![0x0123_4567_89ab_cdef, 2] })),
         ("listening", HostMessage::Listening(true)),
     ] {
         check(&mut all, name, message, HostMessage::encode, host);
@@ -417,6 +420,7 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("CACHE_SLOTS", format::CACHE_SLOTS.into()),
         ("COPIES_MAX", format::COPIES_MAX as u64),
         ("HARVESTS_MAX", format::HARVESTS_MAX as u64),
+        ("MARKS_MAX", MARKS_MAX.into()),
         ("PACK_COLORS_MAX", format::PACK_COLORS_MAX as u64),
         ("WAVE_LANE_BYTES_MAX", format::WAVE_LANE_BYTES_MAX.into()),
         ("FRAME_BYTES_MAX", format::FRAME_BYTES_MAX as u64),
@@ -537,7 +541,12 @@ fn locks(random: &mut Random) -> LockKeys {
 }
 
 fn viewer_message(random: &mut Random) -> ViewerMessage {
-    match random.below(5) {
+    match random.below(6) {
+        5 => ViewerMessage::Agreement(Agreement {
+            sequence: number(random),
+            first: number(random),
+            wrong: (0..within(random, 0, MARKS_MAX)).map(|_| number(random)).collect(),
+        }),
         0 => ViewerMessage::Hello(Hello {
             version: random.next() as u16,
             capabilities: number(random),
@@ -555,7 +564,14 @@ fn viewer_message(random: &mut Random) -> ViewerMessage {
 }
 
 fn host_message(random: &mut Random) -> HostMessage {
-    match random.below(4) {
+    match random.below(5) {
+        4 => HostMessage::Marks(TileMarks {
+            sequence: number(random),
+            first: number(random),
+            marks: (0..within(random, 1, 40))
+                .map(|_| u64::from(number(random)) << 32 | u64::from(number(random)))
+                .collect(),
+        }),
         0 => HostMessage::Welcome(Welcome {
             version: random.next() as u16,
             capabilities: number(random),

@@ -9,6 +9,8 @@
 use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, View};
+use kachel::codec::marks::{self, Agreement, TileMarks};
+use kachel::codec::stage::mark;
 use kachel::geom::{Point, Rect, Size};
 use kachel::limits::{FRAMES_IN_FLIGHT_MAX, HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX};
 use kachel::proto::input::{Held, Input};
@@ -407,6 +409,7 @@ impl World {
         assert_eq!(host.pacer.in_flight(), 0, "frames are still in flight");
         assert!(!host.encoder.has_work(), "something was never sent");
         assert_eq!(host.encoder.refine_at(), None, "something is not exact");
+        assert!(viewer.assembler.is_agreed(), "the viewer does not know that it is exact");
         assert_eq!(viewer.canvas.screen.size, host.screen.size);
         let same = |(a, b): (&u32, &u32)| a & 0x00ff_ffff == *b;
         assert!(host.screen.pixels.iter().zip(&viewer.canvas.screen.pixels).all(same), "pixels differ");
@@ -559,6 +562,19 @@ impl World {
             }
         }
         self.send_frames();
+        self.send_marks();
+    }
+
+    fn send_marks(&mut self) {
+        let host = &mut self.host;
+        let is_calm = host.pacer.is_attached() && host.pacer.in_flight() == 0;
+        if is_calm && host.encoder.mark_at().is_some_and(|at| at <= self.now) {
+            let marks = host.encoder.marks(self.now).expect("its time has come");
+            let mut bytes = Vec::new();
+            HostMessage::Marks(marks).encode(&mut bytes);
+            let at = self.arrival();
+            self.wires.control_down.send(at, bytes);
+        }
     }
 
     fn take_control(&mut self, body: &[u8]) {
@@ -588,6 +604,9 @@ impl World {
             }
             Wish::Visible(visible) => self.host.pacer.handle_visible(visible),
             Wish::Refresh => self.host.encoder.handle_refresh(),
+            Wish::Agreement(answer) => {
+                assert_eq!(self.host.encoder.handle_agreement(&answer), 0, "tiles are wrong");
+            }
             Wish::Print(_) => {}
         }
         while let Some(answer) = self.host.session.poll_message() {
@@ -651,6 +670,19 @@ impl World {
         }
     }
 
+    fn compare(&mut self, asked: &TileMarks) {
+        let Some(grid) = self.viewer.assembler.marked_tiles(asked) else { return };
+        let jobs = marks::jobs(grid, asked.first, asked.marks.len() as u32);
+        let mut marks = Vec::new();
+        if self.viewer.canvas.screen.size == grid.size() {
+            let mut found = Picture::new(mark::MARKS_SIZE);
+            mark::run(&jobs, &self.viewer.canvas.screen, &mut found);
+            marks = marks::marks_of(&found, jobs.len() as u32);
+        }
+        let wrong = self.viewer.assembler.handle_marks(asked, &marks);
+        self.say(&ViewerMessage::Agreement(Agreement { sequence: asked.sequence, first: asked.first, wrong }));
+    }
+
     fn turn_viewer(&mut self) {
         if !self.viewer.connected {
             return;
@@ -662,8 +694,11 @@ impl World {
             self.viewer.control_cut.handle_bytes(&bytes);
             while let Some(body) = self.viewer.control_cut.poll_message().expect("a host's message has a right length")
             {
-                let message = HostMessage::decode(&body).expect("a host's message is sound");
-                assert!(matches!(message, HostMessage::Welcome(w) if w.version == VERSION));
+                match HostMessage::decode(&body).expect("a host's message is sound") {
+                    HostMessage::Welcome(welcome) => assert_eq!(welcome.version, VERSION),
+                    HostMessage::Marks(marks) => self.compare(&marks),
+                    other => panic!("{other:?} was never said"),
+                }
             }
             self.packet_received();
         }

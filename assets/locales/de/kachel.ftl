@@ -97,6 +97,7 @@ stats-scale = Skalierung
 stats-keyboard = Tastatur
 stats-unknown = unbekannt
 stats-yes = ja
+stats-unchecked = ja, noch nicht geprüft
 stats-no = noch nicht
 stats-per-second = { $value } pro Sekunde
 stats-latency-value = { $median }, 95 %: { $high }

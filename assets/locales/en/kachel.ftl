@@ -97,6 +97,7 @@ stats-scale = Scale
 stats-keyboard = Keyboard
 stats-unknown = unknown
 stats-yes = yes
+stats-unchecked = yes, not checked yet
 stats-no = not yet
 stats-per-second = { $value } per second
 stats-latency-value = { $median }, 95 %: { $high }

@@ -3,6 +3,7 @@
 pub mod ctx;
 pub mod fill;
 pub mod harvest;
+pub mod mark;
 pub mod raw;
 pub mod transfer;
 pub mod unpack;

@@ -102,6 +102,8 @@ struct Counters {
     inputs: u64,
     viewers: u64,
     encode: Duration,
+    /// Tiles that a viewer held wrongly.
+    defects: u64,
 }
 
 /// Runs until the desktop ends.
@@ -314,10 +316,33 @@ impl Session {
                         return Ok(wake);
                     }
                 }
-                Some(at) => return Ok(wake.into_iter().chain([at.saturating_sub(self.now())]).min()),
-                None => return Ok(wake),
+                refine_at => {
+                    let mark_at = self.send_marks();
+                    let now = self.now();
+                    return Ok([refine_at, mark_at]
+                        .into_iter()
+                        .flatten()
+                        .map(|at| at.saturating_sub(now))
+                        .chain(wake)
+                        .min());
+                }
             }
         }
+    }
+
+    /// Asks the viewer whether tiles agree that have settled, once it shows everything; returns when to ask next.
+    fn send_marks(&mut self) -> Option<Duration> {
+        let at = self.encoder.mark_at()?;
+        let (_, viewer) = self.viewer.as_ref()?;
+        // Each frame that is shown comes by here again.
+        if viewer.pacer.in_flight() > 0 {
+            return None;
+        }
+        if at <= self.now() {
+            let marks = self.encoder.marks(self.now())?;
+            self.send_control(&HostMessage::Marks(marks));
+        }
+        self.encoder.mark_at()
     }
 
     /// Sends exact pixels of what the viewer holds only nearly; whether there were any to send.
@@ -442,6 +467,13 @@ impl Session {
             Wish::Shown(sequence) => viewer.pacer.handle_shown(sequence),
             Wish::Visible(visible) => viewer.pacer.handle_visible(visible),
             Wish::Refresh => self.encoder.handle_refresh(),
+            Wish::Agreement(answer) => {
+                let wrong = self.encoder.handle_agreement(&answer);
+                if wrong > 0 {
+                    tracing::warn!(wrong, first = answer.first, "The viewer holds tiles wrongly; they are sent again");
+                }
+                self.counters.defects += wrong as u64;
+            }
             Wish::Print(wish) => {
                 if let Some(printing) = &mut self.printing {
                     printing.handle_wish(wish);
@@ -613,6 +645,7 @@ impl Session {
             "frames_in_flight": self.viewer.as_ref().map_or(0, |(_, v)| v.pacer.in_flight()),
             "bytes": self.counters.bytes,
             "inputs": self.counters.inputs,
+            "defects": self.counters.defects,
             "keys_down": self.injector.pressed(),
         "printing": self.printing.as_ref().map(Printing::status),
             "encode_us": self.counters.encode.as_micros() as u64,

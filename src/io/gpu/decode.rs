@@ -3,14 +3,15 @@
 //! The order of the passes is `codec::plan::Plan`'s; what they compute is in `shaders/`, with `codec::stage` as twins.
 //! Decode times come from timestamp queries and are read when they are there, never waited for.
 
-use super::layout::{CTX, FILL, HARVEST, RAW, TRANSFER, UNPACK, WAVE};
+use super::layout::{CTX, FILL, HARVEST, MARK, RAW, TRANSFER, UNPACK, WAVE};
 use super::pipelines::Stage;
 pub use super::texture::Texture;
 use super::{Gpu, GpuError};
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::SLOTS;
 use crate::codec::ctx::tables;
-use crate::codec::plan::{CACHE_SIZE, Harvest, LEARN, Plan, Round, Transfer};
+use crate::codec::plan::{CACHE_SIZE, Harvest, LEARN, Mark, Plan, Round, Transfer};
+use crate::codec::stage::mark::MARKS_SIZE;
 use crate::codec::stage::transfer::to_scratch;
 use crate::codec::wave::LOOK_UP;
 use crate::geom::Size;
@@ -40,6 +41,9 @@ pub struct Decoder {
     wave: Stage,
     /// The look-up tables of the stage above.
     wave_tables: wgpu::Buffer,
+    mark: Stage,
+    /// What the stage above writes; made when it first runs.
+    marks: Option<Texture>,
     screen: Option<Texture>,
     /// Copies go through it; made at the first one.
     scratch: Option<Texture>,
@@ -68,6 +72,8 @@ impl Decoder {
             has_dictionary: false,
             wave: Stage::new(device, &WAVE),
             wave_tables: tables_buffer(gpu, LOOK_UP.as_flattened()),
+            mark: Stage::new(device, &MARK),
+            marks: None,
             screen: None,
             scratch: None,
             cache: None,
@@ -219,6 +225,32 @@ impl Decoder {
     /// [`GpuError::NoScreen`], [`GpuError::ReadBack`], or the device's fault.
     pub fn read_back(&self) -> Result<Picture, GpuError> {
         self.screen.as_ref().ok_or(GpuError::NoScreen)?.read_back(&self.gpu)
+    }
+
+    /// Sums up tiles of the screen and fetches the marks; waits for the GPU some milliseconds.
+    ///
+    /// # Errors
+    /// [`GpuError::NoScreen`] before the first key frame, [`GpuError::ReadBack`], or the device's fault.
+    pub fn marks(&mut self, jobs: &[Mark]) -> Result<Picture, GpuError> {
+        let screen = self.screen.clone().ok_or(GpuError::NoScreen)?;
+        let marks = match &self.marks {
+            Some(marks) => marks.clone(),
+            None => self.marks.insert(self.picture("marks", MARKS_SIZE)?).clone(),
+        };
+        let mut upload = Upload::new(self.gpu.device.limits().min_storage_buffer_offset_alignment);
+        let Some(part) = upload.push(bytemuck::cast_slice(jobs)) else { return marks.read_back(&self.gpu) };
+        self.write(&upload)?;
+        let device = &self.gpu.device;
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("mark") });
+        {
+            let descriptor = wgpu::ComputePassDescriptor { label: Some("mark"), timestamp_writes: None };
+            let mut pass = encoder.begin_compute_pass(&descriptor);
+            let views = [&marks.view, &screen.view].map(wgpu::BindingResource::TextureView);
+            let [to, from] = views;
+            self.mark.run(device, &mut pass, jobs.len() as u32, &[part.bind(&self.upload), to, from]);
+        }
+        self.gpu.queue.submit([encoder.finish()]);
+        marks.read_back(&self.gpu)
     }
 
     fn picture(&self, name: &str, size: Size) -> Result<Texture, GpuError> {

@@ -3,7 +3,7 @@
 //! The pipelines are made from this table, and a test parses the shaders and compares them with it. The job structs
 //! themselves are `codec::plan`'s.
 
-use crate::codec::plan::{Ctx, Fill, Harvest, Raw, Transfer, Unpack, Wave};
+use crate::codec::plan::{Ctx, Fill, Harvest, Mark, Raw, Transfer, Unpack, Wave};
 use bytemuck::{Pod, Zeroable};
 use std::mem::{offset_of, size_of};
 
@@ -171,6 +171,14 @@ pub const TRANSFER: Shader = Shader {
     lanes: BLOCK_LANES,
 };
 
+/// `shaders/mark.wgsl`; what it writes are marks, what it reads is the screen.
+pub const MARK: Shader = Shader {
+    name: "mark",
+    source: concat!(include_str!("../../../shaders/shared/jobs.wgsl"), include_str!("../../../shaders/mark.wgsl")),
+    bindings: &[Binding::Jobs(&MARK_JOB), Binding::Written, Binding::Read],
+    lanes: BLOCK_LANES,
+};
+
 /// `shaders/present.wgsl`, the only one that draws.
 pub const PRESENT: Shader = Shader {
     name: "present",
@@ -180,7 +188,7 @@ pub const PRESENT: Shader = Shader {
 };
 
 /// The decoding shaders; each has its twin in `codec::stage`.
-pub const STAGES: [Shader; 7] = [FILL, UNPACK, RAW, CTX, WAVE, TRANSFER, HARVEST];
+pub const STAGES: [Shader; 8] = [FILL, UNPACK, RAW, CTX, WAVE, TRANSFER, HARVEST, MARK];
 
 /// Describes a struct by its members.
 macro_rules! describe {
@@ -200,12 +208,14 @@ const CTX_JOB: Struct = describe!(Ctx: origin, blocks, shape, colors, repeats, s
 const WAVE_JOB: Struct = describe!(Wave: origin, blocks, quantiser, base, streams, lengths, pad);
 const HARVEST_JOB: Struct = describe!(Harvest: origin, blocks, back, phase, repeats, pad);
 const TRANSFER_JOB: Struct = describe!(Transfer: source, destination, size, pad);
+const MARK_JOB: Struct = describe!(Mark: origin, size, place, pad);
 const SCENE: Struct = describe!(
     Scene: viewport_x, viewport_y, viewport_w, viewport_h, picture_w, picture_h, overlay_w, overlay_h, area, dim, pad
 );
 
 // Arrays of jobs have no gaps, and a uniform buffer is made of 16-byte rows.
 const _: () = assert!(size_of::<Fill>() == 16 && size_of::<Raw>() == 16 && size_of::<Transfer>() == 16);
+const _: () = assert!(size_of::<Mark>() == 16);
 const _: () = assert!(
     size_of::<Wave>() == 48
         && size_of::<Ctx>() == 64

@@ -4,6 +4,7 @@
 //! no GPU: frames go in as bytes, plans come out. Wire form: `codec::format`. Running a plan: `codec::canvas`, `io::gpu`.
 
 use crate::codec::format::{FormatError, Frame, FrameHeader};
+use crate::codec::marks::TileMarks;
 use crate::codec::plan::Plan;
 use crate::geom::{BlockMask, Size, TileGrid, TileIndex};
 use crate::limits::FRAMES_WAITING_MAX;
@@ -43,6 +44,18 @@ pub struct Update {
     pub plan: Plan,
 }
 
+/// What is known about a tile's pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Marked {
+    /// The host has not said yet.
+    #[default]
+    Unknown,
+    /// They are those of the host.
+    Agreed,
+    /// They are not.
+    Wrong,
+}
+
 /// The viewer's order of frames.
 #[derive(Debug, Default)]
 pub struct Assembler {
@@ -56,6 +69,8 @@ pub struct Assembler {
     newest: (u32, bool),
     /// For each block the last frame that wrote it, sixteen a tile.
     written: Vec<u32>,
+    /// For each tile the last frame that may have changed it, and what the host's mark said since.
+    touched: Vec<(u32, Marked)>,
 }
 
 impl Assembler {
@@ -103,6 +118,7 @@ impl Assembler {
             let grid = TileGrid::new(size);
             self.grid = Some(grid);
             self.written = vec![0; grid.count() as usize * 16];
+            self.touched = vec![(sequence, Marked::Unknown); grid.count() as usize];
             self.waiting.retain(|s, _| *s > sequence);
             self.ahead.retain(|s| *s > sequence);
             self.complete = sequence;
@@ -116,6 +132,10 @@ impl Assembler {
         let grid = self.grid.expect("a frame is ready only after a key frame");
         let written = &self.written;
         let plan = Plan::new(&frame, grid, |tile| unwritten(written, tile, sequence));
+        for tile in plan.damage.iter().flat_map(|damage| grid.tiles_in(*damage)) {
+            let touched = &mut self.touched[tile.0 as usize];
+            *touched = (sequence.max(touched.0), Marked::Unknown);
+        }
         for record in &frame.tiles {
             for block in record.blocks.blocks() {
                 let last = &mut self.written[(record.tile.0 * 16 + block) as usize];
@@ -125,9 +145,42 @@ impl Assembler {
         Ok(Some(Update { sequence, complete: self.complete, input: header.input, more: header.more, plan }))
     }
 
+    /// The screen and the tiles that marks are about; none if they are about another picture than the one of now.
+    pub fn marked_tiles(&self, marks: &TileMarks) -> Option<TileGrid> {
+        let end = marks.first.checked_add(marks.marks.len() as u32)?;
+        self.grid.filter(|grid| end <= grid.count() && marks.sequence <= self.complete)
+    }
+
+    /// Compares the host's marks with those of the pixels here; returns the tiles that differ.
+    ///
+    /// Tiles that frames after the marks may have changed are left out: the host knows of them.
+    pub fn handle_marks(&mut self, marks: &TileMarks, found: &[u64]) -> Vec<u32> {
+        let mut wrong = Vec::new();
+        if self.marked_tiles(marks).is_none() || found.len() != marks.marks.len() {
+            return wrong;
+        }
+        for (tile, (expected, found)) in (marks.first..).zip(marks.marks.iter().zip(found)) {
+            let (touched, marked) = &mut self.touched[tile as usize];
+            if *touched > marks.sequence {
+                continue;
+            }
+            *marked = if expected == found { Marked::Agreed } else { Marked::Wrong };
+            if expected != found {
+                wrong.push(tile);
+            }
+        }
+        wrong
+    }
+
+    /// Whether the picture is exact and the host's marks agree with every tile of it.
+    pub fn is_agreed(&self) -> bool {
+        self.is_exact() && self.touched.iter().all(|(_, marked)| *marked == Marked::Agreed)
+    }
+
     /// Whether the frames handed out so far make a whole picture without lossy blocks, and none of them is missing.
     pub fn is_exact(&self) -> bool {
-        self.waiting.is_empty() && self.newest == (self.complete, false) && self.complete > 0
+        let is_whole = self.waiting.is_empty() && self.newest == (self.complete, false) && self.complete > 0;
+        is_whole && self.touched.iter().all(|(_, marked)| *marked != Marked::Wrong)
     }
 
     fn is_ready(&self, header: &FrameHeader) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Control messages go in, facts for the session come out. Frames are paced by `proto::screen::pacer`.
 
+use crate::codec::marks::Agreement;
 use crate::geom::Size;
 use crate::limits::HELLO_BYTES_MAX;
 use crate::proto::wire::print::{CAPABILITY_PRINTING, PrintWish};
@@ -21,6 +22,8 @@ pub enum Wish {
     Visible(bool),
     /// It needs a key frame.
     Refresh,
+    /// It has compared its tiles with marks.
+    Agreement(Agreement),
     /// Something about printing.
     Print(PrintWish),
 }
@@ -91,6 +94,7 @@ impl HostSession {
             (ViewerMessage::FrameShown(sequence), true) => Ok(Wish::Shown(sequence)),
             (ViewerMessage::Visible(visible), true) => Ok(Wish::Visible(visible)),
             (ViewerMessage::Refresh, true) => Ok(Wish::Refresh),
+            (ViewerMessage::Agreement(answer), true) => Ok(Wish::Agreement(answer)),
             (ViewerMessage::Print(_), true) if self.capabilities & CAPABILITY_PRINTING == 0 => {
                 Err(HostError::Capability(CAPABILITY_PRINTING))
             }

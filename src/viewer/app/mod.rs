@@ -14,7 +14,8 @@ use crate::proto::session::client::{LinkState, retry_after};
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, PointerButton, Progress};
 use crate::viewer::event::{
-    Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent, UserInput,
+    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
+    UserInput,
 };
 use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
@@ -63,6 +64,8 @@ pub struct Ends {
 pub struct ScreenEnds {
     /// From net.
     pub updates: mpsc::Receiver<Update>,
+    /// From net.
+    pub checks: mpsc::Receiver<Check>,
     /// From ui.
     pub scenes: mpsc::Receiver<SceneChange>,
     /// To net.
@@ -229,6 +232,7 @@ impl App {
                 surface,
                 renderer: self.settings.renderer,
                 updates: ends.updates,
+                checks: ends.checks,
                 scenes: ends.scenes,
                 facts: ends.facts,
                 ui: self.ends.proxy.clone(),

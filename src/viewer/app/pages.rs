@@ -111,7 +111,8 @@ impl App {
             decode: n.decode.map(|d| if tier == gpu::Tier::Compute { DecodeTime::Gpu(d) } else { DecodeTime::Cpu(d) }),
             latency: n.latency,
             exact: match n.exact {
-                true => Exactness::Yes,
+                true if n.agreed => Exactness::Yes,
+                true => Exactness::Unchecked,
                 false if n.frames == 0 => Exactness::Unknown,
                 false => Exactness::No,
             },

@@ -214,8 +214,10 @@ pub enum DecodeTime {
 /// Whether the picture is equal to the host's in every pixel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exactness {
-    /// It is.
+    /// It is, and the host's marks agree with every tile.
     Yes,
+    /// Every pixel has come; not every tile has been compared yet.
+    Unchecked,
     /// Refinement is still under way.
     No,
     /// The host has not said so.

@@ -401,6 +401,7 @@ impl View<'_> {
         });
         let exact = match s.exact {
             Exactness::Yes => "stats-yes",
+            Exactness::Unchecked => "stats-unchecked",
             Exactness::No => "stats-no",
             Exactness::Unknown => "stats-unknown",
         };
