@@ -318,6 +318,17 @@ impl World {
             Some(Down::Word(word)) => self.viewer.handle_word(word),
             Some(Down::Begin(job, offset)) => {
                 self.receiving = self.viewer.handle_document(job, offset).then_some(job);
+                // Streams that come in one burst are seen one after another before any byte of them is read.
+                let next = self.down.iter().rposition(|next| matches!(next, Down::Begin(..)));
+                if let Some(next) = next.filter(|_| self.dice.roll(2) == 0) {
+                    let later = self.down.split_off(next);
+                    self.down.retain(|down| matches!(down, Down::Word(_)));
+                    self.down.extend(later);
+                    let begin = self.down.iter().rposition(|down| matches!(down, Down::Begin(..)));
+                    if let Some(Down::Begin(job, offset)) = begin.and_then(|begin| self.down.remove(begin)) {
+                        self.receiving = self.viewer.handle_document(job, offset).then_some(job);
+                    }
+                }
             }
             Some(Down::Bytes(count)) => {
                 let Some(job) = self.receiving else { return };

@@ -131,6 +131,8 @@ struct Job {
 struct Transfer {
     job: JobId,
     begun: bool,
+    /// All is sent; the next document waits until this one is confirmed, as a viewer has one place for streams.
+    ended: bool,
     sent: u32,
 }
 
@@ -269,7 +271,7 @@ impl HostJobs {
                 Some(job) if job.told && !job.has_ended() && offset <= job.offer.size => {
                     job.confirmed = offset;
                     self.wanted.retain(|t| t.job != id);
-                    self.wanted.push_back(Transfer { job: id, begun: false, sent: offset });
+                    self.wanted.push_back(Transfer { job: id, begun: false, ended: false, sent: offset });
                 }
                 Some(job) if !job.has_ended() => {}
                 _ => self.actions.push_back(HostAction::Tell(PrintWord::Cancel(id))),
@@ -409,9 +411,16 @@ impl HostJobs {
                 transfer.begun = true;
                 return Some(HostAction::Begin { job: id, offset: transfer.sent });
             }
-            if transfer.sent == job.offer.size {
-                self.wanted.pop_front();
+            if transfer.sent == job.offer.size && !transfer.ended {
+                transfer.ended = true;
                 return Some(HostAction::End);
+            }
+            if transfer.ended && job.confirmed < job.offer.size {
+                return None;
+            }
+            if transfer.ended {
+                self.wanted.pop_front();
+                continue;
             }
             let room = window.saturating_sub(transfer.sent.saturating_sub(job.confirmed));
             let count = (job.offer.size - transfer.sent).min(DOCUMENT_CHUNK);
