@@ -46,6 +46,11 @@ impl Policy {
         (if self.sound { CAPABILITY_SOUND } else { 0 }) | (if self.microphone { CAPABILITY_MICROPHONE } else { 0 })
     }
 
+    /// All capabilities of the wire that it allows.
+    pub fn capabilities(self) -> u32 {
+        self.sound_capabilities() | self.printing_capability()
+    }
+
     /// The capability of printing, if it is allowed.
     pub fn printing_capability(self) -> u32 {
         if self.printing { CAPABILITY_PRINTING } else { 0 }

@@ -258,10 +258,9 @@ impl Desktop {
         };
         match message {
             Relay::Control(bytes) => {
-                if let Some(HostMessage::Welcome(welcome)) =
-                    single_message(&bytes).ok().and_then(|body| HostMessage::decode(body).ok())
-                {
-                    self.sound.handle_welcome(welcome.capabilities & self.policy.sound_capabilities());
+                let (bytes, granted) = granted(bytes, self.policy);
+                if let Some(capabilities) = granted {
+                    self.sound.handle_welcome(capabilities & self.policy.sound_capabilities());
                 }
                 if let Err(error) = viewer.send_control(&bytes) {
                     warn!(session = self.name, %error, "Viewer does not take control messages");
@@ -420,6 +419,21 @@ impl Desktop {
     }
 }
 
+/// A control message of the session as the viewer is to hear it, and what a welcome grants: a session process that
+/// outlived its front may still have an older policy, and a viewer that believed it would break the protocol.
+fn granted(framed: Bytes, policy: Policy) -> (Bytes, Option<u32>) {
+    let message = single_message(&framed).ok().and_then(|body| HostMessage::decode(body).ok());
+    let Some(HostMessage::Welcome(mut welcome)) = message else { return (framed, None) };
+    let capabilities = welcome.capabilities & policy.capabilities();
+    if capabilities == welcome.capabilities {
+        return (framed, Some(capabilities));
+    }
+    welcome.capabilities = capabilities;
+    let mut bytes = Vec::new();
+    HostMessage::Welcome(welcome).encode(&mut bytes);
+    (bytes.into(), Some(capabilities))
+}
+
 /// Whether a viewer's control message is about printing.
 fn is_print(message: &[u8]) -> bool {
     message.first().is_some_and(|kind| PrintWish::is_kind(*kind))
@@ -439,4 +453,32 @@ fn framed(message: &Bytes) -> Bytes {
     put_varint(&mut out, message.len() as u32);
     out.extend_from_slice(message);
     out.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::print::CAPABILITY_PRINTING;
+    use crate::proto::wire::{CAPABILITY_MICROPHONE, CAPABILITY_SOUND, VERSION, Welcome};
+
+    #[test]
+    fn a_session_with_an_older_policy_grants_no_more_than_the_front() {
+        let all = CAPABILITY_SOUND | CAPABILITY_MICROPHONE | CAPABILITY_PRINTING;
+        let welcome = |capabilities| {
+            let mut bytes = Vec::new();
+            let session = "desk".to_owned();
+            HostMessage::Welcome(Welcome { version: VERSION, capabilities, session }).encode(&mut bytes);
+            Bytes::from(bytes)
+        };
+        for (denied, left) in [
+            (vec![], all),
+            (vec!["printing"], CAPABILITY_SOUND | CAPABILITY_MICROPHONE),
+            (vec!["sound", "microphone"], CAPABILITY_PRINTING),
+        ] {
+            assert_eq!(granted(welcome(all), Policy::denying(denied)), (welcome(left), Some(left)));
+        }
+        let mut other = Vec::new();
+        HostMessage::Progress(Progress::ResumingDesktop).encode(&mut other);
+        assert_eq!(granted(other.clone().into(), Policy::denying(["sound"])), (other.into(), None));
+    }
 }
