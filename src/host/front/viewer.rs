@@ -30,6 +30,9 @@ const CONTROL_OUTBOX: usize = RELAY_BACKLOG;
 /// Cursors and frames not yet in a stream. Their bytes are bounded too; this bounds many tiny ones.
 pub(super) const OUTGOING_MAX: usize = 256;
 
+/// Bytes of a document kept for a viewer that takes none: an honest one never lets more than one window wait.
+const DOCUMENT_WAITING_MAX: usize = 2 * limits::DOCUMENT_WINDOW as usize;
+
 type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// What a viewer did.
@@ -244,7 +247,9 @@ impl Viewer {
 
     /// Whether a further frame may be taken from the session.
     pub(super) fn has_room(&self) -> bool {
-        self.queued_bytes < limits::RELAY_QUEUE && self.outgoing.len() < OUTGOING_MAX
+        // A session sends no more of a document than is unconfirmed; a viewer that confirms what it did not read waits.
+        let waiting = self.document.as_ref().map_or(0, DocumentStream::waiting_bytes);
+        self.queued_bytes < limits::RELAY_QUEUE && self.outgoing.len() < OUTGOING_MAX && waiting < DOCUMENT_WAITING_MAX
     }
 
     /// The path as it is now. Also keeps QUIC's own queue at about two round trips, so that what waits is counted here.
@@ -364,6 +369,11 @@ impl Viewer {
 }
 
 impl DocumentStream {
+    /// Bytes that QUIC has not taken.
+    fn waiting_bytes(&self) -> usize {
+        self.waiting.iter().map(Bytes::len).sum()
+    }
+
     /// Writes what QUIC takes; ready when all is written, or the viewer does not want it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(opening) = &mut self.opening {
