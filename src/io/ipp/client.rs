@@ -189,12 +189,7 @@ pub async fn submit(printer: &LocalPrinter, offer: &JobOffer, document: Document
 pub async fn find_job(printer: &LocalPrinter, job: JobId, since: u64) -> Found {
     let wanted = job.to_string();
     for which in ["not-completed", "completed"] {
-        let mut request = printer.request(Operation::GetJobs);
-        for (word, value) in
-            [("which-jobs", keyword(which)), ("requested-attributes", keywords(["job-id", "job-name"]))]
-        {
-            request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
-        }
+        let request = printer.jobs_request(which);
         let Ok(answer) = exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await else {
             return Found::Away;
         };
@@ -221,8 +216,7 @@ pub async fn find_job(printer: &LocalPrinter, job: JobId, since: u64) -> Found {
 
 /// How a job fares; [`JobState::Unknown`] when the print system does not know it any more.
 pub async fn job_state(printer: &LocalPrinter, number: i32) -> (JobState, JobReason) {
-    let mut request = printer.request(Operation::GetJobAttributes);
-    request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute("job-id", IppValue::Integer(number)));
+    let request = printer.job_request(number);
     let job = match exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await {
         Ok(answer) => answer,
         Err(_) => return (JobState::Stopped, JobReason::NoPrintSystem),
@@ -251,6 +245,28 @@ pub async fn cancel(printer: &LocalPrinter, number: i32) {
 impl LocalPrinter {
     fn request(&self, operation: Operation) -> IppRequestResponse {
         request(operation, Some(&self.uri))
+    }
+
+    /// Asks for jobs with their names, as the user who hands them over: from anybody else CUPS keeps the names.
+    fn jobs_request(&self, which: &str) -> IppRequestResponse {
+        let mut request = self.request(Operation::GetJobs);
+        for (word, value) in [
+            ("requesting-user-name", name(&user())),
+            ("which-jobs", keyword(which)),
+            ("requested-attributes", keywords(["job-id", "job-name"])),
+        ] {
+            request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
+        }
+        request
+    }
+
+    /// Asks for a job, as the user who handed it over.
+    fn job_request(&self, number: i32) -> IppRequestResponse {
+        let mut request = self.request(Operation::GetJobAttributes);
+        for (word, value) in [("job-id", IppValue::Integer(number)), ("requesting-user-name", name(&user()))] {
+            request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
+        }
+        request
     }
 }
 
@@ -551,5 +567,26 @@ mod tests {
     fn a_jobs_name_carries_its_id_whatever_its_title() {
         let name = job_name(&"ä".repeat(200), JobId([0xab; 16]));
         assert!(name.len() <= NAME_BYTES_MAX && name.contains(&JobId([0xab; 16]).to_string()));
+    }
+
+    #[test]
+    fn questions_about_jobs_say_who_asks() {
+        let printer = Printer {
+            key: PrinterKey([1; 16]),
+            name: "one".into(),
+            is_default: true,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        };
+        let uri = "ipp://localhost/printers/one".to_owned();
+        let address = Address::Tcp("localhost".into(), PORT);
+        let printer = LocalPrinter { printer, address, uri, path: "/printers/one".into() };
+        for request in [printer.jobs_request("completed"), printer.job_request(7)] {
+            let head = head(&request.to_bytes()).expect("our own words").expect("all of it");
+            assert_eq!(head.text("requesting-user-name"), Some(user()));
+        }
     }
 }
