@@ -237,6 +237,9 @@ pub enum UiEvent {
     Cursor(Option<CursorShape>),
     /// The picture has this size from now on.
     Picture(Size),
+    /// Something was given to the window. On X11 the screen thread waits for answers on the connection that the window's
+    /// events come by, and whoever reads it first reads both: only an event of our own wakes the ui for those that wait.
+    Presented,
     /// The first picture of a connection is on the screen.
     FirstPicture,
     /// What draws the picture.

@@ -69,6 +69,8 @@ struct Screen {
     damage: Vec<Rect>,
     overlay_damage: Rect,
     exposed: bool,
+    /// Something was given to the window since the ui heard so.
+    presented: bool,
 }
 
 /// Runs until net and ui hang up.
@@ -96,6 +98,7 @@ pub async fn run(parts: ScreenParts) {
         damage: Vec::new(),
         overlay_damage: Rect::default(),
         exposed: true,
+        presented: false,
     };
     loop {
         let done = tokio::select! {
@@ -117,6 +120,9 @@ pub async fn run(parts: ScreenParts) {
                 screen.handle_check(check, &facts).await
             }
         };
+        if std::mem::take(&mut screen.presented) {
+            let _ = ui.send_event(UiEvent::Presented);
+        }
         let Err(error) = done else { continue };
         tracing::error!(%error, "The renderer failed");
         match screen.fall_back() {
@@ -232,6 +238,7 @@ impl Screen {
         let (exposed, damage) = (std::mem::take(&mut self.exposed), std::mem::take(&mut self.damage));
         let overlay_damage = std::mem::take(&mut self.overlay_damage);
         self.window.pre_present_notify();
+        self.presented = true;
         let overlay = self.overlay.as_ref();
         match &mut self.painter {
             Painter::Compute { decoder, presenter } => {

@@ -691,6 +691,7 @@ impl ApplicationHandler<UiEvent> for App {
                 self.refresh();
             }
             UiEvent::Cursor(shape) => self.handle_cursor(event_loop, shape),
+            UiEvent::Presented => {}
             UiEvent::Picture(size) => self.link.picture = size,
             UiEvent::FirstPicture => {
                 self.link.has_picture = true;
