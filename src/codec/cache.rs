@@ -4,7 +4,7 @@
 
 use crate::codec::format::CACHE_SLOTS;
 use crate::codec::motion::same_pixels;
-use crate::geom::TILE;
+use crate::geom::{Rect, Size, TILE};
 use std::collections::HashMap;
 
 /// Pixels of a tile.
@@ -20,6 +20,9 @@ pub struct TileCache {
 #[derive(Debug)]
 struct Slot {
     hash: u64,
+    /// What of the tile lies on the screen.
+    size: Size,
+    /// Rows of 64 pixels, black where the tile is cut.
     pixels: Vec<u32>,
     /// The last frame that stored or recalled it.
     used: u32,
@@ -34,27 +37,29 @@ pub struct Seen {
     pub hash: u64,
 }
 
-/// A whole tile where it lies in a picture. Only the 24 bits of colour count.
+/// A tile where it lies in a picture, as far as it is on the screen. Only the 24 bits of colour count.
 #[derive(Clone, Copy, Debug)]
 pub struct TileView<'a> {
     pixels: &'a [u32],
     stride: usize,
+    size: Size,
 }
 
 impl<'a> TileView<'a> {
-    /// A view of the tile whose first pixel is the first of `pixels`; from one row to the next there are `stride`.
+    /// A view of a tile of a picture whose rows are `stride` pixels apart.
     ///
     /// # Panics
-    /// If that is not a whole tile.
-    pub fn new(pixels: &'a [u32], stride: usize) -> Self {
-        let side = TILE as usize;
-        assert!(stride >= side && pixels.len() >= (side - 1) * stride + side, "a whole tile lies here");
-        Self { pixels, stride }
+    /// If the tile is empty, larger than 64×64, or not in the picture.
+    pub fn new(pixels: &'a [u32], stride: usize, tile: Rect) -> Self {
+        let (first, size) = (tile.y as usize * stride + tile.x as usize, Size::new(tile.w, tile.h));
+        let count = (tile.h as usize - 1) * stride + tile.w as usize;
+        assert!(!size.is_empty() && size.w <= TILE && size.h <= TILE && tile.right() as usize <= stride, "{tile:?}");
+        Self { pixels: &pixels[first..first + count], stride, size }
     }
 
-    /// Its rows, each of 64 pixels.
+    /// Its rows.
     pub fn rows(self) -> impl Iterator<Item = &'a [u32]> {
-        self.pixels.chunks(self.stride).take(TILE as usize).map(|row| &row[..TILE as usize])
+        self.pixels.chunks(self.stride).map(move |row| &row[..self.size.w as usize])
     }
 
     /// A hash of its pixels.
@@ -62,12 +67,19 @@ impl<'a> TileView<'a> {
         // Four chains, so that one multiplication need not wait for the one before.
         let mut chains =
             [0x243f_6a88_85a3_08d3u64, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89];
+        chains[0] ^= u64::from(self.size.w) | u64::from(self.size.h) << 32;
+        let mix = |chain: &mut u64, low: u32, high: u32| {
+            *chain = (*chain ^ (u64::from(low & 0x00ff_ffff) | u64::from(high & 0x00ff_ffff) << 32))
+                .wrapping_mul(MULTIPLIER);
+            *chain ^= *chain >> 29;
+        };
         for row in self.rows() {
-            for eight in row.chunks_exact(8) {
+            let eights = row.chunks_exact(8);
+            // Only tiles that the right edge cuts have such.
+            eights.remainder().iter().for_each(|pixel| mix(&mut chains[0], *pixel, 0));
+            for eight in eights {
                 for (chain, pair) in chains.iter_mut().zip(eight.chunks_exact(2)) {
-                    let word = u64::from(pair[0] & 0x00ff_ffff) | u64::from(pair[1] & 0x00ff_ffff) << 32;
-                    *chain = (*chain ^ word).wrapping_mul(MULTIPLIER);
-                    *chain ^= *chain >> 29;
+                    mix(chain, pair[0], pair[1]);
                 }
             }
         }
@@ -110,7 +122,8 @@ impl TileCache {
     /// Puts a tile into a free slot, or into the one not used for longest; `None` if all are used by this very frame.
     pub fn store(&mut self, tile: TileView, hash: u64, sequence: u32) -> Option<u32> {
         let slot = if self.slots.len() < CACHE_SLOTS as usize {
-            self.slots.push(Slot { hash: 0, pixels: Vec::with_capacity(TILE_PIXELS), used: 0 });
+            let pixels = Vec::with_capacity(TILE_PIXELS);
+            self.slots.push(Slot { hash: 0, size: Size::default(), pixels, used: 0 });
             self.slots.len() as u32 - 1
         } else {
             let (slot, oldest) = self.slots.iter().enumerate().min_by_key(|(_, s)| s.used)?;
@@ -124,17 +137,22 @@ impl TileCache {
             self.by_hash.remove(&held.hash);
         }
         self.by_hash.insert(hash, slot);
-        (held.hash, held.used) = (hash, sequence);
+        (held.hash, held.size, held.used) = (hash, tile.size, sequence);
         held.pixels.clear();
-        tile.rows().for_each(|row| held.pixels.extend(row.iter().map(|p| p & 0x00ff_ffff)));
+        for row in tile.rows() {
+            held.pixels.extend(row.iter().map(|p| p & 0x00ff_ffff));
+            held.pixels.resize(held.pixels.len().next_multiple_of(TILE as usize), 0);
+        }
+        held.pixels.resize(TILE_PIXELS, 0);
         Some(slot)
     }
 
     /// The slot that holds exactly this tile, whose hash is `hash`; for looking only.
     pub fn find(&self, tile: TileView, hash: u64) -> Option<u32> {
         let slot = *self.by_hash.get(&hash)?;
-        let held = self.slots[slot as usize].pixels.chunks(TILE as usize);
-        tile.rows().zip(held).all(|(a, b)| same_pixels(a, b)).then_some(slot)
+        let held = &self.slots[slot as usize];
+        let rows = held.pixels.chunks(TILE as usize);
+        (held.size == tile.size && tile.rows().zip(rows).all(|(a, b)| same_pixels(a, b))).then_some(slot)
     }
 }
 
@@ -144,19 +162,21 @@ const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 mod tests {
     use super::*;
 
+    const WHOLE: Rect = Rect::new(0, 0, TILE, TILE);
+
     fn pixels(n: u32) -> Vec<u32> {
         (0..TILE_PIXELS as u32).map(|i| (i * 31 + n) & 0x00ff_ffff).collect()
     }
 
     fn store(cache: &mut TileCache, n: u32, sequence: u32) -> Option<u32> {
         let pixels = pixels(n);
-        let tile = TileView::new(&pixels, TILE as usize);
+        let tile = TileView::new(&pixels, TILE as usize, WHOLE);
         cache.store(tile, tile.hash(), sequence)
     }
 
     fn recall(cache: &mut TileCache, n: u32, sequence: u32) -> Option<u32> {
         let pixels = pixels(n);
-        let tile = TileView::new(&pixels, TILE as usize);
+        let tile = TileView::new(&pixels, TILE as usize, WHOLE);
         cache.recall(tile, tile.hash(), sequence)
     }
 
@@ -179,12 +199,29 @@ mod tests {
     fn the_top_byte_is_no_part_of_a_tile() {
         let plain = pixels(5);
         let marked: Vec<u32> = plain.iter().map(|p| p | 0xa500_0000).collect();
-        let (plain, marked) = (TileView::new(&plain, TILE as usize), TileView::new(&marked, TILE as usize));
+        let (plain, marked) =
+            (TileView::new(&plain, TILE as usize, WHOLE), TileView::new(&marked, TILE as usize, WHOLE));
         let mut cache = TileCache::new();
         assert_eq!(cache.store(marked, marked.hash(), 1), Some(0));
         assert_eq!((plain.hash(), cache.recall(plain, plain.hash(), 2)), (marked.hash(), Some(0)));
         assert!(!plain.is_solid());
         let alike: Vec<u32> = (0..TILE_PIXELS as u32).map(|i| i << 24 | 7).collect();
-        assert!(TileView::new(&alike, TILE as usize).is_solid());
+        assert!(TileView::new(&alike, TILE as usize, WHOLE).is_solid());
+    }
+
+    #[test]
+    fn cut_tiles_are_kept_and_are_no_whole_ones() {
+        let pixels = pixels(3);
+        let view = |w, h| TileView::new(&pixels, TILE as usize, Rect::new(0, 0, w, h));
+        let mut cache = TileCache::new();
+        for (slot, (w, h)) in [(64, 64), (64, 56), (13, 64), (13, 9), (12, 9)].into_iter().enumerate() {
+            let tile = view(w, h);
+            assert_eq!(cache.find(tile, tile.hash()), None, "{w}x{h}");
+            assert_eq!(cache.store(tile, tile.hash(), 1), Some(slot as u32));
+            assert_eq!(cache.find(tile, tile.hash()), Some(slot as u32));
+        }
+        let seen = Seen { slot: 3, hash: view(13, 9).hash() };
+        let kept = cache.pixels(seen).expect("it is there");
+        assert_eq!((kept.len(), kept[12], kept[13], kept[64]), (TILE_PIXELS, pixels[12], 0, pixels[64]));
     }
 }

@@ -22,6 +22,9 @@ use std::time::Duration;
 /// A frame is ended when its tiles reach this: some milliseconds of a fast link, so that decoding the first part of a
 /// large change overlaps with sending the rest.
 pub const FRAME_BYTES_TARGET: usize = 192 << 10;
+/// Likewise where many photos are written with loss: they have few bytes and take as long to encode and to decode, and the
+/// two are to overlap.
+const HASTY_BYTES_TARGET: usize = 40 << 10;
 /// Changed blocks from which on it is worth looking for motion.
 const MOTION_BLOCKS_MIN: usize = 12;
 /// A tile that stood still for this long is worth a cache slot when it is overwritten: it may come back.
@@ -302,10 +305,11 @@ impl Encoder {
             self.tried.fill(false);
         }
         self.tried_hashes.fill(None);
+        let budget = budget.min(if self.photos.is_hasty() { HASTY_BYTES_TARGET } else { FRAME_BYTES_TARGET });
         let rounds = Rounds::of(self.dirty.iter().filter(|m| !m.is_empty()).count());
         let mut more = false;
         for round in 0..rounds.count() {
-            more |= self.encode_round(current, (rounds, round), now, budget.min(FRAME_BYTES_TARGET), &mut writer);
+            more |= self.encode_round(current, (rounds, round), now, budget, &mut writer);
             ordered |= self.recalled;
             let is_last = more || round + 1 == rounds.count();
             ordered |= self.harvest(!is_last, ordered || rounds.count() > 1, &mut writer);
@@ -408,7 +412,7 @@ impl Encoder {
             let few = self.dirty[i].count() < if moving { 1 } else { CACHE_BLOCKS_MIN };
             // Nearly right is not worth keeping: the cache is for what comes back exactly.
             let lossy = !self.photos.lossy(tile).is_empty();
-            if few || !still || lossy || !is_whole(self.grid.rect(tile)) {
+            if few || !still || lossy {
                 continue;
             }
             let held = tile_of(View::of(&self.held), self.grid.rect(tile));
@@ -473,7 +477,7 @@ impl Encoder {
         let mut kept = vec![false; self.moved.len()];
         for tile in (0..self.grid.count()).map(TileIndex) {
             let (rect, dirty) = (self.grid.rect(tile), self.dirty[tile.0 as usize]);
-            if dirty.is_empty() || !is_whole(rect) {
+            if dirty.is_empty() {
                 continue;
             }
             let copied = Copied::new(&self.moved, rect);
@@ -582,8 +586,8 @@ impl Encoder {
             self.hashes[i] = None;
             return true;
         }
-        let whole = is_whole(rect) && changed.count() >= CACHE_BLOCKS_MIN;
-        let hash = whole.then(|| tile_of(*current, rect).hash());
+        let many = changed.count() >= CACHE_BLOCKS_MIN;
+        let hash = many.then(|| tile_of(*current, rect).hash());
         self.tried_hashes[i] = hash;
         let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) else {
             return false;
@@ -660,13 +664,9 @@ fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
         .intersection(grid.size().rect())
 }
 
-/// A whole tile of a picture.
+/// A tile of a picture.
 fn tile_of<'a>(picture: View<'a>, rect: Rect) -> TileView<'a> {
-    TileView::new(&picture.pixels[rect.y as usize * picture.stride + rect.x as usize..], picture.stride)
-}
-
-fn is_whole(tile: Rect) -> bool {
-    tile.w == TILE && tile.h == TILE
+    TileView::new(picture.pixels, picture.stride, rect)
 }
 
 fn copy_rows(copy: &CopyRect, before: &Picture, held: &mut Picture) {

@@ -7,7 +7,7 @@
 use crate::codec::bytes::{ReadError, Reader, put_u24, put_varint};
 use crate::codec::ctx::{COLORS_MAX, Head, LANES_MAX, band};
 use crate::codec::wave;
-use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TileGrid, TileIndex};
 use bytes::Bytes;
 use std::ops::Range;
 use thiserror::Error;
@@ -68,7 +68,7 @@ pub struct FrameHeader {
 /// Keeps a tile of the previous frame in a cache slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Store {
-    /// A tile that lies on the screen whole.
+    /// The tile; what of it is on the screen.
     pub tile: TileIndex,
     /// Below [`CACHE_SLOTS`].
     pub slot: u32,
@@ -88,7 +88,7 @@ pub struct CopyRect {
 /// Gives a tile the pixels of a cache slot before the copies are written: what a moving window has covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uncover {
-    /// A tile that lies on the screen whole.
+    /// The tile; what of it is on the screen.
     pub tile: TileIndex,
     /// Below [`CACHE_SLOTS`].
     pub slot: u32,
@@ -110,7 +110,7 @@ pub struct TileRecord {
 pub enum Content {
     /// One colour, 0xRRGGBB.
     Solid(u32),
-    /// A cache slot; the whole tile.
+    /// A cache slot; all of the tile that is on the screen.
     Cache(u32),
     /// Up to 16 colours and an index for each pixel.
     Pack {
@@ -209,9 +209,6 @@ pub enum FormatError {
     /// The tile is not on the screen.
     #[error("tile {0} lies outside the screen")]
     Tile(u32),
-    /// STORE, UNCOVER and CACHE are for tiles that lie on the screen whole.
-    #[error("tile {0} is cut by the screen's edge and cannot be cached")]
-    CutTile(u32),
     /// The slot is not in the cache.
     #[error("cache slot {0} does not exist")]
     Slot(u32),
@@ -382,7 +379,6 @@ impl Frame {
         for i in 0..count {
             let delta = r.varint()?;
             let tile = tiles.next(delta, i > 0 && delta == 0)?;
-            whole_tile(grid, tile)?;
             let slot = cache_slot(r.varint()?)?;
             if std::mem::replace(&mut taken[slot as usize], true) {
                 return Err(FormatError::Slot(slot));
@@ -400,7 +396,6 @@ impl Frame {
         for i in 0..count {
             let delta = r.varint()?;
             let tile = tiles.next(delta, i > 0 && delta == 0)?;
-            whole_tile(grid, tile)?;
             self.uncovers.push(Uncover { tile, slot: cache_slot(r.varint()?)? });
         }
         Ok(())
@@ -455,7 +450,6 @@ impl Frame {
                 mode if mode & 0xf == MODE_CTX => parse_ctx(r, tile, blocks, mode >> SET_SHIFT)?,
                 MODE_SOLID => Content::Solid(r.u24()?),
                 MODE_CACHE => {
-                    whole_tile(grid, tile)?;
                     if masked {
                         return Err(FormatError::Mask { tile: tile.0, mask: blocks.0 });
                     }
@@ -718,11 +712,6 @@ impl Ascending {
         self.last = tile;
         Ok(TileIndex(tile))
     }
-}
-
-fn whole_tile(grid: TileGrid, tile: TileIndex) -> Result<(), FormatError> {
-    let r = grid.rect(tile);
-    if r.w == TILE && r.h == TILE { Ok(()) } else { Err(FormatError::CutTile(tile.0)) }
 }
 
 fn cache_slot(slot: u32) -> Result<u32, FormatError> {

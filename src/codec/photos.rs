@@ -62,6 +62,11 @@ impl Photos {
         self.hasty = photo_tiles > EXACT_TILES_MAX.min(budget / EXACT_TILE_BYTES);
     }
 
+    /// Whether the photos of this picture are written with loss because they are so many.
+    pub(super) fn is_hasty(&self) -> bool {
+        self.hasty
+    }
+
     /// A tile is about to be written; whether its photos may be lossy.
     pub(super) fn handle_change(&mut self, tile: TileIndex, now: Duration) -> bool {
         let [last, before, first] = &mut self.tiles[tile.0 as usize].changed;

@@ -227,7 +227,7 @@ impl Plan {
             plan.stores.push(Transfer {
                 source: packed(grid.origin(s.tile)),
                 destination: packed(slot),
-                size: TILE | TILE << 16,
+                size: size_of(grid.rect(s.tile)),
                 pad: 0,
             });
         }
@@ -250,7 +250,7 @@ impl Plan {
             plan.uncovers.push(Transfer {
                 source: packed(slot_origin(u.slot)),
                 destination: packed(grid.origin(u.tile)),
-                size: TILE | TILE << 16,
+                size: size_of(grid.rect(u.tile)),
                 pad: 0,
             });
         }
@@ -279,7 +279,7 @@ impl Plan {
                 Content::Cache(slot) => plan.recalls.push(Transfer {
                     source: packed(slot_origin(*slot)),
                     destination: origin,
-                    size: TILE | TILE << 16,
+                    size: size_of(grid.rect(record.tile)),
                     pad: 0,
                 }),
                 Content::Pack { colors, palette, indices } => plan.unpacks.push(Unpack {
@@ -363,6 +363,11 @@ pub const fn packed(p: Point) -> u32 {
 /// The inverse of [`packed`].
 pub const fn unpacked(word: u32) -> Point {
     Point { x: word & 0xffff, y: word >> 16 }
+}
+
+/// A rectangle's size in one word.
+const fn size_of(rect: Rect) -> u32 {
+    rect.w | rect.h << 16
 }
 
 fn slot_origin(slot: u32) -> Point {

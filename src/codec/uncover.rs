@@ -34,7 +34,7 @@ pub(super) struct Offer<'a> {
     pub(super) held: &'a Picture,
     /// What it should hold.
     pub(super) current: View<'a>,
-    /// A whole tile.
+    /// The tile, as far as it is on the screen.
     pub(super) tile: Rect,
 }
 
@@ -82,11 +82,11 @@ impl Copied {
         BlockMask((0..16).map(block).sum())
     }
 
-    /// Writes a slot's pixels into a whole tile, but for what the copies have written.
+    /// Writes a slot's pixels into a tile, but for what the copies have written.
     pub(super) fn write_below(&self, slot: &[u32], held: &mut Picture, tile: Rect) {
         let stride = held.size.w as usize;
-        for (y, (bits, slot)) in self.0.iter().zip(slot.chunks_exact(TILE as usize)).enumerate() {
-            let row = &mut held.pixels[(tile.y as usize + y) * stride + tile.x as usize..][..TILE as usize];
+        for (y, (bits, slot)) in self.0.iter().zip(slot.chunks_exact(TILE as usize)).enumerate().take(tile.h as usize) {
+            let row = &mut held.pixels[(tile.y as usize + y) * stride + tile.x as usize..][..tile.w as usize];
             for (x, (pixel, slot)) in row.iter_mut().zip(slot).enumerate() {
                 if bits >> x & 1 == 0 {
                     *pixel = *slot;
@@ -101,7 +101,7 @@ impl Copied {
         let mut wrong = BlockMask::NONE;
         for block in 0..BLOCKS_PER_SIDE * BLOCKS_PER_SIDE {
             let (x, y) = (block % BLOCKS_PER_SIDE * BLOCK, block / BLOCKS_PER_SIDE * BLOCK);
-            if !(y..y + BLOCK).all(|y| self.is_right(&offer, x, y)) {
+            if !(y..(y + BLOCK).min(offer.tile.h)).all(|y| self.is_right(&offer, x, y)) {
                 wrong.0 |= 1 << block;
                 if wrong.count() >= limit {
                     return None;
@@ -111,9 +111,10 @@ impl Copied {
         Some(wrong)
     }
 
-    /// Whether 16 pixels would be right.
+    /// Whether 16 pixels, or as many as there are, would be right.
     fn is_right(&self, offer: &Offer, x: u32, y: u32) -> bool {
-        let (left, width) = ((offer.tile.x + x) as usize, BLOCK as usize);
+        let Some(width) = offer.tile.w.checked_sub(x) else { return true };
+        let (left, width) = ((offer.tile.x + x) as usize, width.min(BLOCK) as usize);
         let current = &offer.current.row(offer.tile.y + y)[left..][..width];
         let slot = &offer.slot[(y * TILE + x) as usize..][..width];
         match self.0[y as usize] >> x & 0xffff {

@@ -60,7 +60,7 @@ impl Host {
     fn stores(&mut self, sections: &mut SectionWriter) {
         let grid = TileGrid::new(self.size);
         let mut slot = self.random.below(SLOTS);
-        for tile in (0..grid.count()).map(TileIndex).filter(|t| is_whole(grid, *t)).take(SLOTS as usize) {
+        for tile in (0..grid.count()).map(TileIndex).take(SLOTS as usize) {
             if self.random.below(4) == 0 {
                 sections.store(tile, slot % SLOTS);
                 slot += 1;
@@ -85,7 +85,7 @@ impl Host {
 
     fn uncovers(&mut self, sections: &mut SectionWriter) {
         let grid = TileGrid::new(self.size);
-        for tile in (0..grid.count()).map(TileIndex).filter(|t| is_whole(grid, *t)) {
+        for tile in (0..grid.count()).map(TileIndex) {
             if self.random.below(6) == 0 {
                 sections.uncover(tile, self.random.below(SLOTS));
             }
@@ -99,7 +99,7 @@ impl Host {
             let visible = grid.visible(tile).0;
             match self.random.below(8) {
                 0 => sections.solid(tile, None, self.random.below(2) * 0x0080_ff01),
-                1 if is_whole(grid, tile) => sections.cache(tile, self.random.below(SLOTS)),
+                1 => sections.cache(tile, self.random.below(SLOTS)),
                 2 => self.record(sections, tile, None, visible),
                 3 => {
                     // Two records with masks that share no block.
@@ -161,11 +161,6 @@ impl Host {
             }
         }
     }
-}
-
-fn is_whole(grid: TileGrid, tile: TileIndex) -> bool {
-    let r = grid.rect(tile);
-    r.w == TILE && r.h == TILE
 }
 
 fn plan(bytes: Bytes, screen: Size) -> Plan {
