@@ -11,7 +11,7 @@ use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::{BLOCK_PIXELS, CopyRect, Frame, FrameHeader, SectionWriter};
 use kachel::codec::plan::Plan;
 use kachel::codec::wave::encode::WaveEncoder;
-use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
+use kachel::geom::{BlockMask, Rect, Size, TileGrid, TileIndex};
 use kachel::io::gpu::Tier;
 use kachel::io::gpu::decode::Decoder;
 use kachel::io::gpu::mirror::Mirror;
