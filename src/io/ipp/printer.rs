@@ -3,6 +3,7 @@
 //! One thread with an event loop of its own; what it may not decide it asks the session's loop ([`Ask`]). Each printer has
 //! a path of its own, `/ipp/print/KEY`. Only PDF is taken: CUPS converts the rest. Attributes: `describe`.
 
+mod begun;
 mod describe;
 mod options;
 
@@ -11,6 +12,7 @@ use crate::limits::JOB_BYTES_MAX;
 use crate::proto::print::host::{JobView, Refusal};
 use crate::proto::wire::print::{JobId, JobOptions, Printer, PrinterKey};
 use aws_lc_rs::digest;
+use begun::{Begun, State};
 use bytes::Bytes;
 use describe::{Times, job_attributes, printer_attributes};
 use http_body_util::{BodyExt, Full};
@@ -23,7 +25,6 @@ use ipp::model::{DelimiterTag, IppVersion, Operation, StatusCode};
 use ipp::request::IppRequestResponse;
 use options::{job_id, options, requested};
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -32,7 +33,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 /// Connections at once: CUPS has one for each of its jobs and some that ask.
 const CONNECTIONS_MAX: usize = 128;
@@ -40,6 +41,8 @@ const CONNECTIONS_MAX: usize = 128;
 const BEGUN_MAX: usize = 64;
 /// A client that sends or takes nothing for this long is gone.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Pause after a connection that could not be taken, so that a lack of descriptors does not take the processor too.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Where a PDF must say that it is one; readers look this far too.
 const MAGIC_WITHIN: usize = 1024;
 /// Questions that may wait for the session's loop.
@@ -151,7 +154,15 @@ async fn accept(listener: &UnixListener, users: &[u32], desk: Rc<Desk>) -> io::R
         tokio::select! {
             () = desk.asks.closed() => return Ok(()),
             accepted = listener.accept() => {
-                let (stream, _) = accepted?;
+                let stream = match accepted {
+                    Ok((stream, _)) => stream,
+                    // A client that was gone again, or no descriptor left: neither is the end of printing.
+                    Err(error) => {
+                        tracing::warn!(%error, "A connection to the session's printer failed");
+                        sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                };
                 if !is_one_of(&stream, users) {
                     tracing::warn!("A stranger was refused at the session's printer");
                     continue;
@@ -184,21 +195,32 @@ struct Desk {
     state: RefCell<State>,
 }
 
-#[derive(Default)]
-struct State {
-    next: u32,
-    begun: Vec<Begun>,
-    times: HashMap<u32, Times>,
+/// Counts one upload of a job's document as long as it lives: hyper drops the answer of a client that hung up.
+struct Upload<'a> {
+    state: &'a RefCell<State>,
+    number: u32,
+    is_over: bool,
 }
 
-/// A job whose document has not come yet.
-#[derive(Clone)]
-struct Begun {
-    number: u32,
-    id: JobId,
-    printer: PrinterKey,
-    title: String,
-    options: JobOptions,
+impl<'a> Upload<'a> {
+    fn begin(state: &'a RefCell<State>, number: u32) -> Upload<'a> {
+        state.borrow_mut().begin_upload(number);
+        Upload { state, number, is_over: false }
+    }
+
+    /// Whether the job was cancelled meanwhile.
+    fn end(mut self) -> bool {
+        self.is_over = true;
+        self.state.borrow_mut().end_upload(self.number)
+    }
+}
+
+impl Drop for Upload<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.state.borrow_mut().end_upload(self.number);
+        }
+    }
 }
 
 /// An answer: status, and groups of attributes behind the first.
@@ -306,6 +328,9 @@ impl Desk {
                     Ok(begun) => begun,
                     Err(answer) => return answer,
                 };
+                if view.jobs.iter().all(|job| job.offer.job != begun.id) {
+                    self.state.borrow_mut().note(begun.clone());
+                }
                 self.take(printer, begun, rest, body).await
             }
             Some(Op::CreateJob) => {
@@ -314,17 +339,15 @@ impl Desk {
                     Err(answer) => return answer,
                 };
                 let answer = self.begun(&begun);
-                let mut state = self.state.borrow_mut();
-                let known = view.jobs.iter().any(|job| job.offer.job == begun.id);
-                if !known && state.begun.iter().all(|b| b.number != begun.number) {
-                    state.begun.push(begun);
+                if view.jobs.iter().all(|job| job.offer.job != begun.id) {
+                    self.state.borrow_mut().note(begun);
                 }
                 answer
             }
             Some(Op::SendDocument) => self.send_document(&view, printer, head, rest, body).await,
             Some(Op::CancelJob) => self.cancel(&view, printer, head),
             Some(Op::CancelMyJobs) => {
-                self.state.borrow_mut().begun.retain(|b| b.printer != printer.key);
+                self.state.borrow_mut().cancel(printer.key, None);
                 for job in view.jobs.iter().filter(|job| job.offer.printer == printer.key) {
                     self.ask(Ask::Cancel(job.offer.job)).await;
                 }
@@ -359,6 +382,7 @@ impl Desk {
         self.ask(Ask::Look(answer)).await;
         let mut view = view.await.ok()?;
         let mut state = self.state.borrow_mut();
+        state.expire(Instant::now());
         for job in &view.jobs {
             state.times.entry(job.number).or_default().note(job, clock());
         }
@@ -399,6 +423,9 @@ impl Desk {
             printer: printer.key,
             title: title.unwrap_or_else(|| "Dokument".into()),
             options: options(head, printer),
+            since: Instant::now(),
+            uploads: 0,
+            canceled: false,
         })
     }
 
@@ -442,8 +469,9 @@ impl Desk {
     /// Spools a document and gives it to the session.
     async fn take(&self, printer: &Printer, begun: Begun, rest: Bytes, body: &mut Incoming) -> Answer {
         let path = self.spool.join(format!("{}-{}.part", begun.id, begun.number));
+        let upload = Upload::begin(&self.state, begun.number);
         let spooled = spool(&path, rest, body).await;
-        self.state.borrow_mut().begun.retain(|b| b.number != begun.number);
+        let spooled = if upload.end() { Err(StatusCode::ClientErrorNotPossible) } else { spooled };
         let (size, sha256) = match spooled {
             Ok(spooled) => spooled,
             Err(status) => {
@@ -470,13 +498,9 @@ impl Desk {
 
     fn cancel(&self, view: &View, printer: &Printer, head: &Head) -> Answer {
         let Some(number) = options::job_number(head) else { return StatusCode::ClientErrorBadRequest.into() };
-        let mut state = self.state.borrow_mut();
-        let before = state.begun.len();
-        state.begun.retain(|b| b.number != number || b.printer != printer.key);
-        if state.begun.len() < before {
-            return StatusCode::SuccessfulOk.into();
-        }
+        let was_begun = self.state.borrow_mut().cancel(printer.key, Some(number));
         match view.jobs.iter().find(|job| job.number == number && job.offer.printer == printer.key) {
+            None if was_begun => StatusCode::SuccessfulOk.into(),
             None => StatusCode::ClientErrorNotFound.into(),
             Some(job) if job.state.is_some_and(|s| s.is_end()) => StatusCode::ClientErrorNotPossible.into(),
             Some(job) => {
@@ -533,8 +557,10 @@ impl Desk {
             wanted => wanted,
         };
         let begun: Vec<JobView> = self.state.borrow().begun.iter().map(describe::incoming).collect();
+        let is_new = |begun: &&JobView| view.jobs.iter().all(|job| job.number != begun.number);
         let groups = begun
             .iter()
+            .filter(is_new)
             .chain(&view.jobs)
             .filter(|job| job.offer.printer == printer.key)
             .filter(|job| completed.is_none_or(|done| job.state.is_some_and(|s| s.is_end()) == done))

@@ -3,7 +3,8 @@
 //! It says what the viewer's printer can, and what PDF in general allows. Nothing here decides anything.
 
 use super::super::write::{attribute, collection, keyword, keywords, mime, name, several, text, uri};
-use super::{Begun, View};
+use super::View;
+use super::begun::{BEGUN_LIFE, Begun};
 use crate::limits::{COPIES_OF_JOB_MAX, JOB_BYTES_MAX};
 use crate::proto::print::host::JobView;
 use crate::proto::print::media::Paper;
@@ -359,7 +360,7 @@ pub(super) fn printer_attributes(printer: &Printer, printer_uri: &str, view: &Vi
         attribute("multiple-document-handling-default", keyword("separate-documents-uncollated-copies")),
         attribute("multiple-document-handling-supported", keyword("separate-documents-uncollated-copies")),
         attribute("multiple-document-jobs-supported", IppValue::Boolean(false)),
-        attribute("multiple-operation-time-out", int(120)),
+        attribute("multiple-operation-time-out", int(BEGUN_LIFE.as_secs() as i32)),
         attribute("multiple-operation-time-out-action", keyword("abort-job")),
         attribute("natural-language-configured", language()),
         attribute("number-up-default", int(1)),
