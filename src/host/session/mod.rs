@@ -247,10 +247,11 @@ impl Session {
 
     /// The desktop is over, and all that belonged to it.
     fn stop(&mut self) {
+        // First what the user sees; a print server may take its time.
+        self.desk.stop();
         if let Some(printing) = self.printing.take() {
             printing.stop();
         }
-        self.desk.stop();
     }
 
     /// Releases what a viewer holds that says nothing any more; returns when to look again.

@@ -19,7 +19,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// The journal's file in the session's directory.
@@ -32,6 +32,8 @@ const NUMBERS_LEFT_OUT: u32 = 1_000;
 const ABSENCE: Duration = Duration::from_secs(60);
 /// How often CUPS is looked after: it may be killed like anything else.
 const CARE: Duration = Duration::from_secs(2);
+/// A session that ends waits so long for its print server: then it is killed.
+const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the loop is to pass on to the viewer.
 #[derive(Debug)]
@@ -237,7 +239,20 @@ impl Printing {
     pub(super) fn stop(self) {
         drop(self.cups);
         // The thread ends CUPS when it hears that nobody wants queues any more, and then hangs up.
-        while self.made.recv().is_ok() {}
+        let end = Instant::now() + STOP_LIMIT;
+        loop {
+            match self.made.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(_) => {}
+                Err(channel::RecvTimeoutError::Disconnected) => break,
+                Err(channel::RecvTimeoutError::Timeout) => {
+                    tracing::error!("The print server does not answer and is killed");
+                    if let Some(mut cups) = Cups::adopted(&self.place) {
+                        cups.stop();
+                    }
+                    break;
+                }
+            }
+        }
         let _ = fs::remove_file(self.place.join(JOURNAL));
         Cups::clean(&self.place);
         let _ = fs::remove_dir_all(self.place.join(SPOOL));
@@ -368,20 +383,24 @@ fn care_for_cups(
     waker: &UnixStream,
 ) {
     let mut cups: Option<Cups> = None;
+    // Printers whose queues are not all as they should be, and what was said about them.
+    let mut failed: Option<Vec<Printer>> = None;
+    let mut said: Option<String> = None;
     loop {
         let printers = match wanted.recv_timeout(CARE) {
             Ok(next) => wanted.try_iter().last().unwrap_or(next),
-            Err(channel::RecvTimeoutError::Timeout) => match &mut cups {
-                Some(running) if !running.is_running() => {
+            Err(channel::RecvTimeoutError::Timeout) => {
+                if let Some(running) = cups.as_mut().filter(|running| !running.is_running()) {
                     tracing::warn!("The print server is gone and is started again");
                     if let Err(error) = running.start() {
                         tracing::error!(%error, "No print server");
+                        continue;
                     }
-                    continue;
                 }
-                // A start that failed is tried again with the next change.
-                _ => continue,
-            },
+                // Queues that failed are tried again; a start that failed with the next change.
+                let Some(printers) = failed.take() else { continue };
+                printers
+            }
             Err(channel::RecvTimeoutError::Disconnected) => {
                 if let Some(mut cups) = cups.take().or_else(|| Cups::adopted(dir)) {
                     cups.stop();
@@ -403,11 +422,16 @@ fn care_for_cups(
             }
         }
         let Some(running) = &mut cups else { continue };
-        if let Err(error) = running.set_queues(&printers, socket) {
-            tracing::error!(%error, "A print queue is not as it should be");
-        }
+        let done = running.set_queues(&printers, socket);
         let names = printers.iter().filter_map(|p| Some((p.key.to_string(), running.queue(p.key)?.to_owned())));
         let _ = told.send(names.collect());
         wake_up(waker);
+        let error = done.as_ref().err().map(ToString::to_string);
+        // Said once, however often it is tried.
+        if let Some(error) = error.as_ref().filter(|_| error != said) {
+            tracing::error!(error, "A print queue is not as it should be");
+        }
+        failed = error.is_some().then_some(printers);
+        said = error;
     }
 }

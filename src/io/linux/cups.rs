@@ -200,7 +200,7 @@ impl Cups {
     /// Has a queue for each of these printers and for no other; `printer_socket` is where the session's IPP printer listens.
     ///
     /// # Errors
-    /// The first that failed; the others are made all the same.
+    /// The first that failed; the others are made all the same. Asked again it tries what failed, and only that.
     pub fn set_queues(&mut self, printers: &[Printer], printer_socket: &Path) -> Result<(), CupsError> {
         let mut first = Ok(());
         let mut keep = |done: Result<(), CupsError>| {
@@ -211,9 +211,16 @@ impl Cups {
         let wanted: Vec<String> = printers.iter().map(|p| p.key.to_string()).collect();
         let gone: Vec<String> = self.record.queues.keys().filter(|key| !wanted.contains(key)).cloned().collect();
         for key in gone {
-            if let Some(queue) = self.record.queues.remove(&key) {
-                keep(self.lpadmin(&queue.name, &["-x", &queue.name]));
+            let name = self.record.queues[&key].name.clone();
+            let done = match self.lpadmin(&name, &["-x", &name]) {
+                // A process that died before it wrote that down has removed it.
+                Err(CupsError::Queue { detail, .. }) if detail.contains("does not exist") => Ok(()),
+                done => done,
+            };
+            if done.is_ok() {
+                self.record.queues.remove(&key);
             }
+            keep(done);
         }
         for printer in printers {
             let key = printer.key.to_string();
@@ -221,8 +228,11 @@ impl Cups {
             let name = known.as_ref().map_or_else(|| self.free_name(&printer.name), |queue| queue.name.clone());
             let queue = Queue { name: name.clone(), info: printer.name.clone(), ppd: ppd(printer) };
             if known.as_ref() != Some(&queue) {
-                keep(self.make_queue(&queue, printer.key, printer_socket));
-                self.record.queues.insert(key, queue);
+                let done = self.make_queue(&queue, printer.key, printer_socket);
+                if done.is_ok() {
+                    self.record.queues.insert(key, queue);
+                }
+                keep(done);
             }
         }
         if let Some(default) = printers.iter().find(|p| p.is_default)
@@ -531,5 +541,28 @@ mod tests {
         {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_queue_that_could_not_be_made_or_removed_is_not_taken_for_done() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut cups =
+            Cups { dir: dir.path().to_owned(), socket: dir.path().join("nobody.sock"), record: Record::default() };
+        let printer = Printer {
+            key: PrinterKey([1; 16]),
+            name: "one".into(),
+            is_default: false,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        };
+        assert!(cups.set_queues(std::slice::from_ref(&printer), Path::new("/nowhere")).is_err());
+        assert_eq!(cups.queue(printer.key), None);
+        let queue = Queue { name: "one".into(), info: String::new(), ppd: String::new() };
+        cups.record.queues.insert(printer.key.to_string(), queue);
+        assert!(cups.set_queues(&[], Path::new("/nowhere")).is_err());
+        assert_eq!(cups.queue(printer.key), Some("one"));
     }
 }
