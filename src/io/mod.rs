@@ -4,6 +4,8 @@
 pub mod gpu;
 #[cfg(feature = "print")]
 pub mod ipp;
+#[cfg(feature = "print")]
+pub mod journal;
 #[cfg(feature = "viewer")]
 pub mod keyboard;
 #[cfg(all(target_os = "linux", feature = "host"))]

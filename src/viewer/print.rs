@@ -3,16 +3,16 @@
 //! Lives in the net thread, which never waits for a print system: a thread of its own does ([`work`]).
 
 use crate::io::ipp::client::{self, Document, LocalPrinter, Source, find_printers};
+use crate::io::journal::JournalFile;
 use crate::io::net::files::private_dir;
 use crate::limits::JOBS_MAX;
-use crate::proto::print::journal::{self, JOURNAL_BYTES_MAX};
 use crate::proto::print::viewer::{Found, JobView, Submitted, ViewerAction, ViewerJobs};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use crate::viewer::spool::Spool;
 use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -93,7 +93,7 @@ pub enum PrintNews {
 /// All of a viewer's printing.
 pub struct Printing {
     jobs: ViewerJobs,
-    journal: File,
+    journal: JournalFile,
     /// Held as long as this viewer prints.
     _lock: File,
     spools: HashMap<JobId, Spool>,
@@ -249,11 +249,12 @@ impl Printing {
             let order = match action {
                 ViewerAction::Tell(wish) => return Some(wish),
                 ViewerAction::Record { job, step, bytes } => {
-                    let written = append(&mut self.journal, &bytes);
+                    let written = self.journal.append(&bytes);
                     if let Err(error) = &written {
                         tracing::error!(%error, "The print journal cannot be written");
                     }
                     self.jobs.handle_recorded(job, step, written.is_ok());
+                    self.journal.compact(|| self.jobs.snapshot());
                     continue;
                 }
                 ViewerAction::Discard(job) => {
@@ -443,31 +444,11 @@ fn place_id(path: &Path, has_journal: bool) -> io::Result<[u8; 16]> {
     Ok(id)
 }
 
-/// Reads the journal, cuts off what was being written when the power went, and writes it anew, short.
-fn open_journal(path: &Path) -> io::Result<(ViewerJobs, File)> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => {
-            file.take(JOURNAL_BYTES_MAX).read_to_end(&mut bytes)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let whole = journal::recover(&bytes).1;
-    if whole < bytes.len() {
-        tracing::warn!(bytes = bytes.len() - whole, "The print journal's end was torn");
-    }
-    let jobs = ViewerJobs::recover(&bytes[..whole]);
-    let new = path.with_extension("new");
-    let mut file = write_private(&new, &jobs.snapshot())?;
-    file.flush()?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    #[cfg(unix)]
-    if let Some(dir) = path.parent() {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok((jobs, file))
+/// Takes up what the journal says and writes it anew, short.
+fn open_journal(path: &Path) -> io::Result<(ViewerJobs, JournalFile)> {
+    let jobs = ViewerJobs::recover(&JournalFile::read(path)?);
+    let journal = JournalFile::create(path, &jobs.snapshot())?;
+    Ok((jobs, journal))
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
@@ -479,16 +460,6 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let mut file = options.open(path)?;
     file.write_all(bytes)?;
     Ok(file)
-}
-
-fn append(journal: &mut File, bytes: &[u8]) -> io::Result<()> {
-    let before = journal.metadata()?.len();
-    let written = journal.write_all(bytes).and_then(|()| journal.sync_data());
-    if written.is_err() {
-        // Half a record would hide those after it.
-        journal.set_len(before)?;
-    }
-    written
 }
 
 /// The machine's clock in seconds.

@@ -190,6 +190,10 @@ impl World {
             HostAction::Record { job, step, bytes } => {
                 let written = self.host_disk.append(&bytes, &mut self.dice, self.deadly)?;
                 self.host.handle_recorded(job, step, written);
+                // It may have become long.
+                if self.dice.roll(8) == 0 && !self.host_disk.full {
+                    self.host_disk.synced = self.host.snapshot();
+                }
             }
             HostAction::Tell(word) if self.linked => self.down.push_back(Down::Word(word)),
             HostAction::Begin { job, offset } if self.linked => self.down.push_back(Down::Begin(job, offset)),
@@ -205,6 +209,9 @@ impl World {
             ViewerAction::Record { job, step, bytes } => {
                 let written = self.viewer_disk.append(&bytes, &mut self.dice, self.deadly)?;
                 self.viewer.handle_recorded(job, step, written);
+                if self.dice.roll(8) == 0 && !self.viewer_disk.full {
+                    self.viewer_disk.synced = self.viewer.snapshot();
+                }
             }
             ViewerAction::Submit(offer) => {
                 if self.deadly && self.dice.roll(10) == 0 {

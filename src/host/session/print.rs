@@ -4,18 +4,17 @@
 //! CUPS is started, asked and revived by a thread of its own, so that no picture waits for it.
 
 use crate::io::ipp::printer::{ASKS_MAX, Ask, NewJob, Refused, View, serve, spool_path};
+use crate::io::journal::JournalFile;
 use crate::io::linux::cups::Cups;
 use crate::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
-use crate::proto::print::host::{HostAction, HostJobs};
-use crate::proto::print::journal::{self, JOURNAL_BYTES_MAX};
+use crate::proto::print::host::{HostAction, HostJobs, Step};
 use crate::proto::wire::Relay;
 use crate::proto::wire::print::{JobId, JobOffer, PrintWish, PrintWord, Printer, put_document_head};
 use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as channel;
@@ -48,7 +47,7 @@ pub(super) enum Outgoing {
 pub(super) struct Printing {
     place: PathBuf,
     jobs: HostJobs,
-    journal: File,
+    journal: JournalFile,
     asks: mpsc::Receiver<Ask>,
     wake: UnixStream,
     cups: channel::Sender<Vec<Printer>>,
@@ -168,13 +167,7 @@ impl Printing {
     pub(super) fn poll_outgoing(&mut self) -> Option<Outgoing> {
         loop {
             match self.jobs.poll_action(self.window)? {
-                HostAction::Record { job, step, bytes } => {
-                    let written = append(&mut self.journal, &bytes);
-                    if let Err(error) = &written {
-                        tracing::error!(%error, "The print journal cannot be written");
-                    }
-                    self.jobs.handle_recorded(job, step, written.is_ok());
-                }
+                HostAction::Record { job, step, bytes } => self.write(job, step, &bytes),
                 HostAction::Tell(word) => return Some(Outgoing::Word(word)),
                 HostAction::Begin { job, offset } => match self.begin(job, offset) {
                     Ok(head) => return Some(Outgoing::Document(Relay::DocumentBegin(head))),
@@ -291,12 +284,17 @@ impl Printing {
     /// Writes the records that wait first, so that a program hears only of what is safe; the rest stays in its order.
     fn record(&mut self) {
         while let Some((job, step, bytes)) = self.jobs.poll_record() {
-            let written = append(&mut self.journal, &bytes);
-            if let Err(error) = &written {
-                tracing::error!(%error, "The print journal cannot be written");
-            }
-            self.jobs.handle_recorded(job, step, written.is_ok());
+            self.write(job, step, &bytes);
         }
+    }
+
+    fn write(&mut self, job: JobId, step: Step, bytes: &[u8]) {
+        let written = self.journal.append(bytes);
+        if let Err(error) = &written {
+            tracing::error!(%error, "The print journal cannot be written");
+        }
+        self.jobs.handle_recorded(job, step, written.is_ok());
+        self.journal.compact(|| self.jobs.snapshot());
     }
 
     fn begin(&mut self, job: JobId, offset: u32) -> io::Result<Bytes> {
@@ -329,44 +327,14 @@ impl AsFd for Printing {
     }
 }
 
-/// Reads the journal, cuts off what was being written when the power went, and writes it anew, short.
-fn open_journal(path: &Path) -> io::Result<(HostJobs, File)> {
-    let mut bytes = Vec::new();
-    match File::open(path) {
-        Ok(file) => {
-            file.take(JOURNAL_BYTES_MAX).read_to_end(&mut bytes)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(error),
-    }
-    let whole = journal::recover(&bytes).1;
-    if whole < bytes.len() {
-        tracing::warn!(bytes = bytes.len() - whole, "The print journal's end was torn");
-    }
-    let (jobs, errors) = HostJobs::recover(&bytes[..whole]);
+/// Takes up what the journal says and writes it anew, short.
+fn open_journal(path: &Path) -> io::Result<(HostJobs, JournalFile)> {
+    let (jobs, errors) = HostJobs::recover(&JournalFile::read(path)?);
     for error in errors {
         tracing::error!(%error, "The print journal holds what no version wrote");
     }
-    let new = path.with_extension("new");
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new().append(true).create_new(true).mode(0o600).open(&new)?;
-    file.write_all(&jobs.snapshot())?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    if let Some(dir) = path.parent() {
-        File::open(dir)?.sync_all()?;
-    }
-    Ok((jobs, file))
-}
-
-fn append(journal: &mut File, bytes: &[u8]) -> io::Result<()> {
-    let before = journal.metadata()?.len();
-    let written = journal.write_all(bytes).and_then(|()| journal.sync_data());
-    if written.is_err() {
-        // Half a record would hide those after it.
-        journal.set_len(before)?;
-    }
-    written
+    let journal = JournalFile::create(path, &jobs.snapshot())?;
+    Ok((jobs, journal))
 }
 
 fn wake_up(mut waker: &UnixStream) {

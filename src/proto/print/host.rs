@@ -173,7 +173,9 @@ impl HostJobs {
     /// The shortest journal that says the same.
     pub fn snapshot(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        for job in self.ended.iter().filter_map(|id| self.jobs.get(id)).chain(self.open()) {
+        // Also jobs whose end is not written down yet; but none that nobody was told is taken.
+        let unsettled = self.jobs.values().filter(|job| job.recorded && !job.settled);
+        for job in self.ended.iter().filter_map(|id| self.jobs.get(id)).chain(unsettled) {
             journal::append(&mut out, &job.record(Step::Open));
             if job.offered {
                 journal::append(&mut out, &job.record(Step::Offered));

@@ -7,7 +7,7 @@ use crate::codec::bytes::Reader;
 
 /// Longest record without its head: an offer with all its words fits several times.
 pub const RECORD_BYTES_MAX: usize = 8 << 10;
-/// Longest journal that is read: thousands of records; it is written anew, and short, at every start.
+/// Longest journal that is read: thousands of records; it is written anew, and short, at every start and half-way there.
 pub const JOURNAL_BYTES_MAX: u64 = 16 << 20;
 
 /// Appends one record: `u32` length, `u32` CRC-32 of the body, body.
