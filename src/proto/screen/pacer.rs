@@ -18,6 +18,8 @@ const FAST_BYTES_PER_SECOND: u64 = 40_000_000;
 /// Longest frame that only makes exact what is shown: a few milliseconds of entropy coding at either end, for which what
 /// changes next would have to wait.
 const REFINEMENT_BYTES_MAX: u64 = 64 << 10;
+/// Likewise on a fast path, where what takes time is coding: some three milliseconds at each end.
+const REFINEMENT_BYTES_FAST: u64 = 24 << 10;
 /// Smallest budget for one frame.
 const BUDGET_MIN: u64 = 16 << 10;
 
@@ -126,7 +128,8 @@ impl Pacer {
         let window = u64::from(self.path.window_bytes).max(WINDOW_BYTES_MIN);
         let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
         let is_free = self.attached && !self.hidden && self.in_flight.len() as u32 + 1 < self.pictures_max();
-        let budget = window.saturating_sub(in_flight).min(REFINEMENT_BYTES_MAX);
+        let most = if self.is_fast() { REFINEMENT_BYTES_FAST } else { REFINEMENT_BYTES_MAX };
+        let budget = window.saturating_sub(in_flight).min(most);
         (is_free && budget >= BUDGET_MIN).then_some(budget as usize)
     }
 
@@ -194,6 +197,12 @@ mod tests {
         assert!(matches!(p.poll_slot(false, MS), Slot::Now { .. }));
         p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
         assert_eq!(p.poll_refinement(), Some(64 << 10));
+        p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        assert_eq!((p.is_fast(), p.poll_refinement()), (true, None));
+        p.handle_shown(1);
+        assert_eq!(p.poll_refinement(), Some(24 << 10));
+        p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        p.handle_sent(1, 20 << 10, false, MS);
         p.handle_sent(2, 170 << 10, false, MS);
         assert_eq!(p.poll_refinement(), None);
         p.handle_shown(2);
