@@ -87,6 +87,8 @@ pub struct Encoder {
     tried_hashes: Vec<Option<u64>>,
     /// The cache was read by the frame in work.
     recalled: bool,
+    /// Tiles are kept when they are written: a large picture's first frame need not keep what later ones overwrite.
+    keeps_late: bool,
     sequence: u32,
     /// The last frame that read what was there.
     ordered: u32,
@@ -133,6 +135,7 @@ impl Encoder {
             tried: vec![false; tiles],
             tried_hashes: vec![None; tiles],
             recalled: false,
+            keeps_late: false,
             scarce: Scarce::Bytes,
             photos_left: u32::MAX,
             modes: Modes::new(),
@@ -271,7 +274,6 @@ impl Encoder {
     pub fn encode(&mut self, current: &View, input: u32, now: Duration, budget: usize) -> Option<Vec<u8>> {
         assert_eq!(current.size, self.grid.size(), "the caller resizes the encoder with the screen");
         let key = self.key;
-        let sequence = self.sequence + 1;
         if key {
             *self = Self { sequence: self.sequence, scarce: self.scarce, ..Self::new(self.grid.size()) };
             self.dirty = (0..self.grid.count()).map(|t| self.grid.visible(TileIndex(t))).collect();
@@ -289,8 +291,12 @@ impl Encoder {
         self.drop_unchanged(current);
         if !key && !self.rest {
             let copies = self.find_copies(current);
-            ordered |= self.store_overwritten(&mut writer, sequence, now, !copies.is_empty());
+            self.keeps_late = copies.is_empty();
             if !copies.is_empty() {
+                // Before the copies overwrite them.
+                for tile in (0..self.grid.count()).map(TileIndex) {
+                    self.keep(tile, true, now, &mut writer);
+                }
                 self.copy(&copies, now, &mut writer);
                 self.drop_unchanged(current);
                 ordered = true;
@@ -402,35 +408,38 @@ impl Encoder {
         }
     }
 
-    /// Keeps tiles that stood still and are about to be overwritten: by something that moves, if `moving`, which is
-    /// likely to uncover them again.
-    fn store_overwritten(&mut self, writer: &mut SectionWriter, sequence: u32, now: Duration, moving: bool) -> bool {
-        let mut any = false;
-        for tile in (0..self.grid.count()).map(TileIndex) {
-            let i = tile.0 as usize;
-            let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
-            let few = self.dirty[i].count() < if moving { 1 } else { CACHE_BLOCKS_MIN };
-            // Nearly right is not worth keeping: the cache is for what comes back exactly.
-            let lossy = !self.photos.lossy(tile).is_empty();
-            if few || !still || lossy {
-                continue;
-            }
-            let held = tile_of(View::of(&self.held), self.grid.rect(tile));
-            if held.is_solid() && !moving {
-                continue;
-            }
-            let hash = self.hashes[i].unwrap_or_else(|| held.hash());
-            let kept = self.cache.find(held, hash).or_else(|| {
-                let slot = self.cache.store(held, hash, sequence)?;
-                writer.store(tile, slot);
-                any = true;
-                Some(slot)
-            });
-            if let Some(slot) = kept {
-                self.under.handle_kept(tile, Seen { slot, hash });
-            }
+    /// Keeps a tile that stood still and is about to be overwritten: by something that moves, if `moving`, which is likely
+    /// to uncover it again. Returns whether it is in the cache anew.
+    fn keep(&mut self, tile: TileIndex, moving: bool, now: Duration, writer: &mut SectionWriter) -> bool {
+        let i = tile.0 as usize;
+        let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
+        let few = self.dirty[i].count() < if moving { 1 } else { CACHE_BLOCKS_MIN };
+        // Nearly right is not worth keeping: the cache is for what comes back exactly.
+        let lossy = !self.photos.lossy(tile).is_empty();
+        if few || !still || lossy {
+            return false;
         }
-        any
+        let held = tile_of(View::of(&self.held), self.grid.rect(tile));
+        if held.is_solid() && !moving {
+            return false;
+        }
+        let hash = self.hashes[i].unwrap_or_else(|| held.hash());
+        let found = self.cache.find(held, hash);
+        let stored = if found.is_none() { self.cache.store(held, hash, self.sequence + 1) } else { None };
+        if let Some(slot) = stored {
+            writer.store(tile, slot);
+        }
+        if let Some(slot) = found.or(stored) {
+            self.under.handle_kept(tile, Seen { slot, hash });
+        }
+        stored.is_some()
+    }
+
+    /// The same for a tile that is written now, where it was not done for all tiles before.
+    fn keep_late(&mut self, tile: TileIndex, now: Duration, writer: &mut SectionWriter) {
+        if self.keeps_late {
+            self.recalled |= self.keep(tile, false, now, writer);
+        }
     }
 
     /// Finds what moved.
@@ -491,10 +500,11 @@ impl Encoder {
                 }
             }
             let Some((seen, wrong)) = best else { continue };
+            self.cache.handle_used(seen.slot, sequence);
+            self.keep_late(tile, now, writer);
             if let Some(pixels) = self.cache.pixels(seen) {
                 copied.write_below(pixels, &mut self.held, rect);
             }
-            self.cache.handle_used(seen.slot, sequence);
             writer.uncover(tile, seen.slot);
             self.marks.handle_touched(tile, now);
             any = true;
@@ -579,6 +589,7 @@ impl Encoder {
         let span = rect.x as usize..rect.right() as usize;
         let alike = [first; TILE as usize];
         if (rect.y..rect.bottom()).all(|y| same_pixels(&current.row(y)[span.clone()], &alike)) {
+            self.keep_late(tile, now, writer);
             writer.solid(tile, None, first);
             self.photos.handle_change(tile, now);
             self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
@@ -592,6 +603,7 @@ impl Encoder {
         let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) else {
             return false;
         };
+        self.keep_late(tile, now, writer);
         writer.cache(tile, slot);
         self.recalled = true;
         self.photos.handle_change(tile, now);
@@ -610,6 +622,7 @@ impl Encoder {
         now: Duration,
         writer: &mut SectionWriter,
     ) {
+        self.keep_late(tile, now, writer);
         let (rect, visible) = (self.grid.rect(tile), self.grid.visible(tile));
         let mask = (changed != visible).then_some(changed);
         let hasty = self.photos.handle_change(tile, now);

@@ -517,7 +517,7 @@ impl SectionWriter {
         Self::default()
     }
 
-    /// Keeps a tile of the previous frame in a slot. Tiles ascend.
+    /// Keeps a tile of the previous frame in a slot. In any order, each tile once.
     pub fn store(&mut self, tile: TileIndex, slot: u32) {
         self.stores.push(Store { tile, slot });
     }
@@ -629,6 +629,7 @@ impl SectionWriter {
     /// Appends the sections to a header.
     pub fn finish(mut self, out: &mut Vec<u8>) {
         self.flush_run();
+        self.stores.sort_unstable_by_key(|s| s.tile);
         write_slots(SECTION_STORE, self.stores.iter().map(|s| (s.tile, s.slot)), out);
         if !self.copies.is_empty() {
             out.push(SECTION_COPY);
