@@ -279,17 +279,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
 }
 
-// Brightness, and two colour differences of nine bits.
-fn tone(color: u32) -> vec3<i32> {
-    let r = i32((color >> 16u) & 0xffu);
-    let g = i32((color >> 8u) & 0xffu);
-    let b = i32(color & 0xffu);
-    let orange = r - b;
-    let t = b + (orange >> 1u);
-    let green = g - t;
-    return vec3<i32>(t + (green >> 1u), orange, green);
-}
-
 fn color_of(y: i32, orange: i32, green: i32) -> u32 {
     let t = y - (green >> 1u);
     let g = green + t;

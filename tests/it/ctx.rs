@@ -25,7 +25,8 @@ fn frame(encoder: &mut CtxEncoder, pixels: &Pixels, blocks: BlockMask) -> (Vec<u
     (out, measured.bytes, payload.len())
 }
 
-fn decode(bytes: Vec<u8>) -> Option<Vec<u32>> {
+/// The pixels of a frame that is one tile; none if it is no frame.
+pub(crate) fn decode(bytes: Vec<u8>) -> Option<Vec<u32>> {
     let frame = Frame::parse(Bytes::from(bytes), TILE).ok()?;
     let mut canvas = Canvas::new();
     canvas.apply(&Plan::new(&frame, TileGrid::new(TILE), |_| BlockMask::ALL));

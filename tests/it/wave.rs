@@ -1,14 +1,12 @@
 //! Mode WAVE: what comes out is near to what went in, only where it was coded, and damage does no harm.
 
 use crate::codec::Random;
-use bytes::Bytes;
-use kachel::codec::canvas::Canvas;
+use crate::ctx::decode;
 use kachel::codec::ctx::encode::Pixels;
-use kachel::codec::format::{Frame, FrameHeader, SectionWriter, WAVE_LANE_BYTES_MAX};
-use kachel::codec::plan::Plan;
+use kachel::codec::format::{FrameHeader, SectionWriter, WAVE_LANE_BYTES_MAX};
 use kachel::codec::wave::QUANTISER_MAX;
 use kachel::codec::wave::encode::WaveEncoder;
-use kachel::geom::{BlockMask, Size, TileGrid, TileIndex};
+use kachel::geom::{BlockMask, Size, TileIndex};
 
 const TILE: Size = Size::new(64, 64);
 
@@ -21,13 +19,6 @@ fn frame(encoder: &mut WaveEncoder, pixels: &Pixels, blocks: BlockMask, quantise
     sections.wave(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), &payload);
     sections.finish(&mut out);
     (out, payload.len())
-}
-
-fn decode(bytes: Vec<u8>) -> Option<Vec<u32>> {
-    let frame = Frame::parse(Bytes::from(bytes), TILE).ok()?;
-    let mut canvas = Canvas::new();
-    canvas.apply(&Plan::new(&frame, TileGrid::new(TILE), |_| BlockMask::ALL));
-    Some(canvas.screen.pixels)
 }
 
 /// Slopes, a soft edge and grain, as in photographs.

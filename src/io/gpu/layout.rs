@@ -130,6 +130,7 @@ pub const CTX: Shader = Shader {
         include_str!("../../../shaders/shared/blocks.wgsl"),
         include_str!("../../../shaders/shared/bytes.wgsl"),
         include_str!("../../../shaders/shared/rows.wgsl"),
+        include_str!("../../../shaders/shared/tone.wgsl"),
         include_str!("../../../shaders/shared/dictionary.wgsl"),
         include_str!("../../../shaders/ctx.wgsl")
     ),
@@ -144,6 +145,7 @@ pub const WAVE: Shader = Shader {
         include_str!("../../../shaders/shared/jobs.wgsl"),
         include_str!("../../../shaders/shared/blocks.wgsl"),
         include_str!("../../../shaders/shared/bytes.wgsl"),
+        include_str!("../../../shaders/shared/tone.wgsl"),
         include_str!("../../../shaders/wave.wgsl")
     ),
     bindings: &[Binding::Jobs(&WAVE_JOB), Binding::Written, Binding::Words, Binding::Words],
