@@ -306,8 +306,6 @@ impl Encoder {
         if !self.rest {
             let photo_tiles = self.photo_tiles(current);
             self.photos.handle_picture(photo_tiles, budget);
-        }
-        if !self.rest {
             self.tried.fill(false);
         }
         self.tried_hashes.fill(None);

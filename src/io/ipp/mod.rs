@@ -101,11 +101,6 @@ impl Head {
         self.attributes.groups().iter().find_map(|group| group.get(name)).map(IppAttribute::value)
     }
 
-    /// A value by its name, in the groups of one kind.
-    pub fn get_in(&self, tag: DelimiterTag, name: &str) -> Option<&IppValue> {
-        self.attributes.groups_of(tag).find_map(|group| group.get(name)).map(IppAttribute::value)
-    }
-
     /// A text, name, keyword or URI by its attribute's name, cut to what the wire takes and without control characters.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name).and_then(text_of)
