@@ -32,6 +32,8 @@ const SAMPLES_MAX: usize = 192;
 const GAIN_MIN: u64 = 256;
 /// Up to this height of a change every row of it is looked at.
 const ROWS_ALL_MAX: u32 = 320;
+/// Above it, every so many rows.
+const ROWS_STEP: u32 = 3;
 /// Bits of the filter in front of the anchor table.
 const FILTER_BITS: u32 = 16;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -117,22 +119,22 @@ impl Changed {
 
 /// The displacement that most anchors agree on, `(dx, dy)` from old to new; none of `tried`.
 fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32)]) -> Option<(i32, i32)> {
-    let anchors = anchors(old, changed);
+    let bounds = changed.bounds().intersection(old.size.rect());
+    // In a large change many anchors vote, and a third of the rows will do.
+    let step = if bounds.h > ROWS_ALL_MAX { ROWS_STEP } else { 1 };
+    let anchors = anchors(old, changed, step);
     if anchors.len() < VOTES_MIN as usize {
         return None;
     }
     let mut filter = vec![0u64; 1 << (FILTER_BITS - 6)];
-    let mut table: HashMap<u64, usize> = HashMap::with_capacity(anchors.len());
-    for (i, a) in anchors.iter().enumerate() {
+    // Equal lines of text have equal anchors: each votes for every place where they are found.
+    let mut table: HashMap<u64, Found> = HashMap::with_capacity(anchors.len());
+    for a in &anchors {
         let slot = filter_slot(a.hash);
         filter[slot / 64] |= 1 << (slot % 64);
-        table.insert(a.hash, i);
+        table.entry(a.hash).or_default().anchors.push((a.x, a.y));
     }
-    let mut hits: Vec<Vec<(i32, i32)>> = vec![Vec::new(); anchors.len()];
-    let bounds = changed.bounds().intersection(old.size.rect());
-    // In a large change many anchors vote, and a third of the rows will do.
-    let step = if bounds.h > ROWS_ALL_MAX { 3 } else { 1 };
-    for y in (bounds.y..bounds.bottom()).step_by(step) {
+    for y in (bounds.y..bounds.bottom()).step_by(step as usize) {
         let row_blocks = &changed.blocks[(y / BLOCK * changed.columns) as usize..][..changed.columns as usize];
         let (Some(first), Some(last)) = (row_blocks.iter().position(|b| *b), row_blocks.iter().rposition(|b| *b))
         else {
@@ -146,17 +148,20 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
             if filter[slot / 64] >> (slot % 64) & 1 == 0 {
                 return;
             }
-            let Some(&i) = table.get(&hash) else { return };
-            let a = &anchors[i];
-            let delta = ((x0 + x) as i32 - a.x as i32, y as i32 - a.y as i32);
-            if hits[i].len() <= HITS_MAX {
-                hits[i].push(delta);
+            let Some(found) = table.get_mut(&hash) else { return };
+            if found.places.len() <= HITS_MAX {
+                found.places.push(((x0 + x) as u32, y));
             }
         });
     }
     let mut votes: HashMap<(i32, i32), u32> = HashMap::new();
-    for delta in hits.iter().filter(|hits| hits.len() <= HITS_MAX).flatten().filter(|delta| !tried.contains(delta)) {
-        *votes.entry(*delta).or_default() += 1;
+    for found in table.values().filter(|found| found.places.len() <= HITS_MAX) {
+        for (from, to) in found.anchors.iter().flat_map(|from| found.places.iter().map(move |to| (from, to))) {
+            let delta = (to.0 as i32 - from.0 as i32, to.1 as i32 - from.1 as i32);
+            if !tried.contains(&delta) {
+                *votes.entry(delta).or_default() += 1;
+            }
+        }
     }
     // Ties go to the shorter way, so that the result does not depend on the table's order.
     let shorter = |(dx, dy): (i32, i32)| std::cmp::Reverse((dx.abs() + dy.abs(), dx, dy));
@@ -197,17 +202,27 @@ struct Anchor {
     hash: u64,
 }
 
-/// Up to [`ANCHORS_MAX`] anchors, spread over the changed blocks.
-fn anchors(old: &Picture, changed: &Changed) -> Vec<Anchor> {
+/// Where equal anchors are in the old picture, and where in the new one.
+#[derive(Default)]
+struct Found {
+    anchors: Vec<(u32, u32)>,
+    places: Vec<(u32, u32)>,
+}
+
+/// Up to [`ANCHORS_MAX`] anchors, spread over the changed blocks, and among rows that are `row_step` apart: lines of text
+/// are often as far apart as a multiple of it, and if all anchors were the same row of a line, none or all would be seen.
+fn anchors(old: &Picture, changed: &Changed, row_step: u32) -> Vec<Anchor> {
     let count = changed.count();
     let step = (count / ANCHORS_MAX).max(1);
     let mut out = Vec::with_capacity(ANCHORS_MAX);
-    for (bx, by) in changed.positions().step_by(step) {
+    for (index, (bx, by)) in changed.positions().step_by(step).enumerate() {
         let x = bx * BLOCK;
         if x as usize + ANCHOR > old.size.w as usize {
             continue;
         }
+        let phase = index as u32 % row_step;
         let best = (by * BLOCK..((by + 1) * BLOCK).min(old.size.h))
+            .filter(|y| y % row_step == phase)
             .map(|y| {
                 let piece = &old.row(y)[x as usize..][..ANCHOR];
                 (piece.windows(2).filter(|p| p[0] != p[1]).count(), y)
@@ -425,16 +440,19 @@ mod tests {
     #[test]
     fn a_window_of_equal_lines_moves_as_a_whole() {
         let size = Size::new(900, 700);
-        let line = noise(Size::new(300, 17), 3);
-        for (x, y) in [(130, 107), (95, 89), (101, 134)] {
-            let (mut old, mut new) = (noise(size, 4), noise(size, 4));
-            for i in 0..30 {
-                put(&mut old, &line, line.size.rect(), 100, 100 + 17 * i);
-                put(&mut new, &line, line.size.rect(), x, y + 17 * i);
+        // A large change is looked for in every third row: all rows of lines 18 high that look alike are seen, or none.
+        for (height, seed) in [(17, 3), (18, 3), (18, 5), (18, 8), (15, 2)] {
+            let line = noise(Size::new(300, height), seed);
+            for (x, y) in [(130, 107), (95, 89), (101, 134), (103, 98), (108, 103)] {
+                let (mut old, mut new) = (noise(size, 4), noise(size, 4));
+                for i in 0..30 {
+                    put(&mut old, &line, line.size.rect(), 100, 100 + height * i);
+                    put(&mut new, &line, line.size.rect(), x, y + height * i);
+                }
+                let copies = find(&old, &View::of(&new), &changed(&old, &new));
+                let moved: u64 = copies.iter().map(|c| c.destination().area()).sum();
+                assert!(moved >= 300 * (30 * u64::from(height) - 1), "{height}, {moved} pixels, {copies:?}");
             }
-            let copies = find(&old, &View::of(&new), &changed(&old, &new));
-            let moved: u64 = copies.iter().map(|c| c.destination().area()).sum();
-            assert!(moved >= 300 * 509, "{moved} pixels, {copies:?}");
         }
     }
 
