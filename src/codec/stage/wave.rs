@@ -4,13 +4,14 @@
 //! its end, and coefficients end at a size from which no sum leaves 16 bits.
 
 use crate::codec::canvas::Picture;
-use crate::codec::plan::Wave;
+use crate::codec::plan::{Wave, unpacked};
 use crate::codec::stage::{block_rect, masks};
 use crate::codec::wave::lift::{Plane, inverse};
 use crate::codec::wave::{
     Band, CODE_BITS, COEFFICIENT_MAX, LANE_BANDS, LANES, LOOK_UP, QUANTISER_MAX, TABLES, WIDTH_MAX, color, shift, tone,
 };
-use crate::geom::{BLOCK, BLOCKS_PER_SIDE};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask};
+use multiversion::multiversion;
 
 /// Runs all jobs on the frame's bytes.
 ///
@@ -21,15 +22,23 @@ pub fn run(jobs: &[Wave], bytes: &[u8], screen: &mut Picture) {
         return;
     }
     let mut planes: Box<[Plane; 3]> = Box::new([[[0; 64]; 64]; 3]);
+    jobs.iter().for_each(|job| decode(job, bytes, &mut planes, screen));
+}
+
+/// Decodes a tile, with the vectors that this processor has.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn decode(job: &Wave, bytes: &[u8], planes: &mut [Plane; 3], screen: &mut Picture) {
     let mut colors = [[0; 64]; 64];
-    for job in jobs {
-        read(job, bytes, &mut planes);
-        planes.iter_mut().for_each(inverse);
-        paint(job, &planes, &mut colors, screen);
+    read(job, bytes, planes);
+    // A loop, not `for_each`: that would be compiled for every processor.
+    for plane in planes.iter_mut() {
+        inverse(plane);
     }
+    paint(job, planes, &mut colors, screen);
 }
 
 /// Reads all coefficients of a tile.
+#[inline(always)]
 fn read(job: &Wave, bytes: &[u8], planes: &mut [Plane; 3]) {
     let quantiser = job.quantiser.min(u32::from(QUANTISER_MAX)) as u8;
     let mut start = job.streams as usize;
@@ -54,6 +63,7 @@ fn rows<'a>(plane: &'a mut Plane, band: &'a Band) -> impl Iterator<Item = &'a mu
     plane[band.y..band.y + band.side].iter_mut().map(|row| &mut row[band.x..band.x + band.side])
 }
 
+#[inline(always)]
 fn read_band(bits: &mut BitReader, shift: u32, band: &Band, plane: &mut Plane) {
     let mut above = [0usize; 8];
     for y in (band.y..band.y + band.side).step_by(4) {
@@ -108,17 +118,29 @@ fn read_quad(bits: &mut BitReader, width_max: u32, shift: u32) -> [i16; 4] {
 }
 
 /// Writes the blocks to the screen.
+#[inline(always)]
 fn paint(job: &Wave, planes: &[Plane; 3], colors: &mut [[u32; 64]; 64], screen: &mut Picture) {
     let base = tone(job.base);
     for (y, row) in colors.iter_mut().enumerate() {
         let [ys, oranges, greens] = [&planes[0][y], &planes[1][y], &planes[2][y]];
-        for x in 0..64 {
-            row[x] =
-                color([ys[x].wrapping_add(base[0]), oranges[x].wrapping_add(base[1]), greens[x].wrapping_add(base[2])]);
+        let at = |i: usize| {
+            color([ys[i].wrapping_add(base[0]), oranges[i].wrapping_add(base[1]), greens[i].wrapping_add(base[2])])
+        };
+        // Even columns lie before odd ones.
+        for i in 0..32 {
+            (row[2 * i], row[2 * i + 1]) = (at(i), at(32 + i));
         }
     }
     let stride = screen.size.w as usize;
     let (_, write) = masks(job.blocks);
+    let origin = unpacked(job.origin);
+    if write == BlockMask::ALL && origin.x as usize + 64 <= stride && origin.y + 64 <= screen.size.h {
+        let first = origin.y as usize * stride + origin.x as usize;
+        for (row, source) in screen.pixels[first..].chunks_mut(stride).zip(colors.iter()) {
+            row[..64].copy_from_slice(source);
+        }
+        return;
+    }
     for block in write.blocks() {
         let r = block_rect(screen, job.origin, block);
         let (column, row) = (block % BLOCKS_PER_SIDE * BLOCK, block / BLOCKS_PER_SIDE * BLOCK);

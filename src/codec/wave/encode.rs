@@ -2,11 +2,12 @@
 //!
 //! One tile at a time: colours to planes, planes to bands, bands to groups of bits. How coarse is the caller's choice.
 
-use super::lift::{Plane, forward};
+use super::lift::{Plane, forward, place};
 use super::{Band, CODE_LENGTHS, CODES, COEFFICIENT_MAX, Head, LANE_BANDS, LANES, TABLES, shift, tone};
 use crate::codec::bytes::{put_u24, put_varint};
 use crate::codec::ctx::encode::Pixels;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, TILE};
+use multiversion::multiversion;
 
 /// Encodes tiles; keeps its memory.
 #[derive(Debug)]
@@ -36,45 +37,24 @@ impl WaveEncoder {
     /// Appends the payload for the blocks (not none) of a tile; `quantiser` is 0 (nearly without loss) to
     /// `QUANTISER_MAX`.
     pub fn write(&mut self, pixels: &Pixels, blocks: BlockMask, quantiser: u8, out: &mut Vec<u8>) {
-        let base = mean(pixels, blocks);
-        self.load(pixels, blocks, base);
-        self.planes.iter_mut().for_each(forward);
-        let mut head = Head { quantiser, lanes: 0, base };
-        let mut lengths = [0; LANES];
-        self.bits.bytes.clear();
-        for lane in 0..LANES {
-            let (component, bands) = (lane / 4, LANE_BANDS[lane % 4]);
-            let mut seen = 0;
-            for band in bands {
-                seen |= self.quantise(component, band, shift(quantiser, component, band.level));
-            }
-            if seen == 0 {
-                continue;
-            }
-            let start = self.bits.bytes.len();
-            for band in bands {
-                self.write_band(component, band);
-            }
-            self.bits.finish();
-            lengths[lane] = self.bits.bytes.len() - start;
-            head.lanes |= 1 << lane;
-        }
-        head.write(out);
-        for length in lengths.into_iter().filter(|l| *l > 0) {
-            put_varint(out, length as u32);
-        }
-        out.extend_from_slice(&self.bits.bytes);
+        write_tile(self, pixels, blocks, quantiser, out);
     }
 
     /// Colours to differences from the base; blocks that are not coded have none.
+    #[inline(always)]
     fn load(&mut self, pixels: &Pixels, blocks: BlockMask, base: u32) {
         let base = tone(base);
         let [ys, oranges, greens] = &mut *self.planes;
         let rows = ys.iter_mut().zip(oranges.iter_mut()).zip(greens.iter_mut());
         for (((ys, oranges), greens), pixels) in rows.zip(pixels.chunks_exact(TILE as usize)) {
-            for x in 0..TILE as usize {
-                let [y, orange, green] = tone(pixels[x]);
-                (ys[x], oranges[x], greens[x]) = (y - base[0], orange - base[1], green - base[2]);
+            let mut apart = [0; TILE as usize];
+            for i in 0..TILE as usize / 2 {
+                apart[i] = pixels[2 * i];
+                apart[place(1) + i] = pixels[2 * i + 1];
+            }
+            for i in 0..TILE as usize {
+                let [y, orange, green] = tone(apart[i]);
+                (ys[i], oranges[i], greens[i]) = (y - base[0], orange - base[1], green - base[2]);
             }
         }
         if blocks == BlockMask::ALL {
@@ -84,13 +64,16 @@ impl WaveEncoder {
             let (column, row) = (block % BLOCKS_PER_SIDE * BLOCK, block / BLOCKS_PER_SIDE * BLOCK);
             for plane in self.planes.iter_mut() {
                 for line in &mut plane[row as usize..][..BLOCK as usize] {
-                    line[column as usize..][..BLOCK as usize].fill(0);
+                    for first in [column, column + 1] {
+                        line[place(first as usize)..][..BLOCK as usize / 2].fill(0);
+                    }
                 }
             }
         }
     }
 
     /// Quantises a band; returns all sizes' bits together.
+    #[inline(always)]
     fn quantise(&mut self, component: usize, band: &Band, shift: u32) -> u16 {
         let plane = &self.planes[component];
         let mut seen = 0;
@@ -105,6 +88,7 @@ impl WaveEncoder {
         seen
     }
 
+    #[inline(always)]
     fn write_band(&mut self, component: usize, band: &Band) {
         let mut above = [0usize; 8];
         for y in (band.y..band.y + band.side).step_by(4) {
@@ -126,6 +110,42 @@ impl WaveEncoder {
             }
         }
     }
+}
+
+/// [`WaveEncoder::write`], with the vectors that this processor has.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn write_tile(encoder: &mut WaveEncoder, pixels: &Pixels, blocks: BlockMask, quantiser: u8, out: &mut Vec<u8>) {
+    let base = mean(pixels, blocks);
+    encoder.load(pixels, blocks, base);
+    // A loop, not `for_each`: that would be compiled for every processor.
+    for plane in encoder.planes.iter_mut() {
+        forward(plane);
+    }
+    let mut head = Head { quantiser, lanes: 0, base };
+    let mut lengths = [0; LANES];
+    encoder.bits.bytes.clear();
+    for lane in 0..LANES {
+        let (component, bands) = (lane / 4, LANE_BANDS[lane % 4]);
+        let mut seen = 0;
+        for band in bands {
+            seen |= encoder.quantise(component, band, shift(quantiser, component, band.level));
+        }
+        if seen == 0 {
+            continue;
+        }
+        let start = encoder.bits.bytes.len();
+        for band in bands {
+            encoder.write_band(component, band);
+        }
+        encoder.bits.finish();
+        lengths[lane] = encoder.bits.bytes.len() - start;
+        head.lanes |= 1 << lane;
+    }
+    head.write(out);
+    for length in lengths.into_iter().filter(|l| *l > 0) {
+        put_varint(out, length as u32);
+    }
+    out.extend_from_slice(&encoder.bits.bytes);
 }
 
 impl Head {
@@ -203,6 +223,7 @@ impl BitWriter {
 }
 
 /// The mean colour of the blocks.
+#[inline(always)]
 fn mean(pixels: &Pixels, blocks: BlockMask) -> u32 {
     let mut sums = [0u32; 3];
     let side = BLOCK as usize;

@@ -1,17 +1,25 @@
 //! The reversible 5/3 wavelet on 64×64 values, four levels, mirrored at the tile's edges.
 //!
 //! Written so that every inner loop is the same sum on neighbouring 16-bit values, which compilers turn into vectors.
-//! Values are kept in bands: a level's low half lies before its high half, in both directions.
+//! Values are kept in bands: a level's low half lies before its high half, in both directions. Of what comes in and goes
+//! out each row's even values lie before its odd ones: whoever turns colours into values moves them there once for all
+//! three components.
 
 /// 64 rows of 64 values or coefficients of one component.
 pub type Plane = [[i16; 64]; 64];
 
-/// Splits a plane into bands, in place. Of colours come coefficients that stay inside 16 bits, in noise above
+/// Where the value of column `x` lies in a row of values.
+pub const fn place(x: usize) -> usize {
+    x / 2 + x % 2 * 32
+}
+
+/// Splits a plane of values into bands, in place. Of colours come coefficients that stay inside 16 bits, in noise above
 /// `COEFFICIENT_MAX`.
+#[inline(always)]
 pub fn forward(plane: &mut Plane) {
     let mut other = [[0; 64]; 64];
     split_columns::<64, 32>(plane, &mut other);
-    split_rows::<64, 32>(plane);
+    split_parted_rows(plane, &mut other);
     split_columns::<32, 16>(plane, &mut other);
     split_rows::<32, 16>(plane);
     split_columns::<16, 8>(plane, &mut other);
@@ -22,6 +30,7 @@ pub fn forward(plane: &mut Plane) {
 
 /// Joins the bands again, in place. Coefficients of at most `COEFFICIENT_MAX` in size never leave 16 bits: each level adds
 /// at most 1.5 + 1.5 + 2.25 times the largest one, so four levels make 22 times of it.
+#[inline(always)]
 pub fn inverse(plane: &mut Plane) {
     let mut other = [[0; 64]; 64];
     join_rows::<8, 4>(plane);
@@ -30,7 +39,7 @@ pub fn inverse(plane: &mut Plane) {
     join_columns::<16, 8>(plane, &mut other);
     join_rows::<32, 16>(plane);
     join_columns::<32, 16>(plane, &mut other);
-    join_rows::<64, 32>(plane);
+    join_parted_rows(plane, &mut other);
     join_columns::<64, 32>(plane, &mut other);
 }
 
@@ -47,9 +56,30 @@ fn quarter(a: i16, b: i16) -> i16 {
     a.wrapping_add(b).wrapping_add(2) >> 2
 }
 
+/// Splits rows of 64, whose even values lie before their odd ones. In two sweeps over the plane: a row's neighbours read
+/// back right after they were written would wait for the writing.
+#[inline(always)]
+fn split_parted_rows(plane: &mut Plane, high: &mut Plane) {
+    for (row, high) in plane.iter().zip(high.iter_mut()) {
+        for i in 0..32 {
+            high[32 + i] = row[32 + i].wrapping_sub(mean(row[i], row[i + 1]));
+        }
+        // The row's mirrored ends.
+        high[63] = row[63].wrapping_sub(row[31]);
+        high[31] = high[32];
+    }
+    for (row, high) in plane.iter_mut().zip(high.iter()) {
+        for i in 0..32 {
+            row[i] = row[i].wrapping_add(quarter(high[31 + i], high[32 + i]));
+        }
+        row[32..].copy_from_slice(&high[32..]);
+    }
+}
+
+#[inline(always)]
 fn split_rows<const N: usize, const HALF: usize>(plane: &mut Plane) {
     for row in plane.iter_mut().take(N) {
-        let (mut low, mut odd, mut high) = ([0; 33], [0; 32], [0; 33]);
+        let (mut low, mut odd, mut high) = ([0; 17], [0; 16], [0; 17]);
         for i in 0..HALF {
             low[i] = row[2 * i];
             odd[i] = row[2 * i + 1];
@@ -66,6 +96,7 @@ fn split_rows<const N: usize, const HALF: usize>(plane: &mut Plane) {
     }
 }
 
+#[inline(always)]
 fn split_columns<const N: usize, const HALF: usize>(plane: &mut Plane, high: &mut Plane) {
     for i in 0..HALF {
         let after = if i + 1 < HALF { 2 * i + 2 } else { 2 * i };
@@ -86,9 +117,29 @@ fn split_columns<const N: usize, const HALF: usize>(plane: &mut Plane, high: &mu
     }
 }
 
+/// The inverse of [`split_parted_rows`], in two sweeps as well.
+#[inline(always)]
+fn join_parted_rows(plane: &mut Plane, low: &mut Plane) {
+    for (row, low) in plane.iter().zip(low.iter_mut()) {
+        for i in 0..32 {
+            low[i] = row[i].wrapping_sub(quarter(row[31 + i], row[32 + i]));
+        }
+        // The row's mirrored ends.
+        low[0] = row[0].wrapping_sub(quarter(row[32], row[32]));
+        low[32] = low[31];
+    }
+    for (row, low) in plane.iter_mut().zip(low.iter()) {
+        for i in 0..32 {
+            row[32 + i] = row[32 + i].wrapping_add(mean(low[i], low[i + 1]));
+        }
+        row[..32].copy_from_slice(&low[..32]);
+    }
+}
+
+#[inline(always)]
 fn join_rows<const N: usize, const HALF: usize>(plane: &mut Plane) {
     for row in plane.iter_mut().take(N) {
-        let (mut low, mut odd, mut high) = ([0; 33], [0; 32], [0; 33]);
+        let (mut low, mut odd, mut high) = ([0; 17], [0; 16], [0; 17]);
         high[1..=HALF].copy_from_slice(&row[HALF..N]);
         high[0] = high[1];
         for i in 0..HALF {
@@ -105,6 +156,7 @@ fn join_rows<const N: usize, const HALF: usize>(plane: &mut Plane) {
     }
 }
 
+#[inline(always)]
 fn join_columns<const N: usize, const HALF: usize>(plane: &mut Plane, joined: &mut Plane) {
     for i in 0..HALF {
         let (before, after) = (&plane[HALF + i.saturating_sub(1)], &plane[HALF + i]);
@@ -161,7 +213,8 @@ mod tests {
             for half in [4, 8, 16, 32] {
                 wide_inverse(&mut wide, half);
             }
-            assert!(plane.iter().flatten().zip(wide.iter().flatten()).all(|(a, b)| i64::from(*a) == *b), "{signs}");
+            let equal = |(y, x): (usize, usize)| i64::from(plane[y][place(x)]) == wide[y][x];
+            assert!((0..64).all(|y| (0..64).all(|x| equal((y, x)))), "{signs}");
         }
     }
 
