@@ -7,6 +7,8 @@ use crate::codec::motion::same_pixels;
 use crate::geom::{Rect, Size, TILE};
 use std::collections::HashMap;
 
+/// Slots not used for longest that are looked up at a time.
+const OLDEST_COUNT: usize = 64;
 /// Pixels of a tile.
 const TILE_PIXELS: usize = (TILE * TILE) as usize;
 
@@ -15,6 +17,8 @@ const TILE_PIXELS: usize = (TILE * TILE) as usize;
 pub struct TileCache {
     slots: Vec<Slot>,
     by_hash: HashMap<u64, u32>,
+    /// Some of the slots not used for longest, `(used, slot)`, the oldest last; stale where the slot was used since.
+    oldest: Vec<(u32, u32)>,
 }
 
 #[derive(Debug)]
@@ -126,11 +130,7 @@ impl TileCache {
             self.slots.push(Slot { hash: 0, size: Size::default(), pixels, used: 0 });
             self.slots.len() as u32 - 1
         } else {
-            let (slot, oldest) = self.slots.iter().enumerate().min_by_key(|(_, s)| s.used)?;
-            if oldest.used == sequence {
-                return None;
-            }
-            slot as u32
+            self.oldest(sequence)?
         };
         let held = &mut self.slots[slot as usize];
         if self.by_hash.get(&held.hash) == Some(&slot) {
@@ -145,6 +145,27 @@ impl TileCache {
         }
         held.pixels.resize(TILE_PIXELS, 0);
         Some(slot)
+    }
+
+    /// The slot not used for longest, unless this very frame used it.
+    fn oldest(&mut self, sequence: u32) -> Option<u32> {
+        let is_current = |slots: &[Slot], (used, slot): (u32, u32)| slots[slot as usize].used == used;
+        let mut next = self.oldest.pop();
+        while next.is_some_and(|entry| !is_current(&self.slots, entry)) {
+            next = self.oldest.pop();
+        }
+        let (used, slot) = match next {
+            Some(entry) => entry,
+            None => {
+                // In descending order, to be taken from its end.
+                let mut all: Vec<_> = self.slots.iter().map(|s| s.used).zip(0..).collect();
+                let (few, ..) = all.select_nth_unstable(OLDEST_COUNT);
+                few.sort_unstable_by(|a, b| b.cmp(a));
+                self.oldest = few.to_vec();
+                self.oldest.pop()?
+            }
+        };
+        (used != sequence).then_some(slot)
     }
 
     /// The slot that holds exactly this tile, whose hash is `hash`; for looking only.

@@ -29,6 +29,11 @@ const HASTY_BYTES_TARGET: usize = 40 << 10;
 const MOTION_BLOCKS_MIN: usize = 12;
 /// A tile that stood still for this long is worth a cache slot when it is overwritten: it may come back.
 const STORE_AFTER: Duration = Duration::from_millis(300);
+/// Tiles of a picture from which on what it leaves is kept while it stands still, not when the next one overwrites it: by
+/// then it would delay pixels, ten microseconds a tile at each end. Of fewer it would cost a packet of its own.
+const KEEP_EARLY_MIN: usize = 64;
+/// Tiles that are kept early by one frame: a hundred microseconds.
+const KEEP_EARLY_STEP: usize = 8;
 /// Photo-like tiles of a picture that are entropy-coded although time is scarce: some milliseconds at both ends.
 const PHOTOS_IN_HASTE: u32 = 12;
 /// Changed blocks of a tile from which on cached pixels are cheaper than its blocks.
@@ -60,6 +65,14 @@ pub enum Scarce {
     Time,
 }
 
+/// What is known of a tile's pixels.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    hash: u64,
+    /// The cache slot that held the same at some time.
+    slot: Option<u32>,
+}
+
 /// Turns changes into frames.
 #[derive(Debug)]
 pub struct Encoder {
@@ -70,9 +83,13 @@ pub struct Encoder {
     dirty: Vec<BlockMask>,
     /// For each tile when it last changed.
     changed_at: Vec<Duration>,
-    /// For each tile the hash of what `held` has there, where it is known.
-    hashes: Vec<Option<u64>>,
+    /// For each tile what is known of what `held` has there.
+    known: Vec<Option<Known>>,
     cache: TileCache,
+    /// Tiles to be kept as soon as they have stood still and are exact.
+    keep_early: Vec<bool>,
+    /// The picture in work has so many tiles that they are.
+    is_large: bool,
     photos: Photos,
     marks: Marks,
     under: Under,
@@ -125,8 +142,10 @@ impl Encoder {
             held: Picture::new(size),
             dirty: vec![BlockMask::NONE; tiles],
             changed_at: vec![Duration::ZERO; tiles],
-            hashes: vec![None; tiles],
+            known: vec![None; tiles],
             cache: TileCache::new(),
+            keep_early: vec![false; tiles],
+            is_large: false,
             photos: Photos::new(grid),
             marks: Marks::new(grid),
             under: Under::new(tiles),
@@ -193,9 +212,12 @@ impl Encoder {
         self.key || self.dirty.iter().any(|m| !m.is_empty())
     }
 
-    /// When the next blocks that the viewer holds only nearly can be written exactly; none if it holds all exactly.
+    /// When [`Encoder::refine`] has something to do next; none if the viewer holds all exactly and what is worth it is
+    /// kept.
     pub fn refine_at(&self) -> Option<Duration> {
-        self.photos.still_at(self.scarce)
+        let waits = |i: &usize| self.keep_early[*i] && self.photos.lossy(TileIndex(*i as u32)).is_empty();
+        let keep_at = (0..self.keep_early.len()).filter(waits).map(|i| self.changed_at[i] + STORE_AFTER).min();
+        self.photos.still_at(self.scarce).into_iter().chain(keep_at).min()
     }
 
     /// When the viewer can be asked next whether tiles agree; none while it is being asked, and if all do.
@@ -304,6 +326,7 @@ impl Encoder {
             ordered |= self.uncover(current, &copies, now, &mut writer);
         }
         if !self.rest {
+            self.is_large = self.dirty.iter().filter(|m| !m.is_empty()).count() >= KEEP_EARLY_MIN;
             let photo_tiles = self.photo_tiles(current);
             self.photos.handle_picture(photo_tiles, budget);
             self.tried.fill(false);
@@ -329,12 +352,14 @@ impl Encoder {
     }
 
     /// Writes a frame of at most about `budget` bytes with the pixels of blocks that the viewer holds only nearly and that
-    /// have stood still; `None` if there are none. What is dirty is not looked at: it comes first, by [`Encoder::encode`].
+    /// have stood still, and with the STOREs of tiles that have; `None` if there are none. What is dirty is not looked at:
+    /// it comes first, by [`Encoder::encode`].
     pub fn refine(&mut self, input: u32, now: Duration, budget: usize) -> Option<Vec<u8>> {
         if self.key || self.rest {
             return None;
         }
         let mut writer = SectionWriter::new();
+        let stored = self.keep_early(now, &mut writer);
         for tile in (0..self.grid.count()).map(TileIndex) {
             if writer.tile_bytes() >= budget.min(FRAME_BYTES_TARGET) {
                 break;
@@ -352,7 +377,7 @@ impl Encoder {
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
             self.marks.handle_touched(tile, now);
         }
-        let ordered = self.harvest(false, false, &mut writer);
+        let ordered = self.harvest(false, stored, &mut writer) || stored;
         (!writer.is_empty()).then(|| self.finish(writer, ordered, input, false))
     }
 
@@ -417,19 +442,49 @@ impl Encoder {
         if few || !still || lossy {
             return false;
         }
-        let held = tile_of(View::of(&self.held), self.grid.rect(tile));
-        if held.is_solid() && !moving {
+        if !moving && tile_of(View::of(&self.held), self.grid.rect(tile)).is_solid() {
             return false;
         }
-        let hash = self.hashes[i].unwrap_or_else(|| held.hash());
-        let found = self.cache.find(held, hash);
+        let stored = self.store(tile, writer);
+        if let Some(Known { hash, slot: Some(slot) }) = self.known[i] {
+            self.under.handle_kept(tile, Seen { slot, hash });
+        }
+        stored
+    }
+
+    /// Keeps some of what a large picture has left, once it has stood still; returns whether any is in the cache anew.
+    fn keep_early(&mut self, now: Duration, writer: &mut SectionWriter) -> bool {
+        let (mut stored, mut count) = (false, 0);
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let i = tile.0 as usize;
+            let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
+            if !self.keep_early[i] || !still || !self.photos.lossy(tile).is_empty() {
+                continue;
+            }
+            if count == KEEP_EARLY_STEP {
+                break;
+            }
+            self.keep_early[i] = false;
+            // What is about to be overwritten is kept then.
+            if self.dirty[i].is_empty() && self.store(tile, writer) {
+                (stored, count) = (true, count + 1);
+            }
+        }
+        stored
+    }
+
+    /// Puts what the viewer holds of a tile into the cache, unless it is there; returns whether it is there anew.
+    fn store(&mut self, tile: TileIndex, writer: &mut SectionWriter) -> bool {
+        let i = tile.0 as usize;
+        let held = tile_of(View::of(&self.held), self.grid.rect(tile));
+        let Known { hash, slot } = self.known[i].unwrap_or_else(|| Known { hash: held.hash(), slot: None });
+        let slot = slot.filter(|slot| self.cache.pixels(Seen { slot: *slot, hash }).is_some());
+        let found = slot.or_else(|| self.cache.find(held, hash));
         let stored = if found.is_none() { self.cache.store(held, hash, self.sequence + 1) } else { None };
         if let Some(slot) = stored {
             writer.store(tile, slot);
         }
-        if let Some(slot) = found.or(stored) {
-            self.under.handle_kept(tile, Seen { slot, hash });
-        }
+        self.known[i] = Some(Known { hash, slot: found.or(stored) });
         stored.is_some()
     }
 
@@ -463,7 +518,7 @@ impl Encoder {
             copy_rows(copy, &before, &mut self.held);
             writer.copy(*copy);
             for tile in self.grid.tiles_in(copy.destination()) {
-                self.hashes[tile.0 as usize] = None;
+                self.known[tile.0 as usize] = None;
                 self.marks.handle_touched(tile, now);
                 if !self.dirty[tile.0 as usize].is_empty() {
                     self.changed_at[tile.0 as usize] = now;
@@ -511,7 +566,7 @@ impl Encoder {
             }
             self.photos.handle_written(tile, BlockMask(!copied.blocks().0), BlockMask::NONE);
             self.dirty[tile.0 as usize] = wrong;
-            self.hashes[tile.0 as usize] = None;
+            self.known[tile.0 as usize] = None;
             self.changed_at[tile.0 as usize] = now;
         }
         if copies.is_empty() {
@@ -592,7 +647,8 @@ impl Encoder {
             self.photos.handle_change(tile, now);
             self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
             self.hold(current, rect);
-            self.hashes[i] = None;
+            self.known[i] = None;
+            self.keep_early[i] = false;
             return true;
         }
         let many = changed.count() >= CACHE_BLOCKS_MIN;
@@ -607,7 +663,8 @@ impl Encoder {
         self.photos.handle_change(tile, now);
         self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
         self.hold(current, rect);
-        self.hashes[i] = hash;
+        self.known[i] = hash.map(|hash| Known { hash, slot: Some(slot) });
+        self.keep_early[i] = false;
         true
     }
 
@@ -627,7 +684,12 @@ impl Encoder {
         let change = TileChange { tile, rect, blocks: changed, mask, hasty };
         let lossy = self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
         self.photos.handle_written(tile, changed, lossy);
-        self.hashes[tile.0 as usize] = self.tried_hashes[tile.0 as usize].take();
+        let i = tile.0 as usize;
+        self.known[i] = self.tried_hashes[i].take().map(|hash| Known { hash, slot: None });
+        self.keep_early[i] |= self.is_large;
+        if changed == visible {
+            return self.hold(current, rect);
+        }
         for block in changed.blocks() {
             self.hold(current, block_rect(self.grid, tile, block));
         }

@@ -313,7 +313,7 @@ impl Session {
             match self.encoder.refine_at() {
                 Some(at) if at <= self.now() => {
                     let Some(budget) = viewer.pacer.poll_refinement() else { return Ok(wake) };
-                    if !self.send_refinement(budget) {
+                    if !self.send_refinement(budget) && self.encoder.refine_at().is_some_and(|at| at <= self.now()) {
                         return Ok(wake);
                     }
                 }
