@@ -25,6 +25,8 @@ pub const FRAME_BYTES_TARGET: usize = 192 << 10;
 /// Likewise where many photos are written with loss: they have few bytes and take as long to encode and to decode, and the
 /// two are to overlap.
 const HASTY_BYTES_TARGET: usize = 40 << 10;
+/// The first frame of such a picture, for which the viewer has waited since the change.
+const HASTY_BYTES_FIRST: usize = 12 << 10;
 /// Changed blocks from which on it is worth looking for motion.
 const MOTION_BLOCKS_MIN: usize = 12;
 /// A tile that stood still for this long is worth a cache slot when it is overwritten: it may come back.
@@ -295,7 +297,7 @@ impl Encoder {
     /// If `current` has another size than the encoder.
     pub fn encode(&mut self, current: &View, input: u32, now: Duration, budget: usize) -> Option<Vec<u8>> {
         assert_eq!(current.size, self.grid.size(), "the caller resizes the encoder with the screen");
-        let key = self.key;
+        let (key, is_rest) = (self.key, self.rest);
         if key {
             *self = Self { sequence: self.sequence, scarce: self.scarce, ..Self::new(self.grid.size()) };
             self.dirty = (0..self.grid.count()).map(|t| self.grid.visible(TileIndex(t))).collect();
@@ -332,7 +334,11 @@ impl Encoder {
             self.tried.fill(false);
         }
         self.tried_hashes.fill(None);
-        let budget = budget.min(if self.photos.is_hasty() { HASTY_BYTES_TARGET } else { FRAME_BYTES_TARGET });
+        let budget = budget.min(match (self.photos.is_hasty(), is_rest) {
+            (true, false) => HASTY_BYTES_FIRST,
+            (true, true) => HASTY_BYTES_TARGET,
+            (false, _) => FRAME_BYTES_TARGET,
+        });
         let rounds = Rounds::of(self.dirty.iter().filter(|m| !m.is_empty()).count());
         let mut more = false;
         for round in 0..rounds.count() {

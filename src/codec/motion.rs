@@ -134,6 +134,13 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
         filter[slot / 64] |= 1 << (slot % 64);
         table.entry(a.hash).or_default().anchors.push((a.x, a.y));
     }
+    let is_anchor = |hash: u64| {
+        let slot = filter_slot(hash);
+        filter[slot / 64] >> (slot % 64) & 1 == 1 && table.contains_key(&hash)
+    };
+    if changed.count() * 4 > changed.blocks.len() * 3 && !any_piece(new, bounds, is_anchor) {
+        return None;
+    }
     for y in (bounds.y..bounds.bottom()).step_by(step as usize) {
         let row_blocks = &changed.blocks[(y / BLOCK * changed.columns) as usize..][..changed.columns as usize];
         let (Some(first), Some(last)) = (row_blocks.iter().position(|b| *b), row_blocks.iter().rposition(|b| *b))
@@ -173,6 +180,17 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
         .into_iter()
         .map(|(delta, _)| delta)
         .max_by_key(|delta| (explained(old, new, changed, *delta), shorter(*delta)))
+}
+
+/// Whether a piece of one in eight rows has such a hash: a first look, so that a whole new picture costs no search. The
+/// rows are no fixed step apart, as lines of text are.
+fn any_piece(new: &View, bounds: Rect, is_wanted: impl Fn(u64) -> bool) -> bool {
+    (0..bounds.h / 8).any(|group| {
+        let y = bounds.y + 8 * group + (u64::from(group).wrapping_mul(MULTIPLIER) >> 61) as u32;
+        let mut found = false;
+        roll(&new.row(y)[bounds.x as usize..bounds.right() as usize], |_, hash| found |= is_wanted(hash));
+        found
+    })
 }
 
 /// For how many of some changed blocks a row of the new picture is found at a displacement in the old one.
