@@ -18,9 +18,9 @@ const FAST_BYTES_PER_SECOND: u64 = 40_000_000;
 /// Longest frame that only makes exact what is shown: a few milliseconds of entropy coding at either end, for which what
 /// changes next would have to wait.
 const REFINEMENT_BYTES_MAX: u64 = 64 << 10;
-/// Likewise on a fast path, where what takes time is coding: some three milliseconds at each end.
-const REFINEMENT_BYTES_FAST: u64 = 24 << 10;
-/// Smallest budget for one frame.
+/// Likewise on a fast path, where what takes time is coding: one photo tile, about a millisecond at each end.
+const REFINEMENT_BYTES_FAST: u64 = 4 << 10;
+/// Smallest budget for one frame of a picture.
 const BUDGET_MIN: u64 = 16 << 10;
 
 /// Whether a frame may be encoded.
@@ -130,7 +130,7 @@ impl Pacer {
         let is_free = self.attached && !self.hidden && self.in_flight.len() as u32 + 1 < self.pictures_max();
         let most = if self.is_fast() { REFINEMENT_BYTES_FAST } else { REFINEMENT_BYTES_MAX };
         let budget = window.saturating_sub(in_flight).min(most);
-        (is_free && budget >= BUDGET_MIN).then_some(budget as usize)
+        (is_free && budget >= REFINEMENT_BYTES_FAST).then_some(budget as usize)
     }
 
     /// Whether the path carries so much that entropy-coding a large photo would take longer than sending it.
@@ -200,7 +200,7 @@ mod tests {
         p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
         assert_eq!((p.is_fast(), p.poll_refinement()), (true, None));
         p.handle_shown(1);
-        assert_eq!(p.poll_refinement(), Some(24 << 10));
+        assert_eq!(p.poll_refinement(), Some(4 << 10));
         p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
         p.handle_sent(1, 20 << 10, false, MS);
         p.handle_sent(2, 170 << 10, false, MS);
