@@ -130,7 +130,7 @@ impl Pacer {
         let is_free = self.attached && !self.hidden && self.in_flight.len() as u32 + 1 < self.pictures_max();
         let most = if self.is_fast() { REFINEMENT_BYTES_FAST } else { REFINEMENT_BYTES_MAX };
         let budget = window.saturating_sub(in_flight).min(most);
-        (is_free && budget >= REFINEMENT_BYTES_FAST).then_some(budget as usize)
+        (is_free && budget >= most.min(BUDGET_MIN)).then_some(budget as usize)
     }
 
     /// Whether the path carries so much that entropy-coding a large photo would take longer than sending it.
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(p.poll_refinement(), Some(4 << 10));
         p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
         p.handle_sent(1, 20 << 10, false, MS);
-        p.handle_sent(2, 170 << 10, false, MS);
+        p.handle_sent(2, 178 << 10, false, MS);
         assert_eq!(p.poll_refinement(), None);
         p.handle_shown(2);
         p.handle_visible(false);
