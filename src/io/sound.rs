@@ -10,6 +10,7 @@ use cpal::{BufferSize, FromSample, Sample, SampleFormat, SizedSample, StreamConf
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -183,6 +184,69 @@ impl SoundSystem {
             scratch: Vec::new(),
             state,
         })
+    }
+}
+
+/// What devices there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SoundDevices {
+    /// Loudspeakers.
+    pub outputs: Vec<SoundDevice>,
+    /// Microphones.
+    pub inputs: Vec<SoundDevice>,
+    /// The id of the system's own choice of a loudspeaker.
+    pub default_output: Option<String>,
+    /// The same for the microphone.
+    pub default_input: Option<String>,
+}
+
+/// Looks for devices on a thread of its own, as a sound system may take longer over that than sound can wait.
+#[derive(Debug)]
+pub struct DeviceLook {
+    asks: SyncSender<()>,
+    found: Receiver<SoundDevices>,
+    is_asked: bool,
+}
+
+impl DeviceLook {
+    /// Begins; the thread sleeps until it is asked.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    pub fn start() -> std::io::Result<DeviceLook> {
+        let (asks, asked) = sync_channel(1);
+        let (tell, found) = sync_channel(1);
+        let work = move || {
+            while asked.recv().is_ok() {
+                // Opened anew, as a sound system that was away is not found again otherwise.
+                let system = SoundSystem::open();
+                let devices = SoundDevices {
+                    outputs: system.outputs(),
+                    inputs: system.inputs(),
+                    default_output: system.default_output(),
+                    default_input: system.default_input(),
+                };
+                if tell.send(devices).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::Builder::new().name("devices".into()).spawn(work)?;
+        Ok(DeviceLook { asks, found, is_asked: false })
+    }
+
+    /// Asks for a look, unless one is under way.
+    pub fn ask(&mut self) {
+        if !self.is_asked {
+            self.is_asked = self.asks.try_send(()).is_ok();
+        }
+    }
+
+    /// What was found, once it is there.
+    pub fn poll(&mut self) -> Option<SoundDevices> {
+        let found = self.found.try_recv().ok()?;
+        self.is_asked = false;
+        Some(found)
     }
 }
 

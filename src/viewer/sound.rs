@@ -4,7 +4,7 @@
 //! and the devices; while nothing plays or records it sleeps, and after a while closes the loudspeaker.
 
 use crate::io::opus::{OpusError, Player, Talker};
-use crate::io::sound::{Input, Output, SoundSystem, prefer_this_thread};
+use crate::io::sound::{DeviceLook, Input, Output, SoundDevices, SoundSystem, prefer_this_thread};
 use crate::proto::sound::packet::{RATE, SoundKind, SoundPacket};
 use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent};
 use bytes::Bytes;
@@ -57,6 +57,8 @@ struct Sound {
     facts: mpsc::Sender<SoundFact>,
     ui: EventLoopProxy<UiEvent>,
     system: Option<SoundSystem>,
+    look: Option<DeviceLook>,
+    devices: SoundDevices,
     player: Player,
     talker: Talker,
     output: Option<Output>,
@@ -104,6 +106,8 @@ pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
         facts: ends.facts,
         ui: ends.ui,
         system: None,
+        look: DeviceLook::start().inspect_err(|error| tracing::error!(%error, "Devices are not looked for")).ok(),
+        devices: SoundDevices::default(),
         player: Player::new(SoundKind::Sound)?,
         talker: Talker::new(SoundKind::Microphone)?,
         output: None,
@@ -152,7 +156,7 @@ impl Sound {
             || self.output.as_ref().is_some_and(|o| !o.queued().is_zero());
         let pump = busy.then(|| Instant::now() + PUMP);
         // An open loudspeaker is watched and, in the end, closed.
-        let open = self.output.is_some().then_some(self.look_at);
+        let open = (self.output.is_some() || self.view_at.is_some()).then_some(self.look_at);
         pump.into_iter().chain(open).chain(self.view_at).min()
     }
 
@@ -180,6 +184,7 @@ impl Sound {
             }
             SoundCommand::Watch(watched) => {
                 self.view_at = watched.then(Instant::now);
+                self.look_at = Instant::now();
                 if !watched {
                     self.test = Test::Nothing;
                 }
@@ -229,10 +234,16 @@ impl Sound {
         if self.input.as_ref().is_some_and(Input::has_failed) || !self.wants_input() {
             self.input = None;
         }
+        if let Some(devices) = self.look.as_mut().and_then(DeviceLook::poll) {
+            self.devices = devices;
+            self.follow_default();
+        }
         let looks = now >= self.look_at;
         if looks {
             self.look_at = now + LOOK_EVERY;
-            self.follow_default();
+            if let Some(look) = &mut self.look {
+                look.ask();
+            }
         }
         let (output, input) = (self.wants_output(), self.wants_input());
         if output && self.output.is_none() && looks {
@@ -272,30 +283,27 @@ impl Sound {
 
     /// Leaves a device that is no longer the wanted one, for instance because a headset was plugged in.
     fn follow_default(&mut self) {
+        let devices = &self.devices;
         if let Some(output) = &self.output {
-            let wanted = self.chosen_output.clone();
-            let wanted = match wanted {
-                Some(id) if self.system_ref().is_some_and(|s| s.outputs().iter().any(|d| d.id == id)) => Some(id),
-                _ => self.system_ref().and_then(SoundSystem::default_output),
-            };
-            if wanted.is_some_and(|wanted| wanted != output.id) {
+            let is_there = |id: &&String| devices.outputs.iter().any(|device| device.id == **id);
+            let wanted = self.chosen_output.as_ref().filter(is_there).or(devices.default_output.as_ref());
+            if wanted.is_some_and(|wanted| *wanted != output.id) {
                 self.output = None;
+                self.look_at = Instant::now();
             }
         }
-        if let Some(input) = &self.input
-            && self.chosen_input.is_none()
-            && self.system_ref().and_then(SoundSystem::default_input).is_some_and(|id| id != input.id)
-        {
-            self.input = None;
+        if let Some(input) = &self.input {
+            let is_there = |id: &&String| devices.inputs.iter().any(|device| device.id == **id);
+            let wanted = self.chosen_input.as_ref().filter(is_there).or(devices.default_input.as_ref());
+            if wanted.is_some_and(|wanted| *wanted != input.id) {
+                self.input = None;
+                self.look_at = Instant::now();
+            }
         }
     }
 
     fn system(&mut self) -> &SoundSystem {
         self.system.get_or_insert_with(SoundSystem::open)
-    }
-
-    fn system_ref(&self) -> Option<&SoundSystem> {
-        self.system.as_ref()
     }
 
     fn fill_output(&mut self, now: Instant) {
@@ -392,8 +400,8 @@ impl Sound {
         if self.view_at.is_some_and(|at| now >= at) {
             self.view_at = Some(now + VIEW_EVERY);
             let view = SoundView {
-                outputs: self.system().outputs(),
-                inputs: self.system().inputs(),
+                outputs: self.devices.outputs.clone(),
+                inputs: self.devices.inputs.clone(),
                 output: self.chosen_output.clone(),
                 input: self.chosen_input.clone(),
                 volume: self.volume,

@@ -37,6 +37,8 @@ pub(super) struct SoundSide {
     granted: u32,
     wish: SoundWish,
     microphone: bool,
+    /// What the sound process was told last.
+    told: Option<(SoundWish, bool)>,
     /// Messages and packets that the viewer had no right to.
     refused: u64,
 }
@@ -50,6 +52,7 @@ impl SoundSide {
             granted: 0,
             wish: SoundWish::default(),
             microphone: false,
+            told: None,
             refused: 0,
         }
     }
@@ -108,12 +111,14 @@ impl SoundSide {
     /// Ready with what is to go to the viewer: [`Relay::Sound`] or [`Relay::SoundControl`].
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Relay> {
         loop {
+            // What did not fit before may fit now.
+            self.tell();
             match &mut self.state {
                 State::Off => return Poll::Pending,
                 State::Reaching(reaching) => {
                     let link = ready!(reaching.as_mut().poll(cx));
                     self.state = State::Up(Box::new(link));
-                    self.tell();
+                    self.told = None;
                 }
                 State::Up(link) => match ready!(link.poll(cx, true)) {
                     LinkEvent::Message(message @ Relay::Sound(_)) if self.granted & CAPABILITY_SOUND != 0 => {
@@ -134,11 +139,16 @@ impl SoundSide {
         }
     }
 
-    /// Tells the sound process what the viewer wants and may have.
+    /// Tells the sound process what the viewer wants and may have, if that is new. While the process does not read it
+    /// waits, and only the newest counts.
     fn tell(&mut self) {
         let wish = if self.granted & CAPABILITY_SOUND != 0 { self.wish } else { SoundWish::Nothing };
         let microphone = self.microphone && self.granted & CAPABILITY_MICROPHONE != 0;
         let State::Up(link) = &mut self.state else { return };
+        if self.told == Some((wish, microphone)) || link.backlog() >= BACKLOG_MAX {
+            return;
+        }
+        self.told = Some((wish, microphone));
         for message in [ViewerMessage::Sound(wish), ViewerMessage::Microphone(microphone)] {
             let mut framed = Vec::new();
             message.encode(&mut framed);
@@ -157,5 +167,48 @@ async fn reach(socket: PathBuf) -> Link {
         }
         sleep(pause).await;
         pause = (2 * pause).min(LOOK[1]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::front::process::Link;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn a_viewer_that_repeats_itself_to_a_sound_process_that_sleeps_fills_no_memory() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            ours.set_nonblocking(true).expect("ours");
+            let link = Link::new(tokio::net::UnixStream::from_std(ours).expect("ours"), None);
+            let mut side = SoundSide {
+                socket: PathBuf::new(),
+                state: State::Up(Box::new(link)),
+                granted: CAPABILITY_SOUND | CAPABILITY_MICROPHONE,
+                wish: SoundWish::default(),
+                microphone: false,
+                told: None,
+                refused: 0,
+            };
+            let backlog = |side: &SoundSide| match &side.state {
+                State::Up(link) => link.backlog(),
+                _ => panic!("it is up"),
+            };
+            side.handle_message(&ViewerMessage::Microphone(true));
+            let once = backlog(&side);
+            for _ in 0..1_000 {
+                side.handle_message(&ViewerMessage::Microphone(true));
+            }
+            assert_eq!(backlog(&side), once, "said once");
+            let mut polls = std::future::poll_fn(|cx| Poll::Ready(side.poll(cx).is_pending()));
+            assert!((&mut polls).await);
+            for number in 0..100_000 {
+                side.handle_message(&ViewerMessage::Microphone(number % 2 == 0));
+            }
+            assert!(backlog(&side) < 2 * BACKLOG_MAX, "{} bytes wait", backlog(&side));
+            drop(theirs);
+        });
     }
 }

@@ -22,6 +22,8 @@ use thiserror::Error;
 const VERSION: u16 = 32;
 /// Read at once.
 const READ_BYTES: usize = 64 << 10;
+/// Reads at a time: more than a program ever plays at once.
+const READS_MAX: usize = 8;
 /// Longest message of a program: libpulse cuts what is played into 64 KiB.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Bytes that wait for a program that does not read; then recorded sound is dropped.
@@ -131,8 +133,11 @@ impl Client {
     }
 
     /// Reads and answers what has come, and writes what waits.
+    ///
+    /// A program that always has more to say leaves the rest for the next time, so that others are served and its
+    /// answers go out.
     pub(super) fn handle_ready(&mut self, device: &mut Device) -> Result<(), ClientError> {
-        loop {
+        for _ in 0..READS_MAX {
             self.input.reserve(READ_BYTES);
             let mut chunk = [0; READ_BYTES];
             match self.socket.read(&mut chunk) {
@@ -143,6 +148,7 @@ impl Client {
                 Err(_) => return Err(ClientError::Gone),
             }
             self.handle_messages(device)?;
+            self.flush()?;
         }
         self.flush()
     }

@@ -282,6 +282,30 @@ mod tests {
     }
 
     #[test]
+    fn a_program_that_asks_without_end_and_reads_nothing_is_sent_away() {
+        let (_dir, mut server, program) = server();
+        program.set_nonblocking(false).expect("a socket");
+        let mut begin = bytes_of(&commands()[..2]);
+        let questions = bytes_of(&vec![Command::GetServerInfo; 1_000]);
+        let mut writer = program.try_clone().expect("a socket");
+        let flood = std::thread::spawn(move || {
+            begin.extend_from_slice(&questions);
+            while writer.write_all(&begin).is_ok() {
+                begin.clone_from(&questions);
+            }
+        });
+        // Each time it comes back, however much there is to read.
+        for _ in 0..10_000 {
+            server.handle_ready();
+            if server.counts().clients == 0 {
+                break;
+            }
+        }
+        assert_eq!(server.counts().clients, 0, "its answers wait without a bound");
+        flood.join().expect("it was sent away");
+    }
+
+    #[test]
     fn nothing_counts_before_a_program_has_said_who_it_is() {
         let (_dir, mut server, mut program) = server();
         program.write_all(&bytes_of(&commands()[3..4])).expect("the server reads");
