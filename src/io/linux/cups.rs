@@ -10,7 +10,7 @@ use crate::proto::wire::print::{Printer, PrinterKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use thiserror::Error;
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// How often its socket is tried meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
+/// A queue is made or removed within this, also on a busy machine.
+const LPADMIN_LIMIT: Duration = Duration::from_secs(30);
 /// It gets so long to end.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// What runs, for the process after this one.
@@ -184,7 +186,11 @@ impl Cups {
         command.env_remove("CUPS_SERVER").current_dir("/");
         let process = spawn_detached(&mut command, &log).map_err(CupsError::Start)?;
         self.record.process = Some(process);
-        self.save()?;
+        if let Err(error) = self.save() {
+            // Nobody would find it again.
+            process.stop(STOP_GRACE);
+            return Err(error);
+        }
         let end = Instant::now() + READY_LIMIT;
         while UnixStream::connect(&self.socket).is_err() {
             if !process.alive() || Instant::now() > end {
@@ -330,18 +336,13 @@ impl Cups {
     fn lpadmin(&self, queue: &str, arguments: &[&str]) -> Result<(), CupsError> {
         let failed = |detail: String| CupsError::Queue { queue: queue.to_owned(), detail };
         let program = find_system_program("lpadmin").ok_or_else(|| failed("lpadmin is not installed".into()))?;
-        let output = Command::new(program)
-            .args(arguments)
-            .env("CUPS_SERVER", &self.socket)
-            .env("LC_ALL", "C.UTF-8")
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| failed(error.to_string()))?;
-        if output.status.success() {
-            return Ok(());
+        let mut command = Command::new(program);
+        command.args(arguments).env("CUPS_SERVER", &self.socket).env("LC_ALL", "C.UTF-8").current_dir("/");
+        match run_within(&mut command, LPADMIN_LIMIT) {
+            Ok(None) => Ok(()),
+            Ok(Some(said)) => Err(failed(said.trim().chars().take(300).collect())),
+            Err(error) => Err(failed(error.to_string())),
         }
-        Err(failed(String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect()))
     }
 
     /// A queue's name: letters, digits and `_` of the printer's, and a number where it is taken.
@@ -359,6 +360,33 @@ impl Cups {
         let json = serde_json::to_vec(&self.record).expect("names and numbers are JSON");
         write_private(&path, &json).map_err(|source| CupsError::Write { path, source })
     }
+}
+
+/// Runs a program, and kills it when it takes longer than `limit`. What it says about its failure, none if it did well.
+fn run_within(command: &mut Command, limit: Duration) -> io::Result<Option<String>> {
+    let end = Instant::now() + limit;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    // It fits a pipe, or the program does not end in time.
+    let said = child.stderr.take();
+    let status = loop {
+        match child.try_wait()? {
+            Some(status) => break status,
+            None if Instant::now() > end => {
+                child.kill()?;
+                child.wait()?;
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            None => sleep(LOOK),
+        }
+    };
+    if status.success() {
+        return Ok(None);
+    }
+    let mut text = Vec::new();
+    if let Some(said) = said {
+        said.take(4 << 10).read_to_end(&mut text)?;
+    }
+    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// The number of [`FILTER_USER`].
@@ -508,6 +536,18 @@ fn choice(keyword: &str, label: &str, default: &str, choices: impl IntoIterator<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_does_not_end_is_killed_and_one_that_fails_is_heard() {
+        let limit = Duration::from_millis(200);
+        let begun = Instant::now();
+        let stuck = run_within(Command::new("sleep").arg("60"), limit);
+        assert_eq!(stuck.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        let run = |script| run_within(Command::new("sh").args(["-c", script]), Duration::from_secs(30)).expect("sh");
+        assert_eq!(run("true"), None);
+        assert_eq!(run("echo no such printer >&2; false").as_deref(), Some("no such printer\n"));
+    }
 
     #[test]
     fn names_of_queues_are_plain_words() {
