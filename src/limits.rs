@@ -109,6 +109,9 @@ pub const SOURCES_MAX: usize = 8;
 pub const KEYWORD_BYTES_MAX: usize = 64;
 /// Longest document of a print job: a scanned book; more is a mistake or an attack.
 pub const JOB_BYTES_MAX: u32 = 512 << 20;
+/// Bytes of all documents that a session keeps, and of all that a viewer keeps: four of the longest. More wait: at the
+/// host in the print server of the session, at the viewer's side at the host.
+pub const DOCUMENTS_BYTES_MAX: u64 = 4 * JOB_BYTES_MAX as u64;
 /// Print jobs of a session that have not ended, and jobs that a viewer works on.
 pub const JOBS_MAX: usize = 64;
 /// Copies of one job.

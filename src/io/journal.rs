@@ -1,4 +1,5 @@
-//! A journal's file: appended and synced record by record, written anew before it grows too long.
+//! A journal's file: appended and synced record by record, written anew before it grows too long, and the thread that
+//! does so, as a disk takes its time and neither picture nor key waits for it.
 //!
 //! What the records mean, and the shortest bytes that say the same: `proto::print`.
 
@@ -6,7 +7,11 @@ use crate::proto::print::journal::{self, JOURNAL_BYTES_MAX};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
+/// Orders to a journal's thread: one record that is waited for, and one journal anew before it.
+const ORDERS_MAX: usize = 2;
 /// Above this many bytes it is written anew.
 const COMPACT_AT: u64 = JOURNAL_BYTES_MAX / 2;
 /// Bytes after which that is tried again where it failed.
@@ -84,19 +89,115 @@ impl JournalFile {
         written
     }
 
-    /// Writes it anew with what `snapshot` gives, if it has become long. Not between an append and its consequences.
+    /// Whether it is to be written anew.
+    pub fn is_long(&self) -> bool {
+        self.bytes >= self.compact_at
+    }
+
+    /// Writes it anew. Not between an append and its consequences.
     ///
     /// A failure is logged and tried again later: the old journal says the same.
-    pub fn compact(&mut self, snapshot: impl FnOnce() -> Vec<u8>) {
-        if self.bytes < self.compact_at {
-            return;
-        }
-        match JournalFile::create(&self.path, &snapshot()) {
+    pub fn renew(&mut self, snapshot: &[u8]) {
+        match JournalFile::create(&self.path, snapshot) {
             Ok(new) => *self = new,
             Err(error) => {
                 tracing::error!(%error, bytes = self.bytes, "The print journal cannot be written anew");
                 self.compact_at = self.bytes + COMPACT_AGAIN;
             }
+        }
+    }
+}
+
+/// What became of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// It is on disk; if not, nothing of it is.
+    pub is_safe: bool,
+    /// The journal has become long: [`JournalThread::renew`] it before the next record.
+    pub is_long: bool,
+}
+
+/// A file that gets its name together with a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Where it is.
+    pub from: PathBuf,
+    /// Where it is to be, in the same directory.
+    pub to: PathBuf,
+}
+
+impl Moved {
+    fn perform(&self) -> io::Result<()> {
+        fs::rename(&self.from, &self.to)?;
+        #[cfg(unix)]
+        if let Some(dir) = self.to.parent() {
+            File::open(dir)?.sync_all()?;
+        }
+        Ok(())
+    }
+}
+
+enum Order {
+    Append(Option<Moved>, Vec<u8>),
+    Renew(Vec<u8>),
+}
+
+/// A journal that a thread of its own writes. Dropped, it waits until what was ordered is done.
+#[derive(Debug)]
+pub struct JournalThread {
+    orders: Option<SyncSender<Order>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl JournalThread {
+    /// Begins; `told` hears of each record, on that thread.
+    ///
+    /// # Errors
+    /// If there is no thread.
+    pub fn start(mut file: JournalFile, mut told: impl FnMut(Written) + Send + 'static) -> io::Result<JournalThread> {
+        let (orders, taken) = sync_channel(ORDERS_MAX);
+        let work = move || {
+            while let Ok(order) = taken.recv() {
+                match order {
+                    Order::Append(moved, bytes) => {
+                        let written = moved.map_or(Ok(()), |moved| moved.perform()).and_then(|()| file.append(&bytes));
+                        if let Err(error) = &written {
+                            tracing::error!(%error, "The print journal cannot be written");
+                        }
+                        told(Written { is_safe: written.is_ok(), is_long: file.is_long() });
+                    }
+                    Order::Renew(snapshot) => file.renew(&snapshot),
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name("journal".into()).spawn(work)?;
+        Ok(JournalThread { orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// Appends a record and syncs, after a file got its name. The next one is ordered when this one was told of.
+    pub fn append(&mut self, moved: Option<Moved>, bytes: Vec<u8>) {
+        self.order(Order::Append(moved, bytes));
+    }
+
+    /// Writes the journal anew. Only while no record is on its way.
+    pub fn renew(&mut self, snapshot: Vec<u8>) {
+        self.order(Order::Renew(snapshot));
+    }
+
+    fn order(&mut self, order: Order) {
+        let orders = self.orders.as_ref().expect("it is there until this is dropped");
+        // One record and one journal anew fit; a thread that panicked tells nothing, and nothing more is done.
+        if orders.try_send(order).is_err() {
+            tracing::error!("The print journal's thread takes nothing");
+        }
+    }
+}
+
+impl Drop for JournalThread {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
         }
     }
 }
@@ -119,9 +220,10 @@ mod tests {
         let (mut first, mut second) = (Vec::new(), Vec::new());
         journal::append(&mut first, b"what still counts");
         journal::append(&mut second, b"the newest");
-        file.compact(|| first.clone());
+        assert!(file.is_long());
+        file.renew(&first);
         file.append(&second).expect("room");
-        file.compact(|| panic!("it is short now"));
+        assert!(!file.is_long());
         assert_eq!(JournalFile::read(&path).expect("a journal"), [&first[..], &second].concat());
         // What would not be read again is not written.
         let mut full = JournalFile::create(&path, &long).expect("a journal");
@@ -138,5 +240,31 @@ mod tests {
         journal::append(&mut record, b"whole");
         fs::write(&path, [&record[..], &record[..5]].concat()).expect("a file");
         assert_eq!(JournalFile::read(&path).expect("a journal"), record);
+    }
+
+    #[test]
+    fn a_thread_writes_in_order_and_a_record_whose_file_is_missing_not_at_all() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("print.journal");
+        let (told, written) = std::sync::mpsc::channel();
+        let file = JournalFile::create(&path, &[]).expect("a journal");
+        let mut journal = JournalThread::start(file, move |w| told.send(w).expect("it is heard")).expect("a thread");
+        let record = |body: &[u8]| {
+            let mut record = Vec::new();
+            journal::append(&mut record, body);
+            record
+        };
+        let moved = |name: &str| Moved { from: dir.path().join(name), to: dir.path().join("whole") };
+        journal.append(Some(moved("nothing")), record(b"lost"));
+        assert_eq!(written.recv(), Ok(Written { is_safe: false, is_long: false }));
+        fs::write(dir.path().join("part"), "document").expect("a file");
+        journal.append(Some(moved("part")), record(b"kept"));
+        assert_eq!(written.recv(), Ok(Written { is_safe: true, is_long: false }));
+        assert_eq!(fs::read(dir.path().join("whole")).expect("it has its name"), b"document");
+        journal.renew(record(b"short"));
+        journal.append(None, record(b"last"));
+        // Waits, so that nothing of it is written later.
+        drop(journal);
+        assert_eq!(JournalFile::read(&path).expect("a journal"), [record(b"short"), record(b"last")].concat());
     }
 }

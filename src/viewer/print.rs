@@ -1,14 +1,16 @@
 //! The viewer's printing: the machine of `proto::print::viewer` meets journal, spool and the thread that knows printers.
 //!
-//! Lives in the net thread, which never waits for a print system: a thread of its own does ([`work`]).
+//! Lives in the net thread, which never waits for a print system or a disk: threads of their own do ([`work`],
+//! [`JournalThread`]).
 
 use crate::io::ipp::client::{self, Document, LocalPrinter, Source, find_printers};
-use crate::io::journal::JournalFile;
+use crate::io::journal::{JournalFile, JournalThread, Written};
 use crate::io::net::files::private_dir;
 use crate::limits::JOBS_MAX;
-use crate::proto::print::viewer::{Found, JobView, Submitted, ViewerAction, ViewerJobs};
+use crate::proto::print::viewer::{Found, JobView, Step, Submitted, ViewerAction, ViewerJobs};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use crate::viewer::spool::Spool;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::env;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -17,9 +19,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 
-/// Orders that may wait for the print thread: a few for each job.
+/// Orders that may wait for the print thread: a few for each job. Nothing more is done until there is room.
 const ORDERS_MAX: usize = 8 * JOBS_MAX;
 /// How often the machine's printers are looked for.
 const LOOK: Duration = Duration::from_secs(10);
@@ -88,19 +90,28 @@ pub enum PrintNews {
     Found(JobId, Found),
     /// How a job fares.
     State(JobId, JobState, JobReason),
+    /// What became of the record that was to be written.
+    Written(Written),
+    /// There is room for orders again.
+    Room,
 }
 
 /// All of a viewer's printing.
 pub struct Printing {
     jobs: ViewerJobs,
-    journal: JournalFile,
+    orders: mpsc::Sender<Order>,
+    /// No order could be given.
+    is_blocked: bool,
+    /// Goes before the journal's thread is waited for, which tells of its records here.
+    news: mpsc::Receiver<PrintNews>,
+    journal: JournalThread,
+    /// The record that it is writing; what comes after that waits.
+    writing: Option<(JobId, Step)>,
     /// Held as long as this viewer prints.
     _lock: File,
     spools: HashMap<JobId, Spool>,
     documents: HashMap<JobId, Document>,
     receiving: Option<JobId>,
-    orders: mpsc::Sender<Order>,
-    news: mpsc::Receiver<PrintNews>,
     printers: Vec<Printer>,
     refused: Vec<PrinterKey>,
     allowed: bool,
@@ -121,6 +132,11 @@ impl Printing {
         let (jobs, journal) = open_journal(&path)?;
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
         let (told, news) = mpsc::channel(ORDERS_MAX);
+        let wrote = told.clone();
+        let journal = JournalThread::start(journal, move |written| {
+            // A viewer that has ended hears nothing of it.
+            let _ = wrote.blocking_send(PrintNews::Written(written));
+        })?;
         let sources = settings.sources.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("print".into()).spawn(move || {
@@ -129,13 +145,15 @@ impl Printing {
         })?;
         Ok(Printing {
             jobs,
+            orders,
+            is_blocked: false,
+            news,
             journal,
+            writing: None,
             _lock: lock,
             spools: HashMap::new(),
             documents: HashMap::new(),
             receiving: None,
-            orders,
-            news,
             printers: Vec::new(),
             refused: Vec::new(),
             allowed: false,
@@ -144,9 +162,12 @@ impl Printing {
         })
     }
 
-    /// The next thing from the print thread.
+    /// The next thing from the print thread or the journal's.
     pub async fn news(&mut self) -> Option<PrintNews> {
-        self.news.recv().await
+        tokio::select! {
+            news = self.news.recv() => news,
+            Ok(_) = self.orders.reserve(), if self.is_blocked => Some(PrintNews::Room),
+        }
     }
 
     /// Takes it.
@@ -159,6 +180,14 @@ impl Printing {
             PrintNews::Submitted(job, submitted) => self.jobs.handle_submitted(job, submitted, self.now()),
             PrintNews::Found(job, found) => self.jobs.handle_found(job, found, self.now()),
             PrintNews::State(job, state, reason) => self.jobs.handle_state(job, state, reason),
+            PrintNews::Written(written) => {
+                let Some((job, step)) = self.writing.take() else { return };
+                self.jobs.handle_recorded(job, step, written.is_safe);
+                if written.is_long {
+                    self.journal.renew(self.jobs.snapshot());
+                }
+            }
+            PrintNews::Room => self.is_blocked = false,
         }
     }
 
@@ -243,18 +272,21 @@ impl Printing {
         self.jobs.handle_timeout(self.now(), clock());
     }
 
-    /// Does what is to be done until there is something for the host.
+    /// Does what is to be done until there is something for the host, or a record is to be written first.
     pub fn poll_wish(&mut self) -> Option<PrintWish> {
-        while let Some(action) = self.jobs.poll_action() {
-            let order = match action {
+        while self.writing.is_none() {
+            let room = match self.orders.try_reserve() {
+                Ok(room) => room,
+                Err(error) => {
+                    self.is_blocked = error == mpsc::error::TrySendError::Full(());
+                    return None;
+                }
+            };
+            let order = match self.jobs.poll_action()? {
                 ViewerAction::Tell(wish) => return Some(wish),
                 ViewerAction::Record { job, step, bytes } => {
-                    let written = self.journal.append(&bytes);
-                    if let Err(error) = &written {
-                        tracing::error!(%error, "The print journal cannot be written");
-                    }
-                    self.jobs.handle_recorded(job, step, written.is_ok());
-                    self.journal.compact(|| self.jobs.snapshot());
+                    self.journal.append(None, bytes);
+                    self.writing = Some((job, step));
                     continue;
                 }
                 ViewerAction::Discard(job) => {
@@ -264,7 +296,8 @@ impl Printing {
                 }
                 ViewerAction::Submit(offer) => {
                     let Some(document) = self.documents.get(&offer.job).cloned() else {
-                        self.jobs.handle_submitted(offer.job, Submitted::Refused(JobReason::NoRoom), self.now());
+                        let now = self.started.elapsed();
+                        self.jobs.handle_submitted(offer.job, Submitted::Refused(JobReason::NoRoom), now);
                         continue;
                     };
                     tracing::info!(job = %offer.job, bytes = offer.size, "A print job is handed over");
@@ -275,9 +308,7 @@ impl Printing {
                 ViewerAction::Unwatch(job) => Order::Unwatch(job),
                 ViewerAction::Cancel { printer, number, .. } => Order::Cancel(printer, number),
             };
-            if self.orders.try_send(order).is_err() {
-                tracing::error!("The print thread takes no orders");
-            }
+            room.send(order);
         }
         None
     }
@@ -305,48 +336,60 @@ impl Printing {
 
 /// The print thread: finds printers, and does what it is ordered. Ends with its orders.
 async fn work(sources: Vec<Source>, place: [u8; 16], mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<PrintNews>) {
-    let mut desk = Desk { printers: Rc::new(Vec::new()), watched: BTreeMap::new(), news };
-    let mut look_at = Instant::now();
+    let mut desk = Desk { printers: Printers::default(), tasks: BTreeMap::new(), news };
+    let looking = look(sources, place, Rc::clone(&desk.printers), desk.news.clone());
+    let looking = tokio::task::spawn_local(looking);
+    while let Some(order) = orders.recv().await {
+        desk.handle(order);
+    }
+    looking.abort();
+}
+
+/// All printers that were ever found in this run; the present ones first.
+type Printers = Rc<RefCell<Vec<LocalPrinter>>>;
+
+/// Looks for printers again and again. Orders do not wait for it: a print system may take its time to answer.
+async fn look(sources: Vec<Source>, place: [u8; 16], printers: Printers, news: mpsc::Sender<PrintNews>) {
     let mut told: Option<Vec<Printer>> = None;
-    loop {
-        if look_at <= Instant::now() && !sources.is_empty() {
-            let found = find_printers(&sources, &place).await;
-            let printers: Vec<Printer> = found.iter().map(|p| p.printer.clone()).collect();
-            // A printer that is away for a moment is asked after all the same.
-            let gone = desk.printers.iter().filter(|old| found.iter().all(|new| new.printer.key != old.printer.key));
-            let all: Vec<LocalPrinter> = found.iter().chain(gone).cloned().collect();
-            desk.printers = Rc::new(all);
-            if told.as_ref() != Some(&printers) {
-                told = Some(printers.clone());
-                if desk.news.send(PrintNews::Printers(printers)).await.is_err() {
-                    return;
-                }
+    while !sources.is_empty() {
+        let found = find_printers(&sources, &place).await;
+        let present: Vec<Printer> = found.iter().map(|p| p.printer.clone()).collect();
+        // A printer that is away for a moment is asked after all the same.
+        printers.borrow_mut().retain(|old| found.iter().all(|new| new.printer.key != old.printer.key));
+        printers.borrow_mut().splice(0..0, found);
+        if told.as_ref() != Some(&present) {
+            told = Some(present.clone());
+            if news.send(PrintNews::Printers(present)).await.is_err() {
+                return;
             }
-            look_at = Instant::now() + LOOK;
         }
-        let idle = Instant::now() + Duration::from_secs(3600);
-        match timeout_at(if sources.is_empty() { idle } else { look_at }, orders.recv()).await {
-            Err(_) => {}
-            Ok(None) => return,
-            Ok(Some(order)) => desk.handle(order),
-        }
+        sleep(LOOK).await;
     }
 }
 
+/// What the print thread is doing for a job: each once at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Task {
+    /// Handing it over, or finding it: never both.
+    HandOver(JobId),
+    Watch(JobId),
+    Cancel(PrinterKey, i32),
+}
+
 struct Desk {
-    /// All that were ever found in this run; the present ones first.
-    printers: Rc<Vec<LocalPrinter>>,
-    watched: BTreeMap<JobId, tokio::task::AbortHandle>,
+    printers: Printers,
+    tasks: BTreeMap<Task, tokio::task::AbortHandle>,
     news: mpsc::Sender<PrintNews>,
 }
 
 impl Desk {
     fn handle(&mut self, order: Order) {
+        self.tasks.retain(|_, task| !task.is_finished());
         let news = self.news.clone();
         match order {
             Order::Submit(offer, document) => {
-                let printer = self.printer(offer.printer);
-                tokio::task::spawn_local(async move {
+                let printer = printer(&self.printers, offer.printer);
+                self.begin(Task::HandOver(offer.job), async move {
                     let submitted = match &printer {
                         Some(printer) => client::submit(printer, &offer, document).await,
                         None => Submitted::NotSent,
@@ -355,8 +398,8 @@ impl Desk {
                 });
             }
             Order::Find(job, key, since) => {
-                let printer = self.printer(key);
-                tokio::task::spawn_local(async move {
+                let printer = printer(&self.printers, key);
+                self.begin(Task::HandOver(job), async move {
                     let found = match &printer {
                         Some(printer) => client::find_job(printer, job, since).await,
                         // Not found yet, or gone: its print system cannot be asked now.
@@ -366,20 +409,19 @@ impl Desk {
                 });
             }
             Order::Watch(job, key, number) => {
-                let printers = self.printer(key);
-                let task = tokio::task::spawn_local(watch(printers, job, number, news));
-                if let Some(before) = self.watched.insert(job, task.abort_handle()) {
-                    before.abort();
-                }
+                let watch = watch(Rc::clone(&self.printers), key, job, number, news);
+                self.begin(Task::Watch(job), watch);
             }
             Order::Unwatch(job) => {
-                if let Some(task) = self.watched.remove(&job) {
+                if let Some(task) = self.tasks.remove(&Task::Watch(job)) {
                     task.abort();
                 }
             }
+            // One that is under way says the same as another one would.
+            Order::Cancel(key, number) if self.tasks.contains_key(&Task::Cancel(key, number)) => {}
             Order::Cancel(key, number) => {
-                let printer = self.printer(key);
-                tokio::task::spawn_local(async move {
+                let printer = printer(&self.printers, key);
+                self.begin(Task::Cancel(key, number), async move {
                     if let Some(printer) = &printer {
                         client::cancel(printer, number).await;
                     }
@@ -388,16 +430,29 @@ impl Desk {
         }
     }
 
-    fn printer(&self, key: PrinterKey) -> Option<LocalPrinter> {
-        self.printers.iter().find(|p| p.printer.key == key).cloned()
+    /// Begins what takes its time, in the place of what was done there before.
+    fn begin(&mut self, task: Task, work: impl Future<Output = ()> + 'static) {
+        let handle = tokio::task::spawn_local(work).abort_handle();
+        // A hand-over that its job no longer waits for may still be on its way: that is never ended from here.
+        if let Some(before) = self.tasks.insert(task, handle)
+            && matches!(task, Task::Watch(_))
+        {
+            before.abort();
+        }
     }
 }
 
-async fn watch(printer: Option<LocalPrinter>, job: JobId, number: i32, news: mpsc::Sender<PrintNews>) {
+fn printer(printers: &Printers, key: PrinterKey) -> Option<LocalPrinter> {
+    printers.borrow().iter().find(|p| p.printer.key == key).cloned()
+}
+
+/// Tells how a job fares, again and again. Its printer may be found only later: a viewer that was started again asks
+/// after its jobs before it has looked for printers.
+async fn watch(printers: Printers, key: PrinterKey, job: JobId, number: i32, news: mpsc::Sender<PrintNews>) {
     let begun = Instant::now();
     loop {
-        let (state, reason) = match &printer {
-            Some(printer) => client::job_state(printer, number).await,
+        let (state, reason) = match printer(&printers, key) {
+            Some(printer) => client::job_state(&printer, number).await,
             None => (JobState::Stopped, JobReason::NoPrinter),
         };
         if news.send(PrintNews::State(job, state, reason)).await.is_err() {
@@ -465,4 +520,93 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
 /// The machine's clock in seconds.
 fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::print::JobOptions;
+
+    /// A settings' source where nobody listens: it is no printer, but one that could be asked.
+    fn nobody() -> std::net::SocketAddr {
+        std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port")
+    }
+
+    fn in_local_tasks<F: Future>(work: F) -> F::Output {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        tokio::task::LocalSet::new().block_on(&runtime, work)
+    }
+
+    const KEY: PrinterKey = PrinterKey([1; 16]);
+    const JOB: JobId = JobId([2; 16]);
+
+    #[test]
+    fn a_jobs_printer_that_is_found_later_is_asked_after_it() {
+        in_local_tasks(async {
+            let (told, mut news) = mpsc::channel(4);
+            let printers = Printers::default();
+            tokio::task::spawn_local(watch(Rc::clone(&printers), KEY, JOB, 7, told));
+            let next = news.recv().await;
+            assert!(matches!(next, Some(PrintNews::State(JOB, JobState::Stopped, JobReason::NoPrinter))), "{next:?}");
+            printers.borrow_mut().push(LocalPrinter::at(KEY, nobody()));
+            let next = news.recv().await;
+            let asked = PrintNews::State(JOB, JobState::Stopped, JobReason::NoPrintSystem);
+            assert_eq!(format!("{next:?}"), format!("{:?}", Some(asked)));
+        });
+    }
+
+    #[test]
+    fn a_host_that_cancels_a_job_again_and_again_is_one_question() {
+        in_local_tasks(async {
+            let (news, _told) = mpsc::channel(4);
+            let mut desk = Desk { printers: Printers::default(), tasks: BTreeMap::new(), news };
+            desk.printers.borrow_mut().push(LocalPrinter::at(KEY, nobody()));
+            for _ in 0..1_000 {
+                desk.handle(Order::Cancel(KEY, 7));
+            }
+            assert_eq!(desk.tasks.len(), 1);
+            let metrics = tokio::runtime::Handle::current().metrics();
+            assert!(metrics.num_alive_tasks() <= 1, "{} tasks", metrics.num_alive_tasks());
+        });
+    }
+
+    #[test]
+    fn full_orders_lose_nothing_and_a_record_comes_before_what_follows_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = PrintSettings { sources: Vec::new(), state: Some(dir.path().to_owned()) };
+        let mut printing = Printing::start(&settings).expect("a journal");
+        // A print thread that takes nothing until it is asked to.
+        let (orders, mut taken) = mpsc::channel(1);
+        printing.orders = orders;
+        let printer = LocalPrinter::at(KEY, nobody()).printer;
+        printing.handle_news(PrintNews::Printers(vec![printer]));
+        printing.handle_welcome(true);
+        let jobs = [JobId([3; 16]), JobId([4; 16]), JobId([5; 16])];
+        let empty: [u8; 32] = Spool::new().sha256();
+        for job in jobs {
+            let options = JobOptions::default();
+            let mut offer = JobOffer { job, printer: KEY, size: 3, sha256: empty, title: String::new(), options };
+            let mut spool = Spool::new();
+            spool.append(b"PDF").expect("memory");
+            offer.sha256 = spool.sha256();
+            printing.handle_word(PrintWord::Offer(offer));
+            assert!(printing.handle_document(job, 0) && printing.handle_bytes(b"PDF"));
+        }
+        in_local_tasks(async {
+            let mut submitted = Vec::new();
+            while submitted.len() < jobs.len() {
+                while printing.poll_wish().is_some() {}
+                if let Ok(Order::Submit(offer, _)) = taken.try_recv() {
+                    let journal = fs::read(dir.path().join("print-1.journal")).expect("it is there");
+                    let is_written = journal.windows(16).any(|bytes| bytes == offer.job.0);
+                    assert!(is_written, "handed over before the journal knew");
+                    submitted.push(offer.job);
+                    continue;
+                }
+                let news = printing.news().await.expect("the journal's thread tells");
+                printing.handle_news(news);
+            }
+            assert_eq!(submitted, jobs);
+        });
+    }
 }

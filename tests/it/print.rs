@@ -551,3 +551,69 @@ fn a_full_disk_loses_nothing_and_prints_nothing_it_may_forget() {
         assert_eq!(state, viewer_full.then_some(JobState::Failed));
     }
 }
+
+#[test]
+fn documents_of_all_jobs_together_are_bounded_and_none_is_lost() {
+    use kachel::limits::{DOCUMENTS_BYTES_MAX, JOB_BYTES_MAX};
+    let fit = (DOCUMENTS_BYTES_MAX / u64::from(JOB_BYTES_MAX)) as u8;
+    // At the host the next one waits in front of the door, in the session's print server.
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    for number in 1..=fit {
+        assert_eq!(host.handle_job(offer(number, JOB_BYTES_MAX), number.into()), Ok(number.into()));
+    }
+    told(&mut host);
+    assert_eq!(host.handle_job(offer(fit + 1, 1), 9), Err(Refusal::NoRoom));
+    host.handle_wish(PrintWish::State { job: JobId([1; 16]), state: JobState::Done, reason: JobReason::None });
+    told(&mut host);
+    assert_eq!(host.handle_job(offer(fit + 1, 1), 9), Ok(9));
+
+    // At the viewer it waits at the host.
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    for number in 1..=fit + 1 {
+        viewer.handle_word(PrintWord::Offer(offer(number, JOB_BYTES_MAX)));
+    }
+    let wanted = |viewer: &mut ViewerJobs| -> Vec<u8> {
+        let mut wanted = Vec::new();
+        while let Some(action) = viewer.poll_action() {
+            match action {
+                ViewerAction::Tell(PrintWish::Wanted { job, .. }) => wanted.push(job.0[0]),
+                ViewerAction::Record { job, step, .. } => viewer.handle_recorded(job, step, true),
+                ViewerAction::Submit(offer) => {
+                    viewer.handle_submitted(offer.job, Submitted::Taken(1), Duration::ZERO);
+                }
+                _ => {}
+            }
+        }
+        wanted
+    };
+    assert_eq!(wanted(&mut viewer), (1..=fit).collect::<Vec<_>>());
+    let last = JobId([fit + 1; 16]);
+    assert!(!viewer.handle_document(last, 0), "nobody asked for it");
+    assert_eq!(viewer.handle_bytes(last, 10), None);
+    // Once the first is handed over.
+    assert!(viewer.handle_document(JobId([1; 16]), 0));
+    assert_eq!(viewer.handle_bytes(JobId([1; 16]), JOB_BYTES_MAX), Some(true));
+    viewer.handle_whole(JobId([1; 16]), [1; 32], 0);
+    assert_eq!(wanted(&mut viewer), [fit + 1]);
+    assert!(viewer.handle_document(last, 0));
+}
+
+#[test]
+fn a_host_that_talks_while_a_disk_is_slow_fills_no_memory() {
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    for number in 0..100_000u32 {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&number.to_le_bytes());
+        viewer.handle_word(PrintWord::Cancel(JobId(id)));
+    }
+    let mut actions = 0;
+    while viewer.poll_action().is_some() {
+        actions += 1;
+    }
+    assert!(actions < 5_000, "{actions} answers wait");
+}

@@ -472,6 +472,7 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("SOURCES_MAX", limits::SOURCES_MAX as u64),
         ("KEYWORD_BYTES_MAX", limits::KEYWORD_BYTES_MAX as u64),
         ("JOB_BYTES_MAX", limits::JOB_BYTES_MAX.into()),
+        ("DOCUMENTS_BYTES_MAX", limits::DOCUMENTS_BYTES_MAX),
         ("JOBS_MAX", limits::JOBS_MAX as u64),
         ("COPIES_OF_JOB_MAX", limits::COPIES_OF_JOB_MAX.into()),
         ("PAGE_RANGES_MAX", limits::PAGE_RANGES_MAX as u64),

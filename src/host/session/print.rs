@@ -1,17 +1,17 @@
 //! The session's printing: jobs from its own IPP printer, queues in its own CUPS, documents to the viewer.
 //!
 //! What happens to a job decides `proto::print::host`; here it meets the journal's file, the spool, and the two servers.
-//! CUPS is started, asked and revived by a thread of its own, so that no picture waits for it.
+//! CUPS is started, asked and revived by a thread of its own, and another writes the journal: no picture waits for them.
 
 use crate::io::ipp::printer::{ASKS_MAX, Ask, NewJob, Refused, View, serve, spool_path};
-use crate::io::journal::JournalFile;
-use crate::io::linux::cups::Cups;
+use crate::io::journal::{JournalFile, JournalThread, Moved, Written};
+use crate::io::linux::cups::{Cups, CupsError};
 use crate::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
 use crate::proto::print::host::{HostAction, HostJobs, Step};
 use crate::proto::wire::Relay;
 use crate::proto::wire::print::{JobId, JobOffer, PrintWish, PrintWord, Printer, put_document_head};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,7 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc as channel;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The journal's file in the session's directory.
 const JOURNAL: &str = "print.journal";
@@ -31,6 +31,10 @@ const NUMBERS_LEFT_OUT: u32 = 1_000;
 const ABSENCE: Duration = Duration::from_secs(60);
 /// How often CUPS is looked after: it may be killed like anything else.
 const CARE: Duration = Duration::from_secs(2);
+/// Longest pause before a print server whose start failed is tried again; the first is [`CARE`].
+const CARE_MAX: Duration = Duration::from_secs(60);
+/// What CUPS' thread said and the loop has not heard yet: it waits when there is more.
+const MADE_MAX: usize = 4;
 /// A session that ends waits so long for its print server: then it is killed.
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
@@ -47,10 +51,20 @@ pub(super) enum Outgoing {
 pub(super) struct Printing {
     place: PathBuf,
     jobs: HostJobs,
-    journal: JournalFile,
+    /// What the journal's thread has written. Goes before that thread is waited for.
+    written: channel::Receiver<Written>,
+    journal: JournalThread,
+    /// The record that it is writing.
+    writing: Option<(JobId, Step)>,
+    /// Those after it, each with the document that gets its name first.
+    records: VecDeque<(JobId, Step, Vec<u8>)>,
+    /// Jobs that are not in the journal yet: what was spooled, and the programs that wait for an answer.
+    coming: HashMap<JobId, Coming>,
     asks: mpsc::Receiver<Ask>,
     wake: UnixStream,
-    cups: channel::Sender<Vec<Printer>>,
+    cups: channel::SyncSender<Vec<Printer>>,
+    /// The newest printers, while its thread has not taken those before.
+    next_queues: Option<Vec<Printer>>,
     queues: BTreeMap<String, String>,
     made: channel::Receiver<BTreeMap<String, String>>,
     window: u32,
@@ -59,6 +73,11 @@ pub(super) struct Printing {
     /// When the viewer went, in the session's time.
     absent_since: Option<Duration>,
     documents_bytes: u64,
+}
+
+struct Coming {
+    moved: Option<Moved>,
+    programs: Vec<oneshot::Sender<Result<u32, Refused>>>,
 }
 
 impl Printing {
@@ -87,21 +106,32 @@ impl Printing {
         waker.set_nonblocking(true)?;
         let (ask, asks) = mpsc::channel(ASKS_MAX);
         let first = jobs.last_number() + if jobs.last_number() > 0 { NUMBERS_LEFT_OUT } else { 0 };
-        let cups_waker = waker.try_clone()?;
+        let (cups_waker, journal_waker) = (waker.try_clone()?, waker.try_clone()?);
         serve(listener, Cups::users(), spool, first, ask, move || wake_up(&waker))?;
-        let (cups, wanted) = channel::channel();
-        let (told, made) = channel::channel();
+        // One record is on its way at a time.
+        let (wrote, written) = channel::sync_channel(1);
+        let journal = JournalThread::start(journal, move |what| {
+            let _ = wrote.send(what);
+            wake_up(&journal_waker);
+        })?;
+        let (cups, wanted) = channel::sync_channel(1);
+        let (told, made) = channel::sync_channel(MADE_MAX);
         let dir = place.to_owned();
         std::thread::Builder::new()
             .name("cups".into())
-            .spawn(move || care_for_cups(&dir, &socket, &wanted, &told, &cups_waker))?;
+            .spawn(move || care_for_cups(&dir, &socket, &wanted, &told, &cups_waker, Cups::adopt_or_start))?;
         Ok(Printing {
             place: place.to_owned(),
             jobs,
+            written,
             journal,
+            writing: None,
+            records: VecDeque::new(),
+            coming: HashMap::new(),
             asks,
             wake,
             cups,
+            next_queues: None,
             queues: BTreeMap::new(),
             made,
             window: DOCUMENT_WINDOW_MIN,
@@ -118,6 +148,10 @@ impl Printing {
         while let Ok(queues) = self.made.try_recv() {
             self.queues = queues;
         }
+        self.hand_queues();
+        while let Ok(written) = self.written.try_recv() {
+            self.handle_written(written);
+        }
         while let Ok(ask) = self.asks.try_recv() {
             match ask {
                 Ask::Look(answer) => {
@@ -125,11 +159,7 @@ impl Printing {
                     let _ = answer.send(view);
                 }
                 Ask::Cancel(job) => self.jobs.handle_cancel(job),
-                Ask::Job { job, answer } => {
-                    let taken = self.take(*job);
-                    // A program that did not wait hears it when it asks again.
-                    let _ = answer.send(taken);
-                }
+                Ask::Job { job, answer } => self.take(*job, answer),
             }
         }
     }
@@ -165,9 +195,13 @@ impl Printing {
 
     /// Does what is to be done until there is something for the viewer.
     pub(super) fn poll_outgoing(&mut self) -> Option<Outgoing> {
+        self.write_next();
         loop {
             match self.jobs.poll_action(self.window)? {
-                HostAction::Record { job, step, bytes } => self.write(job, step, &bytes),
+                HostAction::Record { job, step, bytes } => {
+                    self.records.push_back((job, step, bytes));
+                    self.write_next();
+                }
                 HostAction::Tell(word) => return Some(Outgoing::Word(word)),
                 HostAction::Begin { job, offset } => match self.begin(job, offset) {
                     Ok(head) => return Some(Outgoing::Document(Relay::DocumentBegin(head))),
@@ -187,8 +221,10 @@ impl Printing {
                 HostAction::Discard(job) => {
                     let _ = fs::remove_file(spool_path(&self.place.join(SPOOL), job));
                 }
-                // If its thread is gone, the session prints nothing more, and says so there.
-                HostAction::Queues(printers) => drop(self.cups.send(printers)),
+                HostAction::Queues(printers) => {
+                    self.next_queues = Some(printers);
+                    self.hand_queues();
+                }
             }
         }
     }
@@ -231,6 +267,9 @@ impl Printing {
     /// The desktop is over: nothing of its printing stays.
     pub(super) fn stop(self) {
         drop(self.cups);
+        // First what it may be told, then the thread that tells it: it writes nothing after this.
+        drop(self.written);
+        drop(self.journal);
         // The thread ends CUPS when it hears that nobody wants queues any more, and then hangs up.
         let end = Instant::now() + STOP_LIMIT;
         loop {
@@ -251,50 +290,71 @@ impl Printing {
         let _ = fs::remove_dir_all(self.place.join(SPOOL));
     }
 
-    fn take(&mut self, job: NewJob) -> Result<u32, Refused> {
+    /// Takes a job. Its program hears so when document and record are safe on disk.
+    fn take(&mut self, job: NewJob, answer: oneshot::Sender<Result<u32, Refused>>) {
         let NewJob { id, printer, number, title, options, path, size, sha256 } = job;
-        if self.jobs.job(id).is_some() {
+        // A program that did not wait hears it when it asks again: nobody minds if these answers are not heard.
+        if let Some(coming) = self.coming.get_mut(&id) {
             let _ = fs::remove_file(&path);
-            let number = self.jobs.job(id).map_or(number, |known| known.number);
-            return Ok(number);
-        }
-        let place = spool_path(&self.place.join(SPOOL), id);
-        let moved = fs::rename(&path, &place).and_then(|()| File::open(self.place.join(SPOOL))?.sync_all());
-        if let Err(error) = moved {
-            tracing::error!(%error, "A print job cannot be kept");
-            return Err(Refused::Journal);
-        }
-        let offer = JobOffer { job: id, printer, size, sha256, title, options };
-        let refused = match self.jobs.handle_job(offer, number) {
-            Ok(_) => {
-                self.record();
-                self.jobs.job(id).is_none().then_some(Refused::Journal)
-            }
-            Err(refusal) => Some(Refused::Rule(refusal)),
-        };
-        match refused {
-            None => Ok(number),
-            Some(refused) => {
-                let _ = fs::remove_file(&place);
-                Err(refused)
+            coming.programs.push(answer);
+        } else if let Some(known) = self.jobs.job(id) {
+            let _ = fs::remove_file(&path);
+            let _ = answer.send(Ok(known.number));
+        } else {
+            let offer = JobOffer { job: id, printer, size, sha256, title, options };
+            match self.jobs.handle_job(offer, number) {
+                Ok(_) => {
+                    let to = spool_path(&self.place.join(SPOOL), id);
+                    let coming = Coming { moved: Some(Moved { from: path, to }), programs: vec![answer] };
+                    self.coming.insert(id, coming);
+                    self.write_next();
+                }
+                Err(refusal) => {
+                    let _ = fs::remove_file(&path);
+                    let _ = answer.send(Err(Refused::Rule(refusal)));
+                }
             }
         }
     }
 
-    /// Writes the records that wait first, so that a program hears only of what is safe; the rest stays in its order.
-    fn record(&mut self) {
-        while let Some((job, step, bytes)) = self.jobs.poll_record() {
-            self.write(job, step, &bytes);
+    /// Hands the next record to the journal's thread, if it is not writing one.
+    fn write_next(&mut self) {
+        while let Some(record) = self.jobs.poll_record() {
+            self.records.push_back(record);
         }
+        if self.writing.is_some() {
+            return;
+        }
+        let Some((job, step, bytes)) = self.records.pop_front() else { return };
+        let moved = if step == Step::Open { self.coming.get_mut(&job).and_then(|c| c.moved.take()) } else { None };
+        self.journal.append(moved, bytes);
+        self.writing = Some((job, step));
     }
 
-    fn write(&mut self, job: JobId, step: Step, bytes: &[u8]) {
-        let written = self.journal.append(bytes);
-        if let Err(error) = &written {
-            tracing::error!(%error, "The print journal cannot be written");
+    fn handle_written(&mut self, written: Written) {
+        let Some((job, step)) = self.writing.take() else { return };
+        self.jobs.handle_recorded(job, step, written.is_safe);
+        if step == Step::Open
+            && let Some(coming) = self.coming.remove(&job)
+        {
+            let taken = self.jobs.job(job).map(|known| known.number).ok_or(Refused::Journal);
+            for program in coming.programs {
+                let _ = program.send(taken);
+            }
         }
-        self.jobs.handle_recorded(job, step, written.is_ok());
-        self.journal.compact(|| self.jobs.snapshot());
+        if written.is_long {
+            self.journal.renew(self.jobs.snapshot());
+        }
+        self.write_next();
+    }
+
+    /// Hands the newest printers to CUPS' thread once it has taken those before.
+    fn hand_queues(&mut self) {
+        let Some(printers) = self.next_queues.take() else { return };
+        // If its thread is gone, the session prints nothing more, and says so there.
+        if let Err(channel::TrySendError::Full(printers)) = self.cups.try_send(printers) {
+            self.next_queues = Some(printers);
+        }
     }
 
     fn begin(&mut self, job: JobId, offset: u32) -> io::Result<Bytes> {
@@ -347,16 +407,22 @@ fn care_for_cups(
     dir: &Path,
     socket: &Path,
     wanted: &channel::Receiver<Vec<Printer>>,
-    told: &channel::Sender<BTreeMap<String, String>>,
+    told: &channel::SyncSender<BTreeMap<String, String>>,
     waker: &UnixStream,
+    start: impl Fn(&Path) -> Result<Cups, CupsError>,
 ) {
     let mut cups: Option<Cups> = None;
-    // Printers whose queues are not all as they should be, and what was said about them.
+    // What is to be tried again: printers whose queues are not all as they should be, or that have no print server.
     let mut failed: Option<Vec<Printer>> = None;
     let mut said: Option<String> = None;
+    let mut pause = CARE;
     loop {
-        let printers = match wanted.recv_timeout(CARE) {
-            Ok(next) => wanted.try_iter().last().unwrap_or(next),
+        let printers = match wanted.recv_timeout(if cups.is_none() { pause } else { CARE }) {
+            Ok(next) => {
+                // There is room for the next ones.
+                wake_up(waker);
+                next
+            }
             Err(channel::RecvTimeoutError::Timeout) => {
                 if let Some(running) = cups.as_mut().filter(|running| !running.is_running()) {
                     tracing::warn!("The print server is gone and is started again");
@@ -365,8 +431,8 @@ fn care_for_cups(
                         continue;
                     }
                 }
-                // Queues that failed are tried again; a start that failed with the next change.
                 let Some(printers) = failed.take() else { continue };
+                pause = (2 * pause).min(CARE_MAX);
                 printers
             }
             Err(channel::RecvTimeoutError::Disconnected) => {
@@ -380,11 +446,15 @@ fn care_for_cups(
             if printers.is_empty() {
                 continue;
             }
-            match Cups::adopt_or_start(dir) {
-                Ok(started) => cups = Some(started),
+            match start(dir) {
+                Ok(started) => (cups, pause) = (Some(started), CARE),
                 Err(error) => {
                     let source = std::error::Error::source(&error).map(ToString::to_string);
-                    tracing::error!(%error, source, "No print server: programs in the session find no printer");
+                    let error = error.to_string();
+                    if said.as_ref() != Some(&error) {
+                        tracing::error!(error, source, "No print server: programs in the session find no printer");
+                    }
+                    (said, failed) = (Some(error), Some(printers));
                     continue;
                 }
             }
@@ -401,5 +471,100 @@ fn care_for_cups(
         }
         failed = error.is_some().then_some(printers);
         said = error;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::print::PrinterKey;
+
+    fn printer(number: u8) -> Printer {
+        Printer {
+            key: PrinterKey([number; 16]),
+            name: format!("printer {number}"),
+            is_default: false,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_print_server_that_did_not_start_is_tried_again_without_a_new_printer() {
+        let (cups, wanted) = channel::sync_channel(1);
+        let (told, _made) = channel::sync_channel(MADE_MAX);
+        let (waker, _wake) = UnixStream::pair().expect("a pair");
+        let (tried, tries) = channel::channel();
+        let thread = std::thread::spawn(move || {
+            let dir = tempfile::tempdir().expect("a directory");
+            let start = |_: &Path| {
+                let _ = tried.send(());
+                Err(CupsError::Missing { program: "cupsd", package: "cups-daemon" })
+            };
+            care_for_cups(dir.path(), Path::new("/nowhere"), &wanted, &told, &waker, start);
+        });
+        cups.send(vec![printer(1)]).expect("it listens");
+        for _ in 0..2 {
+            tries.recv_timeout(Duration::from_secs(20)).expect("a try");
+        }
+        drop(cups);
+        thread.join().expect("it ends");
+    }
+
+    #[test]
+    fn of_printers_that_change_while_cups_is_busy_only_the_newest_wait() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut printing = Printing::start(dir.path()).expect("a session's printing");
+        // A thread that takes nothing.
+        let (cups, wanted) = channel::sync_channel(1);
+        printing.cups = cups;
+        for number in 1..=100 {
+            printing.handle_wish(PrintWish::Printers(vec![printer(number)]));
+            assert!(printing.poll_outgoing().is_none());
+        }
+        assert_eq!(wanted.recv().expect("the first"), [printer(1)]);
+        printing.handle_asks();
+        assert_eq!(wanted.recv().expect("the newest"), [printer(100)]);
+        assert!(wanted.try_recv().is_err());
+        printing.stop();
+    }
+
+    #[test]
+    fn a_program_hears_that_its_job_is_taken_once_the_disk_has_it_and_waits_for_no_picture() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut printing = Printing::start(dir.path()).expect("a session's printing");
+        printing.handle_wish(PrintWish::Printers(vec![printer(1)]));
+        let part = dir.path().join(SPOOL).join("1.part");
+        fs::write(&part, "%PDF-").expect("ours");
+        let job = NewJob {
+            id: JobId([9; 16]),
+            printer: PrinterKey([1; 16]),
+            number: 5,
+            title: "a job".into(),
+            options: Default::default(),
+            path: part,
+            size: 5,
+            sha256: [0; 32],
+        };
+        let (answer, mut taken) = oneshot::channel();
+        printing.take(job.clone(), answer);
+        // Nothing is written on the loop's own thread: it has not heard of the disk yet.
+        assert!(taken.try_recv().is_err());
+        // Asked once more meanwhile it is the same job.
+        let again = dir.path().join(SPOOL).join("2.part");
+        fs::write(&again, "%PDF-").expect("ours");
+        let (answer, mut taken_again) = oneshot::channel();
+        printing.take(NewJob { path: again.clone(), number: 6, ..job.clone() }, answer);
+        assert!(taken_again.try_recv().is_err() && !again.exists());
+        let written = printing.written.recv().expect("the disk");
+        printing.handle_written(written);
+        assert_eq!((taken.try_recv(), taken_again.try_recv()), (Ok(Ok(5)), Ok(Ok(5))));
+        let journal = fs::read(dir.path().join(JOURNAL)).expect("it is there");
+        assert!(journal.windows(16).any(|bytes| bytes == job.id.0));
+        assert!(spool_path(&dir.path().join(SPOOL), job.id).exists());
+        printing.stop();
     }
 }

@@ -243,6 +243,23 @@ pub async fn cancel(printer: &LocalPrinter, number: i32) {
 }
 
 impl LocalPrinter {
+    /// One of this key at an address, whoever listens there.
+    #[cfg(test)]
+    pub(crate) fn at(key: PrinterKey, address: std::net::SocketAddr) -> LocalPrinter {
+        let printer = Printer {
+            key,
+            name: "printer".into(),
+            is_default: true,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        };
+        let (uri, path) = (format!("ipp://{address}/ipp/print"), "/ipp/print".to_owned());
+        LocalPrinter { printer, address: Address::Tcp(address.ip().to_string(), address.port()), uri, path }
+    }
+
     fn request(&self, operation: Operation) -> IppRequestResponse {
         request(operation, Some(&self.uri))
     }

@@ -8,7 +8,7 @@ mod describe;
 mod options;
 
 use super::{HEAD_BYTES_MAX, Head, head, write};
-use crate::limits::JOB_BYTES_MAX;
+use crate::limits::{DOCUMENTS_BYTES_MAX, JOB_BYTES_MAX};
 use crate::proto::print::host::{JobView, Refusal};
 use crate::proto::wire::print::{JobId, JobOptions, Printer, PrinterKey};
 use aws_lc_rs::digest;
@@ -24,7 +24,7 @@ use ipp::attribute::{IppAttribute, IppAttributeGroup};
 use ipp::model::{DelimiterTag, IppVersion, Operation, StatusCode};
 use ipp::request::IppRequestResponse;
 use options::{job_id, options, requested};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -199,13 +199,29 @@ struct Desk {
 struct Upload<'a> {
     state: &'a RefCell<State>,
     number: u32,
+    /// No other one has it.
+    serial: u64,
+    /// Bytes of all documents that are coming may be so many.
+    room: u64,
+    bytes: Cell<u64>,
     is_over: bool,
 }
 
 impl<'a> Upload<'a> {
-    fn begin(state: &'a RefCell<State>, number: u32) -> Upload<'a> {
-        state.borrow_mut().begin_upload(number);
-        Upload { state, number, is_over: false }
+    fn begin(state: &'a RefCell<State>, number: u32, room: u64) -> Upload<'a> {
+        let serial = state.borrow_mut().begin_upload(number);
+        Upload { state, number, serial, room, bytes: Cell::new(0), is_over: false }
+    }
+
+    /// Further bytes are to be kept; whether there is room for them.
+    fn grow(&self, bytes: usize) -> bool {
+        let mut state = self.state.borrow_mut();
+        let has_room = state.coming_bytes + bytes as u64 <= self.room;
+        if has_room {
+            state.coming_bytes += bytes as u64;
+            self.bytes.set(self.bytes.get() + bytes as u64);
+        }
+        has_room
     }
 
     /// Whether the job was cancelled meanwhile.
@@ -217,6 +233,7 @@ impl<'a> Upload<'a> {
 
 impl Drop for Upload<'_> {
     fn drop(&mut self) {
+        self.state.borrow_mut().coming_bytes -= self.bytes.get();
         if !self.is_over {
             self.state.borrow_mut().end_upload(self.number);
         }
@@ -331,7 +348,7 @@ impl Desk {
                 if view.jobs.iter().all(|job| job.offer.job != begun.id) {
                     self.state.borrow_mut().note(begun.clone());
                 }
-                self.take(printer, begun, rest, body).await
+                self.take(&view, printer, begun, rest, body).await
             }
             Some(Op::CreateJob) => {
                 let begun = match self.begin(&view, printer, head) {
@@ -463,14 +480,17 @@ impl Desk {
         if let Err(answer) = options::check(head, printer) {
             return answer;
         }
-        self.take(printer, begun, rest, body).await
+        self.take(view, printer, begun, rest, body).await
     }
 
     /// Spools a document and gives it to the session.
-    async fn take(&self, printer: &Printer, begun: Begun, rest: Bytes, body: &mut Incoming) -> Answer {
-        let path = self.spool.join(format!("{}-{}.part", begun.id, begun.number));
-        let upload = Upload::begin(&self.state, begun.number);
-        let spooled = spool(&path, rest, body).await;
+    async fn take(&self, view: &View, printer: &Printer, begun: Begun, rest: Bytes, body: &mut Incoming) -> Answer {
+        let kept =
+            view.jobs.iter().filter(|job| !job.state.is_some_and(|s| s.is_end())).map(|j| u64::from(j.offer.size));
+        let upload = Upload::begin(&self.state, begun.number, DOCUMENTS_BYTES_MAX.saturating_sub(kept.sum()));
+        // A client that hears nothing may send it twice, at the same time.
+        let path = self.spool.join(format!("{}-{}.part", begun.id, upload.serial));
+        let spooled = spool(&path, rest, body, &upload).await;
         let spooled = if upload.end() { Err(StatusCode::ClientErrorNotPossible) } else { spooled };
         let (size, sha256) = match spooled {
             Ok(spooled) => spooled,
@@ -488,7 +508,7 @@ impl Desk {
             refused => {
                 let _ = fs::remove_file(&path);
                 match refused {
-                    Ok(Err(Refused::Rule(Refusal::Full))) => StatusCode::ServerErrorBusy.into(),
+                    Ok(Err(Refused::Rule(Refusal::Full | Refusal::NoRoom))) => StatusCode::ServerErrorBusy.into(),
                     Ok(Err(Refused::Rule(Refusal::NoPrinter))) => StatusCode::ClientErrorGone.into(),
                     _ => StatusCode::ServerErrorTemporaryError.into(),
                 }
@@ -573,7 +593,12 @@ impl Desk {
 }
 
 /// Writes a document to a file only we may read; its length and SHA-256. The file is on disk when this returns.
-async fn spool(path: &Path, first: Bytes, body: &mut Incoming) -> Result<(u32, [u8; 32]), StatusCode> {
+async fn spool(
+    path: &Path,
+    first: Bytes,
+    body: &mut Incoming,
+    upload: &Upload<'_>,
+) -> Result<(u32, [u8; 32]), StatusCode> {
     let failed = |error: io::Error| {
         tracing::warn!(%error, "A print job cannot be spooled");
         StatusCode::ServerErrorTemporaryError
@@ -587,6 +612,10 @@ async fn spool(path: &Path, first: Bytes, body: &mut Incoming) -> Result<(u32, [
         size += bytes.len() as u64;
         if size > u64::from(JOB_BYTES_MAX) {
             return Err(StatusCode::ClientErrorRequestEntityTooLong);
+        }
+        // Others are to be printed first; CUPS sends it again then.
+        if !upload.grow(bytes.len()) {
+            return Err(StatusCode::ServerErrorBusy);
         }
         if begin.len() < MAGIC_WITHIN {
             begin.extend_from_slice(&bytes[..bytes.len().min(MAGIC_WITHIN)]);

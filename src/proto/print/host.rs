@@ -5,7 +5,7 @@
 
 use super::journal;
 use crate::codec::bytes::{Reader, put_varint};
-use crate::limits::{DOCUMENT_CHUNK, DOCUMENT_CONFIRM, DOCUMENT_WINDOW_MIN, JOBS_MAX};
+use crate::limits::{DOCUMENT_CHUNK, DOCUMENT_CONFIRM, DOCUMENT_WINDOW_MIN, DOCUMENTS_BYTES_MAX, JOBS_MAX};
 use crate::proto::wire::WireError;
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +20,9 @@ pub enum Refusal {
     /// As many jobs wait as may.
     #[error("{JOBS_MAX} print jobs are waiting already")]
     Full,
+    /// Documents of jobs that wait take all the room there is.
+    #[error("waiting print jobs take {DOCUMENTS_BYTES_MAX} bytes already, or would with this one")]
+    NoRoom,
     /// The printer is not offered.
     #[error("the printer is not there")]
     NoPrinter,
@@ -203,6 +206,11 @@ impl HostJobs {
         };
         if self.open().count() >= JOBS_MAX {
             return Err(Refusal::Full);
+        }
+        // Until its end is written down a job's document is there.
+        let kept = self.jobs.values().filter(|job| !job.settled).map(|job| u64::from(job.offer.size));
+        if kept.sum::<u64>() + u64::from(offer.size) > DOCUMENTS_BYTES_MAX {
+            return Err(Refusal::NoRoom);
         }
         self.numbers = self.numbers.max(number);
         let id = offer.job;

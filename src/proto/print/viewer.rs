@@ -6,7 +6,7 @@
 
 use super::journal;
 use crate::codec::bytes::Reader;
-use crate::limits::{DOCUMENT_CONFIRM, JOBS_MAX};
+use crate::limits::{DOCUMENT_CONFIRM, DOCUMENTS_BYTES_MAX, JOBS_MAX};
 use crate::proto::wire::WireError;
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use std::collections::{BTreeMap, VecDeque};
@@ -14,6 +14,10 @@ use std::time::Duration;
 
 /// A print system that did not answer is asked again after this long.
 pub const RETRY: Duration = Duration::from_secs(5);
+
+/// Actions that wait while a slow disk is written, at most: all jobs together need a tenth of them. A host that talks more
+/// gets no answer to the rest.
+const ACTIONS_MAX: usize = 4_096;
 
 /// What the shell does, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -164,6 +168,8 @@ struct Job {
     /// What the host said of it; none yet for a job of an earlier run.
     offer: Option<JobOffer>,
     phase: Phase,
+    /// There is room for its document, which was asked for.
+    asked: bool,
     received: u32,
     confirmed: u32,
     /// When it may have been handed over.
@@ -253,7 +259,7 @@ impl ViewerJobs {
                 self.jobs.iter().filter(|(_, job)| job.phase == Phase::Receiving).map(|(id, _)| *id).collect();
             for id in gone {
                 self.jobs.remove(&id);
-                self.act(ViewerAction::Discard(id));
+                self.discard(id);
             }
         }
     }
@@ -274,7 +280,8 @@ impl ViewerJobs {
     /// A stream with this job's document from this byte on begins, and takes the place of any other: whether that is what
     /// was asked for. If not, what is missing is asked for again.
     pub fn handle_document(&mut self, id: JobId, offset: u32) -> bool {
-        let Some(job) = self.jobs.get(&id).filter(|job| job.phase == Phase::Receiving) else { return false };
+        let is_awaited = |job: &&Job| job.phase == Phase::Receiving && job.asked;
+        let Some(job) = self.jobs.get(&id).filter(is_awaited) else { return false };
         let received = job.received;
         if received != offset {
             self.tell(PrintWish::Wanted { job: id, offset: received });
@@ -285,7 +292,7 @@ impl ViewerJobs {
     /// Further bytes of the document were kept. Gives true when it is whole: then say its checksum with
     /// [`ViewerJobs::handle_whole`]. More than the offer said is refused with `None`; the shell drops the stream.
     pub fn handle_bytes(&mut self, id: JobId, count: u32) -> Option<bool> {
-        let job = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Receiving)?;
+        let job = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Receiving && job.asked)?;
         let size = job.offer.as_ref()?.size;
         let received = job.received.checked_add(count).filter(|received| *received <= size)?;
         job.received = received;
@@ -403,7 +410,11 @@ impl ViewerJobs {
             Phase::Submitted(number) => {
                 let printer = job.printer;
                 job.canceling = true;
-                self.act(ViewerAction::Cancel { job: id, printer, number });
+                // Asked for once more it is tried once more, but not for each of the host's words.
+                let cancel = ViewerAction::Cancel { job: id, printer, number };
+                if !self.actions.contains(&cancel) {
+                    self.act(cancel);
+                }
             }
             Phase::Ended => self.say(id),
             Phase::Intending | Phase::Submitting | Phase::Finding | Phase::FindingAgain { .. } => job.canceling = true,
@@ -469,7 +480,8 @@ impl ViewerJobs {
         }
         let Some(job) = self.jobs.get(&id) else { return };
         match job.phase {
-            Phase::Receiving => self.tell(PrintWish::Wanted { job: id, offset: job.received }),
+            Phase::Receiving if job.asked => self.tell(PrintWish::Wanted { job: id, offset: job.received }),
+            Phase::Receiving => self.ask_for_documents(),
             _ => self.say(id),
         }
     }
@@ -489,7 +501,37 @@ impl ViewerJobs {
         let job = Job { offer: Some(offer.clone()), ..Job::new(offer.printer, Phase::Receiving) };
         self.jobs.insert(id, job);
         self.changed = true;
-        self.tell(PrintWish::Wanted { job: id, offset: 0 });
+        self.ask_for_documents();
+    }
+
+    /// Asks for documents as far as there is room; each has it until it is handed over or thrown away.
+    fn ask_for_documents(&mut self) {
+        let size = |job: &Job| job.offer.as_ref().map_or(0, |offer| u64::from(offer.size));
+        let mut kept: u64 = self.jobs.values().filter(|job| job.asked).map(size).sum();
+        let waiting: Vec<JobId> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| job.phase == Phase::Receiving && !job.asked)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            if kept + size(job) <= DOCUMENTS_BYTES_MAX {
+                kept += size(job);
+                job.asked = true;
+                let offset = job.received;
+                self.tell(PrintWish::Wanted { job: id, offset });
+            }
+        }
+    }
+
+    /// Nothing of a document is needed any more.
+    fn discard(&mut self, id: JobId) {
+        self.act(ViewerAction::Discard(id));
+        if let Some(job) = self.jobs.get_mut(&id) {
+            job.asked = false;
+        }
+        self.ask_for_documents();
     }
 
     fn handle_taken(&mut self, id: JobId, number: i32) {
@@ -497,7 +539,7 @@ impl ViewerJobs {
         let (printer, canceling) = (job.printer, job.canceling);
         job.phase = Phase::Submitted(number);
         self.record(id, Step::Submitted);
-        self.act(ViewerAction::Discard(id));
+        self.discard(id);
         self.set(id, JobState::Queued, JobReason::None);
         self.watch(id, number);
         if canceling {
@@ -524,6 +566,8 @@ impl ViewerJobs {
             return self.end(id, JobState::Canceled, JobReason::User);
         }
         job.phase = Phase::Unknown;
+        // Whatever the answer is: it comes anew, or not at all.
+        self.discard(id);
         self.set(id, JobState::Unknown, JobReason::None);
     }
 
@@ -543,7 +587,7 @@ impl ViewerJobs {
     fn forget(&mut self, id: JobId) {
         self.record(id, Step::Forgotten);
         self.jobs.remove(&id);
-        self.act(ViewerAction::Discard(id));
+        self.discard(id);
         self.changed = true;
     }
 
@@ -552,7 +596,7 @@ impl ViewerJobs {
         job.phase = Phase::Ended;
         (job.state, job.reason) = (state, reason);
         self.record(id, Step::Ended);
-        self.act(ViewerAction::Discard(id));
+        self.discard(id);
         self.say(id);
         self.changed = true;
     }
@@ -571,7 +615,7 @@ impl ViewerJobs {
     }
 
     fn tell(&mut self, wish: PrintWish) {
-        if self.connected {
+        if self.connected && self.actions.len() < ACTIONS_MAX {
             self.actions.push_back(ViewerAction::Tell(wish));
         }
     }
@@ -630,6 +674,7 @@ impl Job {
             printer,
             offer: None,
             phase,
+            asked: false,
             received: 0,
             confirmed: 0,
             since: 0,

@@ -14,6 +14,10 @@ pub(super) struct State {
     pub(super) next: u32,
     pub(super) begun: Vec<Begun>,
     pub(super) times: HashMap<u32, Times>,
+    /// Bytes of documents that are coming now.
+    pub(super) coming_bytes: u64,
+    /// Uploads so far.
+    pub(super) uploads: u64,
 }
 
 /// A job whose document has not come yet.
@@ -56,11 +60,13 @@ impl State {
         found
     }
 
-    /// A job's document begins to come.
-    pub(super) fn begin_upload(&mut self, number: u32) {
+    /// A job's document begins to come; this upload's own number.
+    pub(super) fn begin_upload(&mut self, number: u32) -> u64 {
         if let Some(begun) = self.begun.iter_mut().find(|b| b.number == number) {
             begun.uploads += 1;
         }
+        self.uploads += 1;
+        self.uploads
     }
 
     /// It has come, or will not; whether it was cancelled meanwhile.
