@@ -4,7 +4,7 @@
 
 use crate::codec::format::CACHE_SLOTS;
 use crate::codec::motion::same_pixels;
-use crate::geom::{Rect, Size, TILE};
+use crate::geom::{BlockMask, Rect, Size, TILE};
 use std::collections::HashMap;
 
 /// Slots not used for longest that are looked up at a time.
@@ -28,6 +28,8 @@ struct Slot {
     size: Size,
     /// Rows of 64 pixels, black where the tile is cut.
     pixels: Vec<u32>,
+    /// Blocks of which the viewer holds only nearly these pixels.
+    lossy: BlockMask,
     /// The last frame that stored or recalled it.
     used: u32,
 }
@@ -123,11 +125,38 @@ impl TileCache {
         self.slots[slot as usize].used = sequence;
     }
 
+    /// The blocks of a slot of which the viewer holds only nearly the pixels.
+    ///
+    /// # Panics
+    /// If nothing was ever stored there.
+    pub fn lossy(&self, slot: u32) -> BlockMask {
+        self.slots[slot as usize].lossy
+    }
+
+    /// The viewer's slot is written anew by frame `sequence`, with the same tile, of which it now holds nearly only these
+    /// blocks.
+    ///
+    /// # Panics
+    /// If nothing was ever stored there.
+    pub fn handle_stored_again(&mut self, slot: u32, lossy: BlockMask, sequence: u32) {
+        let held = &mut self.slots[slot as usize];
+        (held.lossy, held.used) = (lossy, sequence);
+    }
+
+    /// The pixels of a slot, rows of 64.
+    ///
+    /// # Panics
+    /// If nothing was ever stored there.
+    pub fn slot_pixels(&self, slot: u32) -> &[u32] {
+        &self.slots[slot as usize].pixels
+    }
+
     /// Puts a tile into a free slot, or into the one not used for longest; `None` if all are used by this very frame.
-    pub fn store(&mut self, tile: TileView, hash: u64, sequence: u32) -> Option<u32> {
+    /// Of the blocks in `lossy` the viewer holds only nearly the pixels.
+    pub fn store(&mut self, tile: TileView, hash: u64, lossy: BlockMask, sequence: u32) -> Option<u32> {
         let slot = if self.slots.len() < CACHE_SLOTS as usize {
             let pixels = Vec::with_capacity(TILE_PIXELS);
-            self.slots.push(Slot { hash: 0, size: Size::default(), pixels, used: 0 });
+            self.slots.push(Slot { hash: 0, size: Size::default(), pixels, lossy: BlockMask::NONE, used: 0 });
             self.slots.len() as u32 - 1
         } else {
             self.oldest(sequence)?
@@ -137,7 +166,7 @@ impl TileCache {
             self.by_hash.remove(&held.hash);
         }
         self.by_hash.insert(hash, slot);
-        (held.hash, held.size, held.used) = (hash, tile.size, sequence);
+        (held.hash, held.size, held.lossy, held.used) = (hash, tile.size, lossy, sequence);
         held.pixels.clear();
         for row in tile.rows() {
             held.pixels.extend(row.iter().map(|p| p & 0x00ff_ffff));
@@ -192,7 +221,7 @@ mod tests {
     fn store(cache: &mut TileCache, n: u32, sequence: u32) -> Option<u32> {
         let pixels = pixels(n);
         let tile = TileView::new(&pixels, TILE as usize, WHOLE);
-        cache.store(tile, tile.hash(), sequence)
+        cache.store(tile, tile.hash(), BlockMask::NONE, sequence)
     }
 
     fn recall(cache: &mut TileCache, n: u32, sequence: u32) -> Option<u32> {
@@ -223,7 +252,7 @@ mod tests {
         let (plain, marked) =
             (TileView::new(&plain, TILE as usize, WHOLE), TileView::new(&marked, TILE as usize, WHOLE));
         let mut cache = TileCache::new();
-        assert_eq!(cache.store(marked, marked.hash(), 1), Some(0));
+        assert_eq!(cache.store(marked, marked.hash(), BlockMask::NONE, 1), Some(0));
         assert_eq!((plain.hash(), cache.recall(plain, plain.hash(), 2)), (marked.hash(), Some(0)));
         assert!(!plain.is_solid());
         let alike: Vec<u32> = (0..TILE_PIXELS as u32).map(|i| i << 24 | 7).collect();
@@ -238,7 +267,7 @@ mod tests {
         for (slot, (w, h)) in [(64, 64), (64, 56), (13, 64), (13, 9), (12, 9)].into_iter().enumerate() {
             let tile = view(w, h);
             assert_eq!(cache.find(tile, tile.hash()), None, "{w}x{h}");
-            assert_eq!(cache.store(tile, tile.hash(), 1), Some(slot as u32));
+            assert_eq!(cache.store(tile, tile.hash(), BlockMask::NONE, 1), Some(slot as u32));
             assert_eq!(cache.find(tile, tile.hash()), Some(slot as u32));
         }
         let seen = Seen { slot: 3, hash: view(13, 9).hash() };

@@ -64,11 +64,11 @@ impl Canvas {
             self.reserve_cache();
             transfer::run(&plan.stores, &self.screen, &mut self.cache);
         }
-        if !plan.copies.is_empty() {
+        let outward = plan.outward();
+        if !outward.is_empty() {
             if self.scratch.size != self.screen.size {
                 self.scratch = Picture::new(self.screen.size);
             }
-            let outward: Vec<_> = plan.copies.iter().map(transfer::to_scratch).collect();
             transfer::run(&outward, &self.screen, &mut self.scratch);
         }
         if !plan.uncovers.is_empty() {
@@ -91,6 +91,11 @@ impl Canvas {
             done = *round;
         }
         ctx::run(&plan.ctxs[done.ctxs..], &plan.bytes, &self.dictionary, &mut self.screen);
+        if !plan.amends.is_empty() {
+            self.reserve_cache();
+            transfer::run(&plan.amends, &self.screen, &mut self.cache);
+            transfer::run(&plan.restored(), &self.scratch, &mut self.screen);
+        }
     }
 
     fn reserve_cache(&mut self) {

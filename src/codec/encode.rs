@@ -19,6 +19,9 @@ use crate::codec::uncover::{Copied, Offer, Under};
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use std::time::Duration;
 
+mod hidden;
+use hidden::{Hidden, IDLE_AFTER};
+
 /// A frame is ended when its tiles reach this: some milliseconds of a fast link, so that decoding the first part of a
 /// large change overlaps with sending the rest.
 pub const FRAME_BYTES_TARGET: usize = 192 << 10;
@@ -97,6 +100,9 @@ pub struct Encoder {
     under: Under,
     /// Where the last copies went.
     moved: Vec<Rect>,
+    hidden: Hidden,
+    /// When the last picture was written.
+    picture_at: Duration,
     /// The viewer's dictionary.
     dictionary: Dictionary,
     modes: Modes,
@@ -152,6 +158,8 @@ impl Encoder {
             marks: Marks::new(grid),
             under: Under::new(tiles),
             moved: Vec::new(),
+            hidden: Hidden::new(grid),
+            picture_at: Duration::ZERO,
             dictionary: Dictionary::new(),
             tried: vec![false; tiles],
             tried_hashes: vec![None; tiles],
@@ -204,6 +212,11 @@ impl Encoder {
         }
     }
 
+    /// A window was mapped here and is about to cover what is there, which will come back.
+    pub fn handle_mapped(&mut self, rect: Rect) {
+        self.hidden.handle_mapped(rect);
+    }
+
     /// The screen's size.
     pub fn size(&self) -> Size {
         self.grid.size()
@@ -214,12 +227,15 @@ impl Encoder {
         self.key || self.dirty.iter().any(|m| !m.is_empty())
     }
 
-    /// When [`Encoder::refine`] has something to do next; none if the viewer holds all exactly and what is worth it is
-    /// kept.
+    /// When [`Encoder::refine`] has something to do next; none if the viewer holds all exactly, what lies under windows
+    /// included where bytes are not scarce, and what is worth it is kept.
     pub fn refine_at(&self) -> Option<Duration> {
         let waits = |i: &usize| self.keep_early[*i] && self.photos.lossy(TileIndex(*i as u32)).is_empty();
         let keep_at = (0..self.keep_early.len()).filter(waits).map(|i| self.changed_at[i] + STORE_AFTER).min();
-        self.photos.still_at(self.scarce).into_iter().chain(keep_at).min()
+        let has_hidden =
+            || self.scarce == Scarce::Time && self.photos.is_exact() && self.hidden.is_waiting(&self.cache);
+        let hidden_at = has_hidden().then(|| self.picture_at + IDLE_AFTER);
+        self.photos.still_at(self.scarce).into_iter().chain(keep_at).chain(hidden_at).min()
     }
 
     /// When the viewer can be asked next whether tiles agree; none while it is being asked, and if all do.
@@ -304,6 +320,7 @@ impl Encoder {
             self.changed_at.fill(now);
         }
         if !self.rest {
+            self.hidden.handle_picture();
             self.photos_left = match self.scarce {
                 Scarce::Bytes => u32::MAX,
                 Scarce::Time => PHOTOS_IN_HASTE,
@@ -354,6 +371,7 @@ impl Encoder {
         if writer.is_empty() && !key {
             return None;
         }
+        self.picture_at = now;
         Some(self.finish(writer, ordered, input, more))
     }
 
@@ -382,6 +400,9 @@ impl Encoder {
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
             self.marks.handle_touched(tile, now);
+        }
+        if writer.is_empty() && self.photos.is_exact() {
+            return self.refine_hidden(input, now, budget);
         }
         let ordered = self.harvest(false, stored, &mut writer) || stored;
         (!writer.is_empty()).then(|| self.finish(writer, ordered, input, false))
@@ -443,9 +464,9 @@ impl Encoder {
         let i = tile.0 as usize;
         let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
         let few = self.dirty[i].count() < if moving { 1 } else { CACHE_BLOCKS_MIN };
-        // Nearly right is not worth keeping: the cache is for what comes back exactly.
-        let lossy = !self.photos.lossy(tile).is_empty();
-        if few || !still || lossy {
+        // A window that opens covers what was drawn a moment ago, too; but a slot can only be given what a frame before drew.
+        let is_covered = self.hidden.is_covered(tile) && self.changed_at[i] < now;
+        if few || !(still || is_covered) {
             return false;
         }
         if !moving && tile_of(View::of(&self.held), self.grid.rect(tile)).is_solid() {
@@ -454,6 +475,8 @@ impl Encoder {
         let stored = self.store(tile, writer);
         if let Some(Known { hash, slot: Some(slot) }) = self.known[i] {
             self.under.handle_kept(tile, Seen { slot, hash });
+            let is_near = (is_covered || moving) && !self.cache.lossy(slot).is_empty();
+            self.hidden.handle_kept(tile, Seen { slot, hash }, is_near);
         }
         stored
     }
@@ -486,7 +509,16 @@ impl Encoder {
         let Known { hash, slot } = self.known[i].unwrap_or_else(|| Known { hash: held.hash(), slot: None });
         let slot = slot.filter(|slot| self.cache.pixels(Seen { slot: *slot, hash }).is_some());
         let found = slot.or_else(|| self.cache.find(held, hash));
-        let stored = if found.is_none() { self.cache.store(held, hash, self.sequence + 1) } else { None };
+        let lossy = self.photos.lossy(tile);
+        let stored = match found {
+            None => self.cache.store(held, hash, lossy, self.sequence + 1),
+            // The viewer had it only nearly so far.
+            Some(slot) if self.cache.lossy(slot).0 & !lossy.0 != 0 => {
+                self.cache.handle_stored_again(slot, lossy, self.sequence + 1);
+                found
+            }
+            Some(_) => None,
+        };
         if let Some(slot) = stored {
             writer.store(tile, slot);
         }
@@ -570,7 +602,9 @@ impl Encoder {
             for (kept, moved) in kept.iter_mut().zip(&self.moved) {
                 *kept |= moved.intersects(rect);
             }
-            self.photos.handle_written(tile, BlockMask(!copied.blocks().0), BlockMask::NONE);
+            let below = BlockMask(!copied.whole_blocks().0);
+            let lossy = BlockMask(self.cache.lossy(seen.slot).0 & below.0);
+            self.photos.handle_recalled(tile, BlockMask(!copied.blocks().0), lossy, now);
             self.dirty[tile.0 as usize] = wrong;
             self.known[tile.0 as usize] = None;
             self.changed_at[tile.0 as usize] = now;
@@ -667,7 +701,7 @@ impl Encoder {
         writer.cache(tile, slot);
         self.recalled = true;
         self.photos.handle_change(tile, now);
-        self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
+        self.photos.handle_written(tile, BlockMask::ALL, self.cache.lossy(slot));
         self.hold(current, rect);
         self.known[i] = hash.map(|hash| Known { hash, slot: Some(slot) });
         self.keep_early[i] = false;

@@ -1,16 +1,18 @@
-//! A frame as bytes: header, STORE, COPY, UNCOVER and TILES sections; parsed and written, every bound checked here, once.
+//! A frame as bytes: header and sections; parsed and written, every bound checked here, once.
 //!
 //! What [`Frame::parse`] returns may be handed to a GPU: all tiles, rectangles, slots and payload ranges are inside
 //! the screen, the cache and the payload, and no block is written twice. What the pixels are: `codec::stage`. The same
 //! layout in prose, with worked examples: PROTOCOL.md, "Frames".
 
-use crate::codec::bytes::{ReadError, Reader, put_u24, put_varint};
+use crate::codec::bytes::{Reader, put_u24, put_varint};
 use crate::codec::ctx::{COLORS_MAX, Head, LANES_MAX, band};
 use crate::codec::wave;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TileGrid, TileIndex};
 use bytes::Bytes;
 use std::ops::Range;
-use thiserror::Error;
+
+mod error;
+pub use error::FormatError;
 
 /// Longest side of a screen in pixels.
 pub const SCREEN_SIDE_MAX: u32 = 8192;
@@ -38,6 +40,7 @@ const SECTION_COPY: u8 = 2;
 const SECTION_UNCOVER: u8 = 3;
 const SECTION_TILES: u8 = 4;
 const SECTION_HARVEST: u8 = 5;
+const SECTION_AMEND: u8 = 6;
 const MODE_SOLID: u8 = 0;
 const MODE_CACHE: u8 = 1;
 const MODE_PACK: u8 = 2;
@@ -88,6 +91,16 @@ pub struct CopyRect {
 /// Gives a tile the pixels of a cache slot before the copies are written: what a moving window has covered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uncover {
+    /// The tile; what of it is on the screen.
+    pub tile: TileIndex,
+    /// Below [`CACHE_SLOTS`].
+    pub slot: u32,
+}
+
+/// Keeps a tile as this frame has written it in a cache slot, and gives it back the pixels it had before: what lies under a
+/// window is made exact, and nobody sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amend {
     /// The tile; what of it is on the screen.
     pub tile: TileIndex,
     /// Below [`CACHE_SLOTS`].
@@ -156,97 +169,14 @@ pub struct Frame {
     pub copies: Vec<CopyRect>,
     /// Tiles from the cache, after the copies have read and before they write; tiles ascend.
     pub uncovers: Vec<Uncover>,
-    /// New pixels, last; no block occurs twice. Tiles ascend up to each HARVEST, and from there again.
+    /// New pixels; no block occurs twice. Tiles ascend up to each HARVEST, and from there again.
     pub tiles: Vec<TileRecord>,
     /// For each HARVEST how many of `tiles` come before it; ascending.
     pub harvests: Vec<usize>,
+    /// Tiles to keep and to take back, last; tiles ascend.
+    pub amends: Vec<Amend>,
     /// The whole frame, for the payload ranges above.
     pub bytes: Bytes,
-}
-
-/// Why bytes are not a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum FormatError {
-    /// A value is cut off or malformed.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// The frame is longer than [`FRAME_BYTES_MAX`].
-    #[error("frame of {0} bytes is too long")]
-    Length(usize),
-    /// The header has a flag that this version does not know.
-    #[error("frame flags {0:#04x} are unknown")]
-    Flags(u8),
-    /// Sequence 0, or a dependency on this frame, a later one, or one before the first.
-    #[error("frame {sequence} cannot depend on the frame {distance} before it")]
-    Dependency {
-        /// The frame's number.
-        sequence: u32,
-        /// How far back it depends.
-        distance: u32,
-    },
-    /// STORE, COPY, UNCOVER, CACHE and HARVEST read what is there, so such a frame must follow the one before.
-    #[error("frame {0} reads the previous picture but does not depend on it")]
-    Unordered(u32),
-    /// The screen is empty or larger than [`SCREEN_SIDE_MAX`].
-    #[error("screen of {w}x{h} pixels is not possible")]
-    Screen {
-        /// Width in pixels.
-        w: u32,
-        /// Height in pixels.
-        h: u32,
-    },
-    /// A section is unknown, or not in ascending order.
-    #[error("section {0} is unknown or out of order")]
-    Section(u8),
-    /// More records than there can be.
-    #[error("section {section} cannot have {count} records")]
-    Count {
-        /// Its number.
-        section: u8,
-        /// What the frame says.
-        count: u32,
-    },
-    /// The tile is not on the screen.
-    #[error("tile {0} lies outside the screen")]
-    Tile(u32),
-    /// The slot is not in the cache.
-    #[error("cache slot {0} does not exist")]
-    Slot(u32),
-    /// A copy's source or destination leaves the screen or is empty.
-    #[error("copy {0} leaves the screen")]
-    Copy(usize),
-    /// Two copies write the same pixel.
-    #[error("copies {0} and {1} overlap")]
-    Overlap(usize, usize),
-    /// The mode is reserved or unknown.
-    #[error("tile mode {0} is unknown")]
-    Mode(u8),
-    /// The mask is empty, names invisible blocks, blocks already written, or stands where none is allowed.
-    #[error("block mask {mask:#06x} is not possible in tile {tile}")]
-    Mask {
-        /// The tile.
-        tile: u32,
-        /// The mask.
-        mask: u16,
-    },
-    /// PACK has 2 to 16 colours.
-    #[error("a palette of {0} colours is not possible")]
-    Palette(usize),
-    /// A CTX payload names a fourth colour, or has the dictionary without recall.
-    #[error("flags {0:#04x} of an entropy-coded tile are not possible")]
-    Ctx(u8),
-    /// The first row of a CTX payload has none before it that it could repeat.
-    #[error("the first row of tile {0} cannot repeat another")]
-    Repeat(u32),
-    /// A lane of a CTX payload is shorter than a coder's state, or longer than 65535 words.
-    #[error("a lane of {0} words is not possible")]
-    Lane(u32),
-    /// A WAVE payload has flags that this version does not know.
-    #[error("flags {0:#06x} of a wavelet tile are unknown")]
-    Wave(u16),
-    /// A lane of a WAVE payload that is there is empty, or longer than [`WAVE_LANE_BYTES_MAX`].
-    #[error("a wavelet lane of {0} bytes is not possible")]
-    WaveLane(u32),
 }
 
 /// Bits of an index into a palette of `colors` (2..=16) colours.
@@ -324,6 +254,7 @@ impl Frame {
             uncovers: Vec::new(),
             tiles: Vec::new(),
             harvests: Vec::new(),
+            amends: Vec::new(),
             bytes: Bytes::new(),
         };
         let mut r = Reader::new(&bytes);
@@ -351,6 +282,7 @@ impl Frame {
                     frame.harvests.push(frame.tiles.len());
                 }
                 SECTION_HARVEST => return Err(FormatError::Count { section, count }),
+                SECTION_AMEND => frame.parse_amends(&mut r, count, grid)?,
                 _ => return Err(FormatError::Section(section)),
             }
         }
@@ -367,24 +299,19 @@ impl Frame {
             || !self.copies.is_empty()
             || !self.uncovers.is_empty()
             || !self.harvests.is_empty()
+            || !self.amends.is_empty()
             || self.tiles.iter().any(|t| matches!(t.content, Content::Cache(_)))
     }
 
     fn parse_stores(&mut self, r: &mut Reader, count: u32, grid: TileGrid) -> Result<(), FormatError> {
-        if count > grid.count().min(CACHE_SLOTS) {
-            return Err(FormatError::Count { section: SECTION_STORE, count });
-        }
-        let mut tiles = Ascending::new(grid);
-        let mut taken = vec![false; CACHE_SLOTS as usize];
-        for i in 0..count {
-            let delta = r.varint()?;
-            let tile = tiles.next(delta, i > 0 && delta == 0)?;
-            let slot = cache_slot(r.varint()?)?;
-            if std::mem::replace(&mut taken[slot as usize], true) {
-                return Err(FormatError::Slot(slot));
-            }
-            self.stores.push(Store { tile, slot });
-        }
+        let stores = kept_tiles(r, SECTION_STORE, count, grid)?;
+        self.stores = stores.into_iter().map(|(tile, slot)| Store { tile, slot }).collect();
+        Ok(())
+    }
+
+    fn parse_amends(&mut self, r: &mut Reader, count: u32, grid: TileGrid) -> Result<(), FormatError> {
+        let amends = kept_tiles(r, SECTION_AMEND, count, grid)?;
+        self.amends = amends.into_iter().map(|(tile, slot)| Amend { tile, slot }).collect();
         Ok(())
     }
 
@@ -494,6 +421,7 @@ pub struct SectionWriter {
     stores: Vec<Store>,
     copies: Vec<CopyRect>,
     uncovers: Vec<Uncover>,
+    amends: Vec<Amend>,
     /// Whole TILES and HARVEST sections.
     ended: Vec<u8>,
     /// The records of the section in work.
@@ -599,6 +527,11 @@ impl SectionWriter {
         }
     }
 
+    /// Keeps a tile as it is in the end in a slot, and gives it back the pixels it had before. Tiles ascend.
+    pub fn amend(&mut self, tile: TileIndex, slot: u32) {
+        self.amends.push(Amend { tile, slot });
+    }
+
     /// Puts the tiles since the last HARVEST into the dictionary; tiles may start from the first again.
     pub fn harvest(&mut self) {
         self.flush_run();
@@ -622,6 +555,7 @@ impl SectionWriter {
             && self.copies.is_empty()
             && self.uncovers.is_empty()
             && self.ended.is_empty()
+            && self.amends.is_empty()
             && self.tile_count == 0
             && self.solid_run.is_none()
     }
@@ -643,6 +577,7 @@ impl SectionWriter {
         write_slots(SECTION_UNCOVER, self.uncovers.iter().map(|u| (u.tile, u.slot)), out);
         self.end_tiles();
         out.extend_from_slice(&self.ended);
+        write_slots(SECTION_AMEND, self.amends.iter().map(|a| (a.tile, a.slot)), out);
     }
 
     fn end_tiles(&mut self) {
@@ -713,6 +648,25 @@ impl Ascending {
         self.last = tile;
         Ok(TileIndex(tile))
     }
+}
+
+/// The records of a section that puts tiles into slots.
+fn kept_tiles(r: &mut Reader, section: u8, count: u32, grid: TileGrid) -> Result<Vec<(TileIndex, u32)>, FormatError> {
+    if count > grid.count().min(CACHE_SLOTS) {
+        return Err(FormatError::Count { section, count });
+    }
+    let (mut tiles, mut kept) = (Ascending::new(grid), Vec::new());
+    let mut taken = vec![false; CACHE_SLOTS as usize];
+    for i in 0..count {
+        let delta = r.varint()?;
+        let tile = tiles.next(delta, i > 0 && delta == 0)?;
+        let slot = cache_slot(r.varint()?)?;
+        if std::mem::replace(&mut taken[slot as usize], true) {
+            return Err(FormatError::Slot(slot));
+        }
+        kept.push((tile, slot));
+    }
+    Ok(kept)
 }
 
 fn cache_slot(slot: u32) -> Result<u32, FormatError> {

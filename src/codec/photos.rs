@@ -83,6 +83,14 @@ impl Photos {
         self.lossy_tiles -= usize::from(!before.is_empty());
     }
 
+    /// These blocks of a tile, or parts of them, came back from the cache, some of them with loss.
+    pub(super) fn handle_recalled(&mut self, tile: TileIndex, blocks: BlockMask, lossy: BlockMask, now: Duration) {
+        if !lossy.is_empty() {
+            self.tiles[tile.0 as usize].changed[0] = Some(now);
+        }
+        self.handle_written(tile, blocks, lossy);
+    }
+
     /// Pixels were copied, and with them their loss.
     pub(super) fn handle_copies(&mut self, copies: &[CopyRect], now: Duration) {
         if self.is_exact() {

@@ -1,10 +1,11 @@
-//! A frame's work as a value: flat jobs in five passes, the same for the CPU stages and the shaders.
+//! A frame's work as a value: flat jobs in six passes, the same for the CPU stages and the shaders.
 //!
 //! Every job is plain words, made from a checked [`Frame`], so that a shader can index by it without looking twice.
 //! The passes run in the order of the fields; within a pass no two jobs write the same pixel.
 
 use crate::codec::ctx::Head;
 use crate::codec::format::{Content, Frame, pack_bits};
+use crate::codec::stage::transfer::to_scratch;
 use crate::geom::{BlockMask, Point, Rect, Size, TILE, TileGrid, TileIndex};
 use bytemuck::{Pod, Zeroable};
 use bytes::Bytes;
@@ -21,7 +22,8 @@ pub const FORGET: u32 = 0;
 pub const LEARN: u32 = 1;
 
 /// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture), UNCOVER and
-/// CACHE.
+/// CACHE
+/// and AMEND.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Transfer {
@@ -194,6 +196,8 @@ pub struct Plan {
     pub harvests: Vec<Harvest>,
     /// Where pass 3 stops to harvest; what is left of `ctxs` runs after the last of them.
     pub rounds: Vec<Round>,
+    /// Last pass, screen to cache; these tiles go to scratch with `copies` and come back from there at the end.
+    pub amends: Vec<Transfer>,
     /// The frame's bytes, which [`Unpack`], [`Ctx`], [`Raw`] and [`Wave`] point into.
     pub bytes: Bytes,
     /// What part of the screen this changes at most.
@@ -322,6 +326,14 @@ impl Plan {
         if ends.next().is_some() {
             plan.end_round(&mut harvests);
         }
+        for a in &frame.amends {
+            plan.amends.push(Transfer {
+                source: packed(grid.origin(a.tile)),
+                destination: packed(slot_origin(a.slot)),
+                size: size_of(grid.rect(a.tile)),
+                pad: 0,
+            });
+        }
         plan
     }
 
@@ -337,6 +349,17 @@ impl Plan {
             && self.raws.is_empty()
             && self.ctxs.is_empty()
             && self.waves.is_empty()
+            && self.amends.is_empty()
+    }
+
+    /// The jobs that keep pixels in the scratch picture, each at its place, before anything is written.
+    pub fn outward(&self) -> Vec<Transfer> {
+        self.copies.iter().chain(&self.amends).map(to_scratch).collect()
+    }
+
+    /// The jobs that give amended tiles back the pixels they had, from the scratch picture.
+    pub fn restored(&self) -> Vec<Transfer> {
+        self.amends.iter().map(to_scratch).collect()
     }
 
     /// All tile jobs so far run, then these.

@@ -96,6 +96,16 @@ impl Copied {
         BlockMask((0..16).map(block).sum())
     }
 
+    /// The blocks that the copies write every pixel of.
+    pub(super) fn whole_blocks(&self) -> BlockMask {
+        let side = BLOCK as usize;
+        let block = |i: usize| {
+            let bits = 0xffff << (i % 4 * side);
+            u16::from(self.0[i / 4 * side..][..side].iter().all(|row| row & bits == bits)) << i
+        };
+        BlockMask((0..16).map(block).sum())
+    }
+
     /// Writes a slot's pixels into a tile, but for what the copies have written.
     pub(super) fn write_below(&self, slot: &[u32], held: &mut Picture, tile: Rect) {
         let stride = held.size.w as usize;
@@ -174,6 +184,7 @@ mod tests {
         assert_eq!(wrong(&[place(11, 29)], 3), None);
         assert_eq!(wrong(&[], 16), Some(BlockMask(0x7770)));
         assert_eq!(Copied::new(&[place(16, 17)], tile).blocks(), BlockMask(0x6660));
+        assert_eq!(Copied::new(&[place(16, 17)], tile).whole_blocks(), BlockMask(0x2200));
     }
 
     #[test]

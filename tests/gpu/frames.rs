@@ -53,6 +53,7 @@ impl Host {
             sections.harvest();
             self.tiles(&mut sections, 1);
         }
+        self.amends(&mut sections);
         sections.finish(&mut out);
         out.into()
     }
@@ -88,6 +89,17 @@ impl Host {
         for tile in (0..grid.count()).map(TileIndex) {
             if self.random.below(6) == 0 {
                 sections.uncover(tile, self.random.below(SLOTS));
+            }
+        }
+    }
+
+    fn amends(&mut self, sections: &mut SectionWriter) {
+        let grid = TileGrid::new(self.size);
+        let mut slot = self.random.below(SLOTS);
+        for tile in (0..grid.count()).map(TileIndex).take(SLOTS as usize) {
+            if self.random.below(8) == 0 {
+                sections.amend(tile, slot % SLOTS);
+                slot += 1;
             }
         }
     }

@@ -324,7 +324,14 @@ fn transfer() {
                     .collect();
                 let to = Point { x: random.below(64), y: random.below(32) };
                 let copy = part(&mut random, size, Size::new(64, 32), to);
-                plans.push(Plan { stores, recalls, uncovers, copies: vec![copy], ..Plan::default() });
+                let amends = (0..random.below(2))
+                    .map(|_| {
+                        let slot = packed(Point { x: random.below(8) * TILE, y: 4032 });
+                        let place = packed(Point { x: random.below(2) * 64, y: 0 });
+                        Transfer { source: place, destination: slot, size: 64 | 64 << 16, pad: 0 }
+                    })
+                    .collect();
+                plans.push(Plan { stores, recalls, uncovers, amends, copies: vec![copy], ..Plan::default() });
             }
             check(&gpu, &plans, &format!("transfer {size:?}"));
         }
@@ -379,7 +386,7 @@ fn jobs_that_point_anywhere_do_no_harm() {
                     || Transfer { source: random.next(), destination: random.next(), size: random.next(), pad: 0 };
                 (0..count).map(|_| job()).collect()
             };
-            let (stores, copies, recalls) = (transfers(9), transfers(9), transfers(9));
+            let [stores, copies, recalls, amends] = [(); 4].map(|()| transfers(9));
             let unpack = |r: &mut Random| Unpack {
                 origin: r.next() & 0x003f_003f,
                 blocks: r.next(),
@@ -428,6 +435,7 @@ fn jobs_that_point_anywhere_do_no_harm() {
                 stores,
                 copies,
                 recalls,
+                amends,
                 unpacks,
                 raws,
                 ctxs,

@@ -1,7 +1,7 @@
 //! The encoder and the CPU decoder together: whatever happens on the screen, the viewer holds the same pixels.
 
 use kachel::codec::canvas::{Canvas, Picture};
-use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
+use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, Scarce, View};
 use kachel::codec::format::{Frame, FrameHeader};
 use kachel::codec::marks::{self, Agreement};
 use kachel::codec::stage::mark;
@@ -68,7 +68,10 @@ impl Desk {
                 self.fill(Rect { x: dx, y: dy, ..r }, |x, y| old.row(y - dy + r.y)[(x - dx + r.x) as usize]);
                 r = size.rect();
             }
-            4 => self.now += Duration::from_millis(500),
+            4 => {
+                self.now += Duration::from_millis(500);
+                self.encoder.handle_mapped(r);
+            }
             5 => self.fill(r, photo(random.next())),
             6 => {
                 // Much of the screen, so that it is written with loss at first.
@@ -144,8 +147,17 @@ fn whatever_is_drawn_the_viewer_holds_the_same_pixels() {
     for seed in 0..40 {
         let mut random = Random(seed);
         let mut desk = Desk::new(Size::new(65 + random.below(400), 33 + random.below(300)));
+        if seed % 2 == 0 {
+            desk.encoder.handle_scarce(Scarce::Time);
+        }
         for _ in 0..40 {
             for _ in 0..1 + random.below(3) {
+                desk.draw(&mut random);
+            }
+            // Much is covered before it has been made exact.
+            if random.below(3) == 0 {
+                let frames = desk.hasty_frames(&mut random);
+                desk.deliver(frames);
                 desk.draw(&mut random);
             }
             let mut frames = desk.frames(&mut random);
@@ -274,6 +286,40 @@ fn a_window_dragged_over_a_photo_costs_no_pixels_of_either() {
         // The window is new at the first step.
         assert!(dragged[2..].iter().all(|bytes| *bytes < 300), "late {late}: {dragged:?}");
     }
+}
+
+#[test]
+fn what_a_new_window_covers_becomes_exact_before_it_comes_to_light() {
+    let size = Size::new(640, 448);
+    let mut desk = settled_desk(size);
+    desk.encoder.handle_scarce(Scarce::Time);
+    let frames = |desk: &mut Desk, r: Rect| {
+        desk.encoder.handle_damage(r);
+        let frames = desk.hasty_frames(&mut Random(1));
+        let (bytes, lossy) = (frames.iter().map(Vec::len).sum::<usize>(), frames.iter().any(|f| is_lossy(f)));
+        desk.deliver(frames);
+        (bytes, lossy)
+    };
+    // The photo is there for a moment only.
+    desk.fill(size.rect(), photo(7));
+    assert!(frames(&mut desk, size.rect()).1);
+    let window = Rect::new(100, 70, 401, 301);
+    desk.encoder.handle_mapped(window);
+    desk.fill(window, |x, y| if ((x / 3) ^ (y / 2)) % 5 == 0 { 0x0020_2020 } else { 0x00f0_f0f0 });
+    frames(&mut desk, window);
+    let mut hidden = 0;
+    while let Some(at) = desk.encoder.refine_at() {
+        desk.now = at;
+        let frame = desk.encoder.refine(0, at, 24 << 10).expect("its time has come");
+        hidden += Frame::parse(frame.clone().into(), size).expect("our own frame").amends.len();
+        desk.deliver(vec![frame]);
+    }
+    assert!(hidden >= 30, "{hidden} tiles");
+    desk.assert_exact();
+    desk.fill(window, photo(7));
+    let (bytes, lossy) = frames(&mut desk, window);
+    assert!(bytes < 300 && !lossy, "{bytes} bytes, lossy {lossy}");
+    desk.assert_exact();
 }
 
 #[test]

@@ -357,8 +357,16 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
             }),
         ),
         (
+            "frame-amend",
+            frame(9, 1, 300, None, false, &|w| {
+                w.uncover(tile(1), 7);
+                w.solid(tile(1), Some(BlockMask(1)), 0x00ff_0000);
+                w.amend(tile(1), 7);
+            }),
+        ),
+        (
             "frame-edge",
-            frame(9, 0, 300, Some(Size::new(20, 20)), false, &|w| {
+            frame(10, 0, 300, Some(Size::new(20, 20)), false, &|w| {
                 w.raw(tile(0), None, &[0x0010_2030; 1024]);
             }),
         ),
@@ -386,6 +394,8 @@ fn frames_of_the_document_give_the_pixels_it_speaks_of() {
             "frame-cache" => &[(0, 0, 0x00ff_ffff), (16, 16, 0x00ff_0000), (0, 48, 0x00ff_ffff)],
             "frame-masks" => &[(64, 31, 0x80), (64, 32, 0xff), (65, 32, 0xff), (66, 32, 0xff00), (67, 32, 0x00ff_0000)],
             "frame-uncover" => &[(10, 5, 0x80), (9, 5, 0x00ff_ffff), (41, 36, 0x80), (42, 36, 0x00ff_ffff)],
+            // Nothing of it is seen.
+            "frame-amend" => &[(64, 0, 0x80), (64, 32, 0xff), (10, 5, 0x80), (41, 36, 0x80)],
             _ => &[(0, 0, 0x0010_2030), (19, 19, 0x0010_2030)],
         };
         for (x, y, color) in expected {

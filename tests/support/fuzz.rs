@@ -65,6 +65,9 @@ pub fn frame_parse(data: &[u8]) {
     for uncover in &frame.uncovers {
         assert!(uncover.slot < CACHE_SLOTS && uncover.tile.0 < grid.count());
     }
+    for amend in &frame.amends {
+        assert!(amend.slot < CACHE_SLOTS && amend.tile.0 < grid.count());
+    }
     for (i, copy) in frame.copies.iter().enumerate() {
         assert!(size.rect().contains(copy.source) && size.rect().contains(copy.destination()));
         assert!(frame.copies[..i].iter().all(|c| !c.destination().intersects(copy.destination())));

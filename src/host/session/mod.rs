@@ -276,6 +276,7 @@ impl Session {
             any = true;
             match event {
                 ScreenEvent::Damaged => self.damaged = true,
+                ScreenEvent::Mapped(place) => self.encoder.handle_mapped(place),
                 ScreenEvent::Cursor => self.cursor_changed = true,
                 ScreenEvent::Resized(size) => self.encoder.handle_resize(size),
                 ScreenEvent::Locks(locks) => self.send_control(&HostMessage::Locks(locks)),

@@ -10,9 +10,8 @@ use super::{Gpu, GpuError};
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::SLOTS;
 use crate::codec::ctx::tables;
-use crate::codec::plan::{CACHE_SIZE, Harvest, LEARN, Mark, Plan, Round, Transfer};
+use crate::codec::plan::{CACHE_SIZE, Harvest, LEARN, Mark, Plan, Round};
 use crate::codec::stage::mark::MARKS_SIZE;
-use crate::codec::stage::transfer::to_scratch;
 use crate::codec::wave::LOOK_UP;
 use crate::geom::Size;
 use std::num::NonZeroU64;
@@ -102,11 +101,13 @@ impl Decoder {
         }
         self.has_dictionary |= !plan.harvests.is_empty();
         let screen = self.screen.clone().ok_or(GpuError::NoScreen)?;
-        let scratch = if plan.copies.is_empty() { None } else { Some(self.reserve_scratch(screen.size())?) };
-        let uses_cache = !plan.stores.is_empty() || !plan.uncovers.is_empty() || !plan.recalls.is_empty();
+        let outward = plan.outward();
+        let scratch = if outward.is_empty() { None } else { Some(self.reserve_scratch(screen.size())?) };
+        let uses_cache =
+            [&plan.stores, &plan.uncovers, &plan.recalls, &plan.amends].iter().any(|jobs| !jobs.is_empty());
         let cache = if uses_cache { Some(self.reserve_cache()?) } else { None };
 
-        let outward: Vec<Transfer> = plan.copies.iter().map(to_scratch).collect();
+        let restored = plan.restored();
         let mut upload = Upload::new(self.gpu.device.limits().min_storage_buffer_offset_alignment);
         let stores = upload.push(bytemuck::cast_slice(&plan.stores));
         let outward_jobs = upload.push(bytemuck::cast_slice(&outward));
@@ -130,6 +131,8 @@ impl Decoder {
             done = *round;
         }
         let waves = upload.push(bytemuck::cast_slice(&plan.waves));
+        let amends = upload.push(bytemuck::cast_slice(&plan.amends));
+        let restored_jobs = upload.push(bytemuck::cast_slice(&restored));
         let counts = [plan.unpacks.len(), plan.raws.len(), plan.ctxs.len(), plan.waves.len()];
         let reads_bytes = counts.iter().any(|count| *count > 0);
         let bytes = upload.push(if reads_bytes { &plan.bytes } else { &[] });
@@ -185,6 +188,10 @@ impl Decoder {
                 for jobs in phases {
                     run(&self.harvest, harvests, jobs, &[dictionary.clone(), view(&screen)]);
                 }
+            }
+            if let Some((cache, scratch)) = cache.as_ref().zip(scratch.as_ref()) {
+                run(&self.transfer, plan.amends.len(), amends, &[view(cache), view(&screen)]);
+                run(&self.transfer, restored.len(), restored_jobs, &[view(&screen), view(scratch)]);
             }
         }
         if let Some((timer, slot)) = self.timer.as_ref().zip(slot) {

@@ -109,6 +109,11 @@ fn plans() -> [Plan; 5] {
         bytes: tiles.bytes.clone(),
         ..Plan::default()
     };
-    let recalled = Plan { recalls: vec![transfer(tile(31, 63), tile(0, 0))], ..Plan::default() };
+    let recalled = Plan {
+        recalls: vec![transfer(tile(31, 63), tile(0, 0))],
+        // Kept as it is now, and shown as it was.
+        amends: vec![transfer(tile(0, 0), tile(31, 63))],
+        ..Plan::default()
+    };
     [tiles, moved, coded, learnt, recalled]
 }

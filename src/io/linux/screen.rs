@@ -21,7 +21,7 @@ use x11rb::{
         shm::ConnectionExt as _,
         xfixes::{ConnectionExt as _, CursorNotifyMask},
         xkb::EventType,
-        xproto::{ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder},
+        xproto::{ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder, Rectangle},
     },
     rust_connection::RustConnection,
 };
@@ -63,6 +63,8 @@ pub enum ScreenError {
 pub enum ScreenEvent {
     /// Pixels may have changed; nothing more is said until [`Screen::take_damage`].
     Damaged,
+    /// A window of this place was mapped; it covers what is there, perhaps only partly.
+    Mapped(Rect),
     /// The pointer has another shape; [`Screen::cursor`] has it.
     Cursor,
     /// The screen has another size, whoever asked for it. All of the picture is out of date.
@@ -263,6 +265,19 @@ impl Screen {
                     self.adopt(randr::size_of(&self.conn, self.root)?)?;
                 }
             }
+            Event::MapNotify(event) if event.event == self.root => {
+                let geometry = self.conn.get_geometry(event.window).map_err(X11Error::from)?;
+                // It may be gone again.
+                if let Ok(g) = geometry.reply() {
+                    let outer = |inner: u16| inner.saturating_add(2 * g.border_width);
+                    let (width, height) = (outer(g.width), outer(g.height));
+                    let place = rect_from_x(&Rectangle { x: g.x, y: g.y, width, height });
+                    let place = place.intersection(self.size.rect());
+                    if !place.is_empty() {
+                        self.pending.push_back(ScreenEvent::Mapped(place));
+                    }
+                }
+            }
             Event::XkbIndicatorStateNotify(_) | Event::XkbNewKeyboardNotify(_) => {
                 let (locks, _) = self.lights.read(&self.conn)?;
                 if locks != self.locks {
@@ -316,7 +331,8 @@ fn watch(conn: &RustConnection, root: u32) -> Result<(u32, u32, LockLights), X11
     conn.xfixes_query_version(5, 0)?.reply()?;
     conn.damage_query_version(1, 1)?.reply()?;
     conn.randr_query_version(1, 5)?.reply()?;
-    let structure = ChangeWindowAttributesAux::new().event_mask(EventMask::STRUCTURE_NOTIFY);
+    let structure =
+        ChangeWindowAttributesAux::new().event_mask(EventMask::STRUCTURE_NOTIFY | EventMask::SUBSTRUCTURE_NOTIFY);
     conn.change_window_attributes(root, &structure)?.check()?;
     conn.xfixes_select_cursor_input(root, CursorNotifyMask::DISPLAY_CURSOR)?.check()?;
     keyboard::watch(conn, EventType::INDICATOR_STATE_NOTIFY | EventType::NEW_KEYBOARD_NOTIFY)?;
@@ -391,8 +407,8 @@ fn read_through_socket(
     Ok(())
 }
 
-fn rect_from_x(rect: &x11rb::protocol::xproto::Rectangle) -> Rect {
-    // The root's origin is 0,0, so nothing of it is at a negative place; clip what claims to be.
+fn rect_from_x(rect: &Rectangle) -> Rect {
+    // The root's origin is 0,0: what is at a negative place is outside it.
     let start = |v: i16| u32::from(v.max(0).unsigned_abs());
     let length = |v: i16, len: u16| (i32::from(v) + i32::from(len)).max(0).unsigned_abs() - start(v);
     Rect::new(start(rect.x), start(rect.y), length(rect.x, rect.width), length(rect.y, rect.height))
