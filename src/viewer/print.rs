@@ -257,7 +257,8 @@ impl Printing {
             if let Some(spool) = self.spools.remove(&job) {
                 self.documents.insert(job, spool.into_document());
             }
-            self.jobs.handle_whole(job, sha256, clock());
+            let now = self.started.elapsed();
+            self.jobs.handle_whole(job, sha256, now, clock());
         }
         true
     }

@@ -9,6 +9,7 @@ mod linux;
 mod photos;
 mod picture;
 mod print;
+mod printers;
 mod seat;
 mod soak;
 mod sound;

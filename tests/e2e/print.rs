@@ -17,24 +17,41 @@ use crate::support::printer::IppPrinter;
 use crate::support::process::{Processes, send};
 use crate::support::wait::wait_until;
 
-const PROGRAMS: &[&str] = &["Xvfb", "cupsd", "lp", "lpstat", "ippeveprinter", "avahi-daemon", "dbus-daemon"];
+pub(crate) const PROGRAMS: &[&str] = &["Xvfb", "cupsd", "lp", "lpstat", "ippeveprinter", "avahi-daemon", "dbus-daemon"];
 /// Nothing here takes this long unless it is broken.
-const PATIENCE: Duration = Duration::from_secs(40);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A session, a viewer, and a printer beside it.
-struct Office {
-    printer: IppPrinter,
-    host: Host,
-    viewer: Option<Viewer>,
-    programs: Processes,
+pub(crate) struct Office {
+    pub(crate) printer: IppPrinter,
+    pub(crate) host: Host,
+    pub(crate) viewer: Option<Viewer>,
+    pub(crate) programs: Processes,
+    /// What the viewer is started with.
+    pub(crate) way: Way,
     display: Display,
     _screen: Display,
     listen: SocketAddr,
 }
 
+/// How the viewer finds the printer.
+#[derive(Default)]
+pub(crate) struct Way {
+    /// Instead of the printer's address.
+    pub(crate) arguments: Option<Vec<String>>,
+    /// Beside its state directory.
+    pub(crate) environment: Vec<(String, String)>,
+}
+
 impl Office {
-    fn new(arguments: &[&str]) -> Office {
+    pub(crate) fn new(arguments: &[&str]) -> Office {
+        Office::with(arguments, |_| Way::default())
+    }
+
+    /// The same, with what stands between viewer and printer.
+    pub(crate) fn with(arguments: &[&str], way: impl FnOnce(&IppPrinter) -> Way) -> Office {
         let printer = IppPrinter::start("Kyocera Buero 2");
+        let way = way(&printer);
         let (display, screen) = (Display::start(Size::new(1000, 800)), Display::start(Size::new(640, 480)));
         let listen = free_loopback_port();
         let options = HostOptions {
@@ -45,27 +62,29 @@ impl Office {
         };
         let host = Host::start(Path::new(env!("CARGO_BIN_EXE_kachel-host")), &options);
         let programs = Processes::new("office");
-        let mut office = Office { printer, host, viewer: None, programs, display, _screen: screen, listen };
+        let mut office = Office { printer, host, viewer: None, programs, way, display, _screen: screen, listen };
         office.start_viewer();
         office
     }
 
-    fn start_viewer(&mut self) {
+    pub(crate) fn start_viewer(&mut self) {
         let state = self.programs.folder().join("viewer-state");
+        let state = ("XDG_STATE_HOME".to_owned(), state.display().to_string());
+        let direct = || vec!["--printer".into(), self.printer.uri()];
         let options = ViewerOptions {
-            environment: vec![("XDG_STATE_HOME".into(), state.display().to_string())],
-            arguments: vec!["--printer".into(), self.printer.uri()],
+            environment: self.way.environment.iter().cloned().chain([state]).collect(),
+            arguments: self.way.arguments.clone().unwrap_or_else(direct),
             ..ViewerOptions::on(self.display.name())
         };
         self.viewer = Some(Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &self.host.trial_file(), &options));
     }
 
-    fn printing(&self) -> Option<Value> {
+    pub(crate) fn printing(&self) -> Option<Value> {
         Some(self.host.status()?.get("sessions")?.get(0)?.get("printing")?.clone())
     }
 
     /// The queue's name once CUPS has it.
-    fn queue(&self) -> String {
+    pub(crate) fn queue(&self) -> String {
         let queue = wait_until(PATIENCE, "a queue in the session", || {
             Some(self.printing()?["printers"].get(0)?["queue"].as_str()?.to_owned())
         });
@@ -78,25 +97,25 @@ impl Office {
         queue
     }
 
-    fn cups(&self) -> PathBuf {
+    pub(crate) fn cups(&self) -> PathBuf {
         self.host.state().join("sessions/trial/cups.sock")
     }
 
     /// Runs a program of the session that prints.
-    fn run(&mut self, program: &str, arguments: &[&str]) -> String {
+    pub(crate) fn run(&mut self, program: &str, arguments: &[&str]) -> String {
         let mut command = Command::new(program);
         command.args(arguments).env("CUPS_SERVER", self.cups()).env("LC_ALL", "C.UTF-8");
         self.programs.run(program, &mut command)
     }
 
     /// The states of all jobs that the session knows.
-    fn states(&self) -> Vec<String> {
+    pub(crate) fn states(&self) -> Vec<String> {
         let Some(printing) = self.printing() else { return Vec::new() };
         let jobs = printing["jobs"].as_array().cloned().unwrap_or_default();
         jobs.iter().map(|job| job["state"].as_str().unwrap_or("waiting").to_owned()).collect()
     }
 
-    fn wait_states(&self, what: &str, expected: &[&str]) {
+    pub(crate) fn wait_states(&self, what: &str, expected: &[&str]) {
         let mut last = Vec::new();
         let met = crate::support::wait::wait_for(PATIENCE, || {
             last = self.states();
@@ -111,7 +130,7 @@ impl Office {
     }
 
     /// Whoever waits for a sheet moves the mouse, and so finds out at once that the link is gone.
-    fn nudge(&self) {
+    pub(crate) fn nudge(&self) {
         use x11rb::protocol::xtest::ConnectionExt as _;
         let (connection, root) = connect(self.display.name());
         for x in [300, 301] {
@@ -121,7 +140,7 @@ impl Office {
         }
     }
 
-    fn session_pid(&self) -> u32 {
+    pub(crate) fn session_pid(&self) -> u32 {
         wait_until(PATIENCE, "the session process", || {
             let status = self.host.status()?;
             u32::try_from(status.get("sessions")?.get(0)?.get("pid")?.as_u64()?).ok()
@@ -130,7 +149,7 @@ impl Office {
 }
 
 /// A PDF of about this many bytes with a marker in it.
-fn pdf(bytes: usize, marker: &str) -> Vec<u8> {
+pub(crate) fn pdf(bytes: usize, marker: &str) -> Vec<u8> {
     let mut out = b"%PDF-1.4\n".to_vec();
     let mut places = Vec::new();
     let mut object = |out: &mut Vec<u8>, body: &[u8]| {

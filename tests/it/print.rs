@@ -342,7 +342,7 @@ impl World {
                 match self.viewer.handle_bytes(job, count) {
                     Some(true) => {
                         self.receiving = None;
-                        self.viewer.handle_whole(job, [job.0[0]; 32], self.clock);
+                        self.viewer.handle_whole(job, [job.0[0]; 32], self.now, self.clock);
                     }
                     Some(false) => {}
                     None => self.receiving = None,
@@ -498,7 +498,7 @@ fn a_cancelled_job_is_not_printed_unless_it_was_before() {
     viewer.handle_word(PrintWord::Offer(offer(1, 10)));
     viewer.handle_word(PrintWord::Cancel(id));
     assert_eq!(viewer.handle_bytes(id, 10), None);
-    viewer.handle_whole(id, [1; 32], 0);
+    viewer.handle_whole(id, [1; 32], Duration::ZERO, 0);
     let mut handed = 0;
     while let Some(action) = viewer.poll_action() {
         handed += u32::from(matches!(action, ViewerAction::Submit(_)));
@@ -520,7 +520,7 @@ fn a_host_gets_nothing_printed_that_it_did_not_offer() {
     assert!(!viewer.handle_document(id, 3));
     assert_eq!(viewer.handle_bytes(id, 11), None);
     assert_eq!(viewer.handle_bytes(id, 10), Some(true));
-    viewer.handle_whole(id, [9; 32], 0);
+    viewer.handle_whole(id, [9; 32], Duration::ZERO, 0);
     let mut ends = Vec::new();
     while let Some(action) = viewer.poll_action() {
         assert!(!matches!(action, ViewerAction::Submit(_)));
@@ -596,7 +596,7 @@ fn documents_of_all_jobs_together_are_bounded_and_none_is_lost() {
     // Once the first is handed over.
     assert!(viewer.handle_document(JobId([1; 16]), 0));
     assert_eq!(viewer.handle_bytes(JobId([1; 16]), JOB_BYTES_MAX), Some(true));
-    viewer.handle_whole(JobId([1; 16]), [1; 32], 0);
+    viewer.handle_whole(JobId([1; 16]), [1; 32], Duration::ZERO, 0);
     assert_eq!(wanted(&mut viewer), [fit + 1]);
     assert!(viewer.handle_document(last, 0));
 }
@@ -616,4 +616,43 @@ fn a_host_that_talks_while_a_disk_is_slow_fills_no_memory() {
         actions += 1;
     }
     assert!(actions < 5_000, "{actions} answers wait");
+}
+
+#[test]
+fn a_host_gets_only_so_many_jobs_printed_a_minute_and_the_others_later() {
+    use kachel::proto::print::viewer::{RATE_MAX, RATE_OVER};
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    let count = 2 * RATE_MAX as u8 + 3;
+    for number in 1..=count {
+        let id = JobId([number; 16]);
+        viewer.handle_word(PrintWord::Offer(offer(number, 10)));
+        assert!(viewer.handle_document(id, 0));
+        assert_eq!(viewer.handle_bytes(id, 10), Some(true));
+        viewer.handle_whole(id, [number; 32], Duration::ZERO, 0);
+    }
+    let (mut now, mut handed) = (Duration::ZERO, Vec::new());
+    while handed.len() < usize::from(count) {
+        while let Some(action) = viewer.poll_action() {
+            match action {
+                ViewerAction::Record { job, step, .. } => viewer.handle_recorded(job, step, true),
+                ViewerAction::Submit(offer) => {
+                    handed.push((now, offer.job));
+                    viewer.handle_submitted(offer.job, Submitted::Taken(1), now);
+                }
+                _ => {}
+            }
+        }
+        let Some(at) = viewer.poll_timeout() else { break };
+        now = at;
+        viewer.handle_timeout(now, 0);
+    }
+    let mut ids: Vec<JobId> = handed.iter().map(|(_, id)| *id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), usize::from(count), "each once");
+    for (first, last) in handed.iter().zip(&handed[RATE_MAX..]) {
+        assert!(last.0 >= first.0 + RATE_OVER, "{handed:?}");
+    }
 }

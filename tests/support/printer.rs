@@ -119,6 +119,11 @@ impl IppPrinter {
         if there { fs::remove_file(file).expect("the paper was out") } else { fs::write(file, b"").expect("ours") }
     }
 
+    /// Switches it off.
+    pub fn stop(&mut self) {
+        self.processes.end("ippeveprinter", rustix::process::Signal::KILL);
+    }
+
     /// What came out so far.
     pub fn sheets(&self) -> Vec<Sheet> {
         let files = fs::read_dir(&self.out).into_iter().flatten().flatten().map(|entry| entry.path());

@@ -15,6 +15,11 @@ use std::time::Duration;
 /// A print system that did not answer is asked again after this long.
 pub const RETRY: Duration = Duration::from_secs(5);
 
+/// Jobs that are handed over within [`RATE_OVER`], at most; others wait. A host that went mad empties no paper tray.
+pub const RATE_MAX: usize = 10;
+/// See [`RATE_MAX`].
+pub const RATE_OVER: Duration = Duration::from_secs(60);
+
 /// Actions that wait while a slow disk is written, at most: all jobs together need a tenth of them. A host that talks more
 /// gets no answer to the rest.
 const ACTIONS_MAX: usize = 4_096;
@@ -149,7 +154,7 @@ enum Phase {
     /// The journal is hearing that it is about to be handed over.
     Intending,
     Submitting,
-    /// The print system was not reached; again at this time.
+    /// The print system was not reached, or too many were handed over just before; again at this time.
     Again {
         at: Duration,
     },
@@ -187,6 +192,8 @@ pub struct ViewerJobs {
     /// The host uses printing on this connection.
     connected: bool,
     actions: VecDeque<ViewerAction>,
+    /// When the last jobs were about to be handed over, [`RATE_MAX`] at most.
+    handed: VecDeque<Duration>,
     changed: bool,
 }
 
@@ -310,8 +317,8 @@ impl ViewerJobs {
         self.end(id, JobState::Failed, JobReason::NoRoom);
     }
 
-    /// The document is whole and has this SHA-256; `clock` is the machine's, in seconds.
-    pub fn handle_whole(&mut self, id: JobId, sha256: [u8; 32], clock: u64) {
+    /// The document is whole and has this SHA-256, at this time; `clock` is the machine's, in seconds.
+    pub fn handle_whole(&mut self, id: JobId, sha256: [u8; 32], now: Duration, clock: u64) {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Receiving) else { return };
         let Some(offer) = &job.offer else { return };
         if offer.sha256 != sha256 {
@@ -319,9 +326,7 @@ impl ViewerJobs {
         } else if self.printers.iter().all(|p| p.key != job.printer) {
             self.end(id, JobState::Failed, JobReason::NoPrinter);
         } else {
-            job.phase = Phase::Intending;
-            job.since = clock;
-            self.record(id, Step::Intent);
+            self.intend(id, now, clock);
             self.set(id, JobState::Queued, JobReason::None);
         }
     }
@@ -352,6 +357,8 @@ impl ViewerJobs {
             Submitted::NotSent if job.canceling => self.end(id, JobState::Canceled, JobReason::User),
             Submitted::NotSent => {
                 job.phase = Phase::Again { at: now + RETRY };
+                // It counts for nothing.
+                self.handed.pop_back();
                 // Else a crash while it waits would have to ask the user.
                 self.record(id, Step::Forgotten);
                 self.set(id, JobState::Stopped, JobReason::NoPrintSystem);
@@ -428,11 +435,7 @@ impl ViewerJobs {
         for id in due {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             match job.phase {
-                Phase::Again { .. } => {
-                    job.phase = Phase::Intending;
-                    job.since = clock;
-                    self.record(id, Step::Intent);
-                }
+                Phase::Again { .. } => self.intend(id, now, clock),
                 Phase::FindingAgain { .. } => self.find(id),
                 _ => {}
             }
@@ -532,6 +535,20 @@ impl ViewerJobs {
             job.asked = false;
         }
         self.ask_for_documents();
+    }
+
+    /// The journal is to hear that it is about to be handed over, if not too many were a moment ago.
+    fn intend(&mut self, id: JobId, now: Duration, clock: u64) {
+        self.handed.retain(|at| *at + RATE_OVER > now);
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        if let Some(first) = self.handed.front().filter(|_| self.handed.len() >= RATE_MAX) {
+            job.phase = Phase::Again { at: *first + RATE_OVER };
+            return;
+        }
+        self.handed.push_back(now);
+        job.phase = Phase::Intending;
+        job.since = clock;
+        self.record(id, Step::Intent);
     }
 
     fn handle_taken(&mut self, id: JobId, number: i32) {

@@ -30,6 +30,9 @@ pub(super) const WANTED: [&str; 14] = [
 /// CUPS' bit for the default among `printer-type`.
 const TYPE_DEFAULT: i32 = 0x20000;
 
+/// What CUPS says only in words when a printer does not answer: in English, as our requests are.
+const UNREACHED: [&str; 3] = ["may not exist or is unavailable", "is unreachable", "is not responding"];
+
 /// The printers in an answer; `reach` says for a queue's name how it is reached: address, URI, path.
 pub(super) fn printers_of(
     answer: &Head,
@@ -83,6 +86,11 @@ fn printer_of(
 /// A job's state out of what its print system says of it and of its printer.
 pub(super) fn answered_state(job: &Head, printer_reasons: &[String]) -> (JobState, JobReason) {
     let trouble = printer_reasons.iter().map(|word| reason_of(word)).find(|reason| *reason != JobReason::None);
+    let trouble = trouble.or_else(|| {
+        let said = job.text("job-printer-state-message")?;
+        (job.number("job-state") == Some(5) && UNREACHED.iter().any(|words| said.contains(words)))
+            .then_some(JobReason::Offline)
+    });
     let waiting = |state| match trouble {
         Some(reason) => (JobState::Stopped, reason),
         None => (state, JobReason::None),

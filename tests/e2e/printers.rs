@@ -1,0 +1,280 @@
+//! What stands around printing: the judge of IPP printers, many and large jobs, a print system between viewer and printer,
+//! printers that refuse, vanish or do not answer, and what is left on disk.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kachel::io::linux::cups::Cups;
+use rustix::process::Signal;
+
+use crate::print::{Office, PATIENCE, PROGRAMS, Way, pdf};
+use crate::seat::has;
+use crate::support::printer::IppPrinter;
+use crate::support::process::Processes;
+use crate::support::wait::wait_until;
+
+/// The test files that CUPS brings.
+const TESTS: &str = "/usr/share/cups/ipptool";
+
+/// What IPP Everywhere asks for and the session's printer does not have, each with its reason.
+const NOT_EVERYWHERE: &[(&str, &str)] = &[
+    ("document-format-supported WITH-VALUE \"image/jpeg\"", RASTER),
+    ("document-format-supported WITH-VALUE \"image/pwg-raster\"", RASTER),
+    ("printer-supply", SUPPLIES),
+    ("printer-supply-description", SUPPLIES),
+    ("pwg-raster-document-resolution-supported", RASTER),
+    ("pwg-raster-document-sheet-back", RASTER),
+    ("pwg-raster-document-type-supported", RASTER),
+];
+const RASTER: &str =
+    "only PDF is taken: the session's CUPS makes PDF of everything else, and a picture of a page is its largest form";
+const SUPPLIES: &str = "how much toner is left stays at the desk";
+
+#[test]
+fn the_sessions_printer_passes_the_tests_that_cups_brings() {
+    if !has(PROGRAMS) || !has(&["ipptool"]) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    office.queue();
+    let key = office.printing().expect("status")["printers"][0]["key"].as_str().expect("a key").to_owned();
+    let devices = office.run("lpstat", &["-v"]);
+    let uri = devices.split_whitespace().find(|word| word.contains(&key)).expect("a device").to_owned();
+    let file = office.programs.folder().join("a.pdf");
+    fs::write(&file, pdf(10_000, "Kachel-Marke-5")).expect("ours");
+    let judge = |version: &str, test: &str| -> Vec<String> {
+        let mut command = Command::new("ipptool");
+        command.args(["-tI", "-V", version, "-f"]).arg(&file).arg(&uri).arg(Path::new(TESTS).join(test));
+        let output = command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).output().expect("ipptool runs");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let passed = said.lines().filter(|line| line.ends_with("[PASS]")).count();
+        assert!(passed > 0, "{test} tested nothing: {said}\n{}", String::from_utf8_lossy(&output.stderr));
+        eprintln!("{test}: {passed} passed");
+        let is_fault = |line: &&str| line.ends_with("[FAIL]") || line.trim_start().starts_with("EXPECTED:");
+        said.lines().filter(is_fault).map(|line| line.trim().to_owned()).collect()
+    };
+    assert_eq!(judge("1.1", "ipp-1.1.test"), Vec::<String>::new());
+    assert_eq!(judge("2.0", "ipp-2.0.test"), Vec::<String>::new());
+    let faults = judge("2.0", "ipp-everywhere.test");
+    eprintln!("{faults:#?}");
+    let missing: Vec<&String> = faults.iter().filter(|line| line.starts_with("EXPECTED:")).collect();
+    assert_eq!(missing.len(), NOT_EVERYWHERE.len(), "{faults:#?}");
+    for (fault, (attribute, reason)) in missing.iter().zip(NOT_EVERYWHERE) {
+        assert!(fault.contains(attribute), "{fault} instead of {attribute} ({reason})");
+    }
+}
+
+#[test]
+fn ten_programs_that_print_at_once_get_ten_different_sheets() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let office = Office::new(&[]);
+    let queue = office.queue();
+    let documents: Vec<Vec<u8>> = (0..10).map(|n| pdf(50_000 + 10_000 * n, &format!("Kachel-Marke-{n}"))).collect();
+    let programs: Vec<_> = documents
+        .iter()
+        .enumerate()
+        .map(|(n, document)| {
+            let file = office.programs.folder().join(format!("{n}.pdf"));
+            fs::write(&file, document).expect("ours");
+            let mut command = Command::new("lp");
+            command.args(["-d", &queue]).arg(file).env("CUPS_SERVER", office.cups()).stdout(Stdio::null());
+            command.spawn().expect("lp runs")
+        })
+        .collect();
+    for mut program in programs {
+        assert!(program.wait().expect("it ends").success());
+    }
+    office.wait_states("ten jobs", &["done"; 10]);
+    let mut printed: Vec<Vec<u8>> = office.printer.sheets().into_iter().map(|sheet| sheet.document).collect();
+    printed.sort_unstable_by_key(Vec::len);
+    assert!(printed == documents, "not each once: {:?}", printed.iter().map(Vec::len).collect::<Vec<_>>());
+}
+
+/// A print system at the viewer's side, as a desk has one.
+struct PrintSystem {
+    cups: Cups,
+    programs: Processes,
+}
+
+impl PrintSystem {
+    fn start(printer: &IppPrinter) -> PrintSystem {
+        let mut programs = Processes::new("cups");
+        let cups = Cups::adopt_or_start(programs.folder()).expect("a print server");
+        let socket = Cups::socket(programs.folder());
+        let mut command = Command::new("lpadmin");
+        command.args(["-p", "Buero", "-E", "-m", "everywhere", "-v", &printer.uri()]).env("CUPS_SERVER", &socket);
+        programs.run("lpadmin", &mut command);
+        PrintSystem { cups, programs }
+    }
+
+    fn way(&self) -> Way {
+        let server = Cups::socket(self.programs.folder()).display().to_string();
+        Way { arguments: Some(Vec::new()), environment: vec![("CUPS_SERVER".into(), server)] }
+    }
+
+    fn run(&mut self, program: &str, arguments: &[&str]) -> String {
+        let socket = Cups::socket(self.programs.folder());
+        let mut command = Command::new(program);
+        command.args(arguments).env("CUPS_SERVER", socket).env("LC_ALL", "C.UTF-8");
+        self.programs.run(program, &mut command)
+    }
+}
+
+impl Drop for PrintSystem {
+    fn drop(&mut self) {
+        self.cups.stop();
+    }
+}
+
+#[test]
+fn a_print_system_between_prints_the_same_page_and_what_it_refuses_or_loses_is_told() {
+    if !has(PROGRAMS) || !has(&["pdftotext"]) {
+        return;
+    }
+    let mut system = None;
+    let mut office = Office::with(&[], |printer| system.insert(PrintSystem::start(printer)).way());
+    let mut system = system.expect("it was started");
+    let queue = office.queue();
+    let file = office.programs.folder().join("a.pdf");
+    fs::write(&file, pdf(10_000, "Kachel-Marke-6")).expect("ours");
+    let path = file.display().to_string();
+    office.run("lp", &["-d", &queue, "-n", "2", "-o", "sides=two-sided-long-edge", &path]);
+    office.wait_states("through a print system", &["done"]);
+    let sheets = office.printer.sheets();
+    assert_eq!(sheets.len(), 1, "{}", office.printer.log());
+    assert_eq!(sheets[0].option("sides"), Some("two-sided-long-edge"), "{:?}", sheets[0].options);
+    let printed = office.programs.folder().join("printed.pdf");
+    fs::write(&printed, &sheets[0].document).expect("ours");
+    let text = office.run("pdftotext", &[&printed.display().to_string(), "-"]);
+    assert!(text.contains("Kachel-Marke-6"), "{text}");
+
+    // It refuses.
+    system.run("cupsreject", &["Buero"]);
+    office.run("lp", &["-d", &queue, &path]);
+    office.wait_states("refused", &["done", "failed"]);
+    assert_eq!(office.printing().expect("status")["jobs"][1]["reason"], "refused");
+    system.run("cupsaccept", &["Buero"]);
+
+    // Its printer does not answer.
+    office.printer.stop();
+    office.run("lp", &["-d", &queue, &path]);
+    office.wait_states("the printer is off", &["done", "failed", "stopped"]);
+    assert_eq!(office.printing().expect("status")["jobs"][2]["reason"], "offline");
+    wait_until(PATIENCE, "the session's queue says so", || {
+        office.run("lpstat", &["-l", "-p", &queue]).contains("offline").then_some(())
+    });
+
+    // Its queue is deleted, and the job in it: CUPS says itself that it is not printed.
+    system.run("lpadmin", &["-x", "Buero"]);
+    office.wait_states("deleted", &["done", "failed", "canceled"]);
+    wait_until(PATIENCE, "a printer without a job is no longer offered", || {
+        let printers = office.printing()?["printers"].as_array().cloned()?;
+        printers.iter().all(|printer| printer["present"] == false).then_some(())
+    });
+}
+
+/// Files below a folder that hold these bytes.
+fn holding(folder: &Path, marker: &[u8]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (path, kind) = (entry.path(), entry.file_type().expect("it has one"));
+        if kind.is_dir() {
+            found.extend(holding(&path, marker));
+        } else if kind.is_file()
+            && fs::read(&path).is_ok_and(|bytes| bytes.windows(marker.len()).any(|window| window == marker))
+        {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[test]
+fn nothing_of_a_document_is_left_on_the_desks_disk_not_even_by_a_kill() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    // All that the viewer may write lies below one folder.
+    let disk = Processes::new("disk");
+    let at = |name: &str| disk.folder().join(name).display().to_string();
+    for name in ["tmp", "home"] {
+        fs::create_dir(disk.folder().join(name)).expect("ours");
+    }
+    let environment = [("TMPDIR", "tmp"), ("HOME", "home"), ("XDG_CACHE_HOME", "home"), ("XDG_RUNTIME_DIR", "tmp")];
+    let environment = environment.map(|(name, place)| (name.to_owned(), at(place))).to_vec();
+    let mut office = Office::with(&[], |_| Way { arguments: None, environment });
+    let queue = office.queue();
+    let marker = format!("Kachel-Marke-{}", std::process::id());
+    let file = office.programs.folder().join("secret.pdf");
+    // So large that it is not kept in memory.
+    fs::write(&file, pdf(40 << 20, &marker)).expect("ours");
+    let marker = marker.as_bytes();
+    office.printer.set_paper(false);
+    office.run("lp", &["-d", &queue, "-t", "a title", &file.display().to_string()]);
+    let confirmed = |office: &Office| office.printing()?["jobs"][0]["confirmed"].as_u64();
+    wait_until(PATIENCE, "more than memory holds has come", || (confirmed(&office)? > 8 << 20).then_some(()));
+    let desk = |office: &Office| {
+        let state = office.programs.folder().join("viewer-state");
+        [holding(disk.folder(), marker), holding(&state, marker)].concat()
+    };
+    assert_eq!(desk(&office), Vec::<PathBuf>::new(), "while it comes");
+    let mut viewer = office.viewer.take().expect("it runs");
+    viewer.processes().end("kachel", Signal::KILL);
+    drop(viewer);
+    assert_eq!(desk(&office), Vec::<PathBuf>::new(), "after a kill");
+    office.start_viewer();
+    office.nudge();
+    wait_until(2 * PATIENCE, "it is handed over", || {
+        office.nudge();
+        (office.states().last()? == "stopped").then_some(())
+    });
+    assert_eq!(desk(&office), Vec::<PathBuf>::new(), "after the hand-over");
+    office.printer.set_paper(true);
+    office.wait_states("printed", &["done"]);
+    assert_eq!(desk(&office), Vec::<PathBuf>::new(), "in the end");
+    // The printer has it, so the search finds what there is; the session has nothing of it either.
+    assert!(office.printer.sheets()[0].document.windows(marker.len()).any(|window| window == marker));
+    let state = office.host.state().to_owned();
+    wait_until(PATIENCE, "the session has nothing of it, its print server included", || {
+        let cups = fs::read_dir("/run").into_iter().flatten().flatten().map(|entry| entry.path());
+        let cups = cups.filter(|path| path.to_string_lossy().contains("/kachel-cups-"));
+        cups.chain([state.clone()]).all(|folder| holding(&folder, marker).is_empty()).then_some(())
+    });
+}
+
+/// The most memory that a process ever had, in bytes.
+fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).unwrap_or(0) << 10
+}
+
+#[test]
+fn a_large_job_takes_no_memory_to_speak_of_anywhere() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    let file = office.programs.folder().join("large.pdf");
+    // `./dev bench print` takes 300 MB.
+    let document = pdf(64 << 20, "Kachel-Marke-7");
+    fs::write(&file, &document).expect("ours");
+    let mut pids = office.viewer.as_mut().expect("it runs").processes().pids();
+    pids.extend(office.host.processes().pids());
+    let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
+    pids.retain(|pid| name(*pid).starts_with("kachel"));
+    assert!(pids.len() >= 3, "viewer, front and session");
+    let before: Vec<u64> = pids.iter().map(|pid| peak_memory(*pid)).collect();
+    office.run("lp", &["-d", &queue, &file.display().to_string()]);
+    office.wait_states("a large job", &["done"]);
+    assert!(office.printer.sheets()[0].document == document);
+    for (pid, before) in pids.iter().zip(before) {
+        let more = peak_memory(*pid).saturating_sub(before);
+        eprintln!("{}: {} kB more than the {} kB before", name(*pid), more >> 10, before >> 10);
+        assert!(more < 56 << 20, "{} took {more} bytes more", name(*pid));
+    }
+}
