@@ -30,13 +30,14 @@ use std::time::Duration;
 pub type Oracle = fn(&[u8]);
 
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, Oracle); 14] = [
+pub const ORACLES: [(&str, Oracle); 15] = [
     ("assembler", assembler),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),
     ("host_message", host_message),
     ("input_message", input_message),
     ("ipp_head", ipp_head),
+    ("ipp_words", ipp_words),
     ("print_journal", print_journal),
     ("relay", relay),
     ("session_pair", session_pair),
@@ -249,6 +250,44 @@ pub fn host_message(data: &[u8]) {
 /// An input message.
 pub fn input_message(data: &[u8]) {
     message(data, wire::InputMessage::decode, wire::InputMessage::encode);
+}
+
+/// What a program asks for of a job, and what a print system says of its printers: whatever it is, it goes over the wire.
+pub fn ipp_words(data: &[u8]) {
+    #[cfg(feature = "print")]
+    {
+        use kachel::io::ipp::{client, head, printer};
+        use kachel::proto::wire::print::{JobId, JobOffer, PrintWish, PrintWord, Printer, PrinterKey};
+        let Ok(Some(head)) = head(data) else { return };
+        let media = ["iso_a4_210x297mm", "na_letter_8.5x11in"].map(str::to_owned).to_vec();
+        let sources = vec!["tray-1".to_owned(), "tray-2".to_owned()];
+        for is_rich in [false, true] {
+            let printer = Printer {
+                key: PrinterKey([1; 16]),
+                name: "printer".into(),
+                is_default: true,
+                color: is_rich,
+                duplex: is_rich,
+                ready: true,
+                media: if is_rich { media.clone() } else { Vec::new() },
+                sources: if is_rich { sources.clone() } else { Vec::new() },
+            };
+            let (job, title, options) = printer::read_job(&head, &printer);
+            let job = job.unwrap_or(JobId([2; 16]));
+            let offer = JobOffer { job, printer: printer.key, size: 1, sha256: [3; 32], title, options };
+            let said = wire::HostMessage::Print(PrintWord::Offer(offer));
+            let mut bytes = Vec::new();
+            said.encode(&mut bytes);
+            assert_eq!(single_message(&bytes).and_then(wire::HostMessage::decode), Ok(said));
+        }
+        let printers = client::read_printers(&head, &[4; 16]);
+        let said = wire::ViewerMessage::Print(PrintWish::Printers(printers));
+        let mut bytes = Vec::new();
+        said.encode(&mut bytes);
+        assert_eq!(single_message(&bytes).and_then(wire::ViewerMessage::decode), Ok(said));
+    }
+    #[cfg(not(feature = "print"))]
+    let _ = data;
 }
 
 /// The head of an IPP message: within its bytes, its words within the wire's bounds, and what is written of it and read

@@ -153,6 +153,13 @@ pub async fn find_printers(sources: &[Source], place: &[u8; 16]) -> Vec<LocalPri
     found
 }
 
+/// The printers in a print system's answer, with what they can, all within the wire's bounds. `place` as in
+/// [`find_printers`].
+pub fn read_printers(answer: &Head, place: &[u8; 16]) -> Vec<Printer> {
+    let of = |queue: &str| Some((Address::Tcp(String::new(), PORT), queue.to_owned(), String::new()));
+    printers_of(answer, place, of).into_iter().map(|found| found.printer).collect()
+}
+
 /// Hands a job over.
 pub async fn submit(printer: &LocalPrinter, offer: &JobOffer, document: Document) -> Submitted {
     let mut request = printer.request(Operation::PrintJob);

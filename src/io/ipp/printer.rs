@@ -103,6 +103,13 @@ pub struct NewJob {
     pub sha256: [u8; 32],
 }
 
+/// What a request says of a job: its id if it has one, its title, and how to print it on this printer. All within the
+/// wire's bounds.
+pub fn read_job(head: &Head, printer: &Printer) -> (Option<JobId>, String, JobOptions) {
+    let title = head.text("job-name").or_else(|| head.text("document-name")).filter(|t| !t.is_empty());
+    (job_id(head), title.unwrap_or_else(|| "Dokument".into()), options(head, printer))
+}
+
 /// Where documents of jobs lie: `DIR/ID.pdf`.
 pub fn spool_path(dir: &Path, job: JobId) -> PathBuf {
     dir.join(format!("{job}.pdf"))
@@ -413,7 +420,8 @@ impl Desk {
     /// Gives a job its number, the one it has already if it is known.
     fn begin(&self, view: &View, printer: &Printer, head: &Head) -> Result<Begun, Answer> {
         options::check(head, printer)?;
-        let id = match job_id(head) {
+        let (id, title, options) = read_job(head, printer);
+        let id = match id {
             Some(id) => id,
             None => {
                 let mut id = [0; 16];
@@ -431,15 +439,14 @@ impl Desk {
             state.next += 1;
             state.next
         });
-        let title = head.text("job-name").or_else(|| head.text("document-name")).filter(|t| !t.is_empty());
         let user = head.text("requesting-user-name").unwrap_or_default();
         state.times.entry(number).or_insert_with(|| Times::begun(clock(), user));
         Ok(Begun {
             number,
             id,
             printer: printer.key,
-            title: title.unwrap_or_else(|| "Dokument".into()),
-            options: options(head, printer),
+            title,
+            options,
             since: Instant::now(),
             uploads: 0,
             canceled: false,
