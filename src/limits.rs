@@ -17,6 +17,11 @@ pub const CURSORS_MAX: u32 = 256;
 /// Frames on their way or not yet shown, at most: enough for 100 ms at 60 pictures a second, small enough that what
 /// is on the screen is never far behind.
 pub const FRAMES_IN_FLIGHT_MAX: u32 = 8;
+/// A frame of at most so many bytes is a caret or a letter, and not worth an answer of its own, which would cost a packet
+/// in either direction.
+pub const SMALL_FRAME_BYTES: usize = 256;
+/// Small frames after which a viewer may be silent: with the next one it says that it shows all of them.
+pub const SMALL_FRAMES_UNSHOWN_MAX: u32 = 3;
 /// Frames that a viewer holds because they came before one they depend on, and those it has applied although one before
 /// them is missing. All that can be in flight, twice: a session process that starts anew does not wait for what its
 /// predecessor had sent.

@@ -37,6 +37,8 @@ const STORE_AFTER: Duration = Duration::from_millis(300);
 /// Tiles of a picture from which on what it leaves is kept while it stands still, not when the next one overwrites it: by
 /// then it would delay pixels, ten microseconds a tile at each end. Of fewer it would cost a packet of its own.
 const KEEP_EARLY_MIN: usize = 64;
+/// Tiles of a picture up to which each is looked up in the cache: a caret, and the letter before it.
+const SMALL_PICTURE_MAX: usize = 4;
 /// Tiles that are kept early by one frame: a hundred microseconds.
 const KEEP_EARLY_STEP: usize = 8;
 /// Photo-like tiles of a picture that are entropy-coded although time is scarce: some milliseconds at both ends.
@@ -90,11 +92,15 @@ pub struct Encoder {
     changed_at: Vec<Duration>,
     /// For each tile what is known of what `held` has there.
     known: Vec<Option<Known>>,
+    /// For each tile the hash of what it held before that, where it is known: a caret that blinks brings it back.
+    former: Vec<Option<u64>>,
     cache: TileCache,
     /// Tiles to be kept as soon as they have stood still and are exact.
     keep_early: Vec<bool>,
     /// The picture in work has so many tiles that they are.
     is_large: bool,
+    /// The picture in work has so few tiles that each is looked up, however little of it has changed.
+    is_small: bool,
     photos: Photos,
     marks: Marks,
     under: Under,
@@ -151,9 +157,11 @@ impl Encoder {
             dirty: vec![BlockMask::NONE; tiles],
             changed_at: vec![Duration::ZERO; tiles],
             known: vec![None; tiles],
+            former: vec![None; tiles],
             cache: TileCache::new(),
             keep_early: vec![false; tiles],
             is_large: false,
+            is_small: false,
             photos: Photos::new(grid),
             marks: Marks::new(grid),
             under: Under::new(tiles),
@@ -345,7 +353,8 @@ impl Encoder {
             ordered |= self.uncover(current, &copies, now, &mut writer);
         }
         if !self.rest {
-            self.is_large = self.dirty.iter().filter(|m| !m.is_empty()).count() >= KEEP_EARLY_MIN;
+            let count = self.dirty.iter().filter(|m| !m.is_empty()).count();
+            (self.is_large, self.is_small) = (count >= KEEP_EARLY_MIN, count <= SMALL_PICTURE_MAX);
             let photo_tiles = self.photo_tiles(current);
             self.photos.handle_picture(photo_tiles, budget);
             self.tried.fill(false);
@@ -687,13 +696,17 @@ impl Encoder {
             self.photos.handle_change(tile, now);
             self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
             self.hold(current, rect);
-            self.known[i] = None;
+            self.learn(i, None);
             self.keep_early[i] = false;
             return true;
         }
-        let many = changed.count() >= CACHE_BLOCKS_MIN;
-        let hash = many.then(|| tile_of(*current, rect).hash());
+        let is_worth_it = self.is_small || changed.count() >= CACHE_BLOCKS_MIN;
+        let hash = is_worth_it.then(|| tile_of(*current, rect).hash());
         self.tried_hashes[i] = hash;
+        // What comes back after something else came is likely to go and come again, and so is that.
+        if hash.is_some() && hash == self.former[i] && self.photos.lossy(tile).is_empty() {
+            self.recalled |= self.store(tile, writer);
+        }
         let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) else {
             return false;
         };
@@ -703,7 +716,7 @@ impl Encoder {
         self.photos.handle_change(tile, now);
         self.photos.handle_written(tile, BlockMask::ALL, self.cache.lossy(slot));
         self.hold(current, rect);
-        self.known[i] = hash.map(|hash| Known { hash, slot: Some(slot) });
+        self.learn(i, hash.map(|hash| Known { hash, slot: Some(slot) }));
         self.keep_early[i] = false;
         true
     }
@@ -725,7 +738,8 @@ impl Encoder {
         let lossy = self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
         self.photos.handle_written(tile, changed, lossy);
         let i = tile.0 as usize;
-        self.known[i] = self.tried_hashes[i].take().map(|hash| Known { hash, slot: None });
+        let hash = self.tried_hashes[i].take();
+        self.learn(i, hash.map(|hash| Known { hash, slot: None }));
         self.keep_early[i] |= self.is_large;
         if changed == visible {
             return self.hold(current, rect);
@@ -733,6 +747,12 @@ impl Encoder {
         for block in changed.blocks() {
             self.hold(current, block_rect(self.grid, tile, block));
         }
+    }
+
+    /// A tile holds something else from now on.
+    fn learn(&mut self, i: usize, known: Option<Known>) {
+        let before = std::mem::replace(&mut self.known[i], known);
+        self.former[i] = before.map(|known| known.hash);
     }
 
     /// The viewer will hold the current pixels of `rect`.

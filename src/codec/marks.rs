@@ -13,6 +13,8 @@ use std::time::Duration;
 pub const MARKS_MAX: u32 = MARKS_SIZE.w * MARKS_SIZE.h / 2;
 /// A tile that has not changed for this long is marked.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
+/// Marks that are not answered by then were about a frame that had not come; they are made again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// The marks of tiles one after the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +59,7 @@ struct Asked {
     sequence: u32,
     first: u32,
     count: u32,
+    at: Duration,
 }
 
 impl Marks {
@@ -69,11 +72,11 @@ impl Marks {
         self.tiles[tile.0 as usize] = State { touched_at: now, is_agreed: false, is_stale: true };
     }
 
-    /// When the next batch may go; none while one is out, or if all is confirmed. `is_exact` tells of which tiles the
-    /// viewer was sent every pixel.
+    /// When the next batch may go; none if all is confirmed. `is_exact` tells of which tiles the viewer was sent every
+    /// pixel.
     pub(super) fn mark_at(&self, is_exact: impl Fn(TileIndex) -> bool) -> Option<Duration> {
-        if self.asked.is_some() {
-            return None;
+        if let Some(asked) = self.asked {
+            return Some(asked.at + ANSWER_WITHIN);
         }
         let open = self.tiles.iter().enumerate().filter(|(i, t)| !t.is_agreed && is_exact(TileIndex(*i as u32)));
         open.map(|(_, t)| t.touched_at + SETTLED_AFTER).min()
@@ -87,20 +90,21 @@ impl Marks {
         now: Duration,
         is_exact: impl Fn(TileIndex) -> bool,
     ) -> Option<TileMarks> {
-        if self.asked.is_some() {
+        if self.asked.is_some_and(|asked| now < asked.at + ANSWER_WITHIN) {
             return None;
         }
         let is_due = |i: &u32| {
             let t = &self.tiles[*i as usize];
             !t.is_agreed && t.touched_at + SETTLED_AFTER <= now && is_exact(TileIndex(*i))
         };
+        self.asked = None;
         let first = (0..self.grid.count()).find(is_due)?;
         let tiles: Vec<u32> = (first..self.grid.count()).take_while(is_due).take(MARKS_MAX as usize).collect();
         let marks = tiles.iter().map(|i| of_tile(held, self.grid.rect(TileIndex(*i)))).collect();
         for i in &tiles {
             self.tiles[*i as usize].is_stale = false;
         }
-        self.asked = Some(Asked { sequence, first, count: tiles.len() as u32 });
+        self.asked = Some(Asked { sequence, first, count: tiles.len() as u32, at: now });
         Some(TileMarks { sequence, first, marks })
     }
 
@@ -161,7 +165,7 @@ mod tests {
         assert_eq!(m.poll_marks(&held, 9, 5 * S, |_| true), None);
         let batch = m.poll_marks(&held, 9, 6 * S, |_| true).unwrap();
         assert_eq!((batch.sequence, batch.first, batch.marks.len()), (9, 0, 5));
-        assert_eq!((m.mark_at(|_| true), m.poll_marks(&held, 9, 9 * S, |_| true)), (None, None));
+        assert_eq!((m.mark_at(|_| true), m.poll_marks(&held, 9, 9 * S, |_| true)), (Some(16 * S), None));
         // Tile 2 changes before the answer comes: the answer says nothing about it.
         m.handle_touched(TileIndex(2), 7 * S);
         let answer = |sequence, first, wrong: &[u32]| Agreement { sequence, first, wrong: wrong.to_vec() };
@@ -179,5 +183,10 @@ mod tests {
         assert_eq!((batch.first, batch.marks.len()), (6, 2));
         m.handle_agreement(&answer(10, 6, &[]));
         assert_eq!(m.mark_at(|_| true), None);
+        // An answer that never comes is not waited for.
+        m.handle_touched(TileIndex(3), 8 * S);
+        let batch = m.poll_marks(&held, 11, 9 * S, |_| true).unwrap();
+        assert_eq!((batch.first, m.poll_marks(&held, 11, 18 * S, |_| true)), (3, None));
+        assert_eq!(m.poll_marks(&held, 11, 19 * S, |_| true), Some(batch));
     }
 }

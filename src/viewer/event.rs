@@ -215,6 +215,8 @@ pub enum Fact {
         complete: u32,
         /// The last input event that it may show.
         input: u32,
+        /// Length of the frame that was applied.
+        bytes: usize,
         /// Whether it completes a picture, which the window was given then.
         presented: bool,
         /// What decoding took, if it is known already.

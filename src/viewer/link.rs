@@ -6,7 +6,7 @@
 use crate::codec::marks::{Agreement, TileMarks};
 use crate::geom::Size;
 use crate::io::net::{ConnectError, Connector, LostReason, Received, ViewerConnection};
-use crate::limits::HELD_ALIVE;
+use crate::limits::{HELD_ALIVE, SMALL_FRAME_BYTES, SMALL_FRAMES_UNSHOWN_MAX};
 use crate::proto::input::Input;
 use crate::proto::screen::assembler::{Assembler, Update};
 use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
@@ -80,6 +80,8 @@ struct Link {
     /// Marks that the screen thread is checking.
     marks: Option<TileMarks>,
     first_shown: bool,
+    /// Small frames that were shown since the host was last told.
+    small_unshown: u32,
     cursors: HashMap<u32, CursorShape>,
     cursor: Option<u32>,
     input: Input,
@@ -123,6 +125,7 @@ pub async fn run(
         checks: channels.checks,
         marks: None,
         first_shown: false,
+        small_unshown: 0,
         cursors: HashMap::new(),
         cursor: None,
         input: Input::new(),
@@ -309,6 +312,7 @@ impl Link {
                 self.pending = None;
                 self.marks = None;
                 self.first_shown = false;
+                self.small_unshown = 0;
                 self.cursors.clear();
                 self.input.handle_connected();
                 self.meter = Meter::begun(Instant::now());
@@ -472,8 +476,12 @@ impl Link {
 
     fn handle_fact(&mut self, fact: Fact) {
         match fact {
-            Fact::Shown { complete, input, presented, decode } => {
-                self.send(&ViewerMessage::FrameShown(complete));
+            Fact::Shown { complete, input, bytes, presented, decode } => {
+                self.small_unshown = if bytes <= SMALL_FRAME_BYTES { self.small_unshown + 1 } else { u32::MAX };
+                if self.small_unshown > SMALL_FRAMES_UNSHOWN_MAX {
+                    self.small_unshown = 0;
+                    self.send(&ViewerMessage::FrameShown(complete));
+                }
                 self.meter.handle_shown(input, presented, decode);
                 if presented && !self.first_shown {
                     self.first_shown = true;

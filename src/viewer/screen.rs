@@ -213,8 +213,8 @@ impl Screen {
             // A window that cannot take it now is drawn when it is exposed.
             self.present()?;
         }
-        let (complete, input) = (update.complete, update.input);
-        let _ = facts.send(Fact::Shown { complete, input, presented, decode: Some(decode) }).await;
+        let (complete, input, bytes) = (update.complete, update.input, update.plan.bytes.len());
+        let _ = facts.send(Fact::Shown { complete, input, bytes, presented, decode: Some(decode) }).await;
         Ok(())
     }
 

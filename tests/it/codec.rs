@@ -218,6 +218,27 @@ fn a_window_that_comes_back_costs_next_to_nothing() {
 }
 
 #[test]
+fn a_caret_that_blinks_comes_from_the_cache() {
+    let size = Size::new(640, 448);
+    let mut desk = settled_desk(size);
+    // It lies in two tiles, among letters.
+    let caret = Rect::new(70, 55, 2, 18);
+    let letters = |x: u32, y: u32| if (x * 7 + y * 13) % 11 < 3 { 0x0020_2020 } else { 0x00ff_ffff };
+    desk.fill(size.rect(), letters);
+    let mut bytes = Vec::new();
+    for blink in 0..8 {
+        desk.now += Duration::from_millis(600);
+        desk.fill(caret, |x, y| if blink % 2 == 0 { 0 } else { letters(x, y) });
+        desk.encoder.handle_damage(if blink == 0 { size.rect() } else { caret });
+        let frames = desk.hasty_frames(&mut Random(1));
+        bytes.push(frames.iter().map(Vec::len).sum::<usize>());
+        desk.deliver(frames);
+        desk.assert_exact();
+    }
+    assert!(bytes[5..].iter().all(|b| *b <= 20), "{bytes:?}");
+}
+
+#[test]
 fn what_a_large_picture_leaves_is_kept_before_the_next_one_comes() {
     let size = Size::new(640, 832);
     let mut desk = settled_desk(size);

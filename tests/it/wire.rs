@@ -445,6 +445,8 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("CURSOR_SIDE_MAX", limits::CURSOR_SIDE_MAX.into()),
         ("CURSORS_MAX", limits::CURSORS_MAX.into()),
         ("FRAMES_IN_FLIGHT_MAX", limits::FRAMES_IN_FLIGHT_MAX.into()),
+        ("SMALL_FRAME_BYTES", limits::SMALL_FRAME_BYTES as u64),
+        ("SMALL_FRAMES_UNSHOWN_MAX", limits::SMALL_FRAMES_UNSHOWN_MAX.into()),
         ("FRAMES_WAITING_MAX", limits::FRAMES_WAITING_MAX as u64),
         ("RELAY_BYTES_MAX", limits::RELAY_BYTES_MAX as u64),
         ("PORT", limits::PORT.into()),

@@ -4,7 +4,7 @@
 //! Until then damage merges, so what is sent is always the newest picture and no queue can grow. Time is an argument.
 
 use crate::codec::encode::FRAME_BYTES_TARGET;
-use crate::limits::FRAMES_IN_FLIGHT_MAX;
+use crate::limits::{FRAMES_IN_FLIGHT_MAX, SMALL_FRAME_BYTES, SMALL_FRAMES_UNSHOWN_MAX};
 use crate::proto::wire::PathState;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -101,7 +101,7 @@ impl Pacer {
 
     /// Whether the next frame may be encoded; `rest` says that it continues a picture.
     pub fn poll_slot(&self, rest: bool, now: Duration) -> Slot {
-        if !self.attached || self.hidden || self.in_flight.len() as u32 >= FRAMES_IN_FLIGHT_MAX {
+        if !self.attached || self.hidden || self.in_flight.len() >= FRAMES_IN_FLIGHT_MAX as usize {
             return Slot::Wait;
         }
         // The rest of a picture has to be sent whatever comes after it, so nothing is gained by holding it back.
@@ -110,7 +110,7 @@ impl Pacer {
         }
         let window = (u64::from(self.path.window_bytes) * 3 / 2).max(WINDOW_BYTES_MIN);
         let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
-        if in_flight >= window || self.in_flight.len() as u32 >= self.pictures_max() {
+        if in_flight >= window || self.in_flight() >= self.pictures_max() as usize {
             return Slot::Wait;
         }
         if let Some(last) = self.picture_at
@@ -127,7 +127,7 @@ impl Pacer {
     pub fn poll_refinement(&self) -> Option<usize> {
         let window = u64::from(self.path.window_bytes).max(WINDOW_BYTES_MIN);
         let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
-        let is_free = self.attached && !self.hidden && self.in_flight.len() as u32 + 1 < self.pictures_max();
+        let is_free = self.attached && !self.hidden && self.in_flight() + 1 < self.pictures_max() as usize;
         let most = if self.is_fast() { REFINEMENT_BYTES_FAST } else { REFINEMENT_BYTES_MAX };
         let budget = window.saturating_sub(in_flight).min(most);
         (is_free && budget >= most.min(BUDGET_MIN)).then_some(budget as usize)
@@ -140,9 +140,10 @@ impl Pacer {
         self.rtt_us_min.is_some_and(|rtt| window_bytes * 1_000_000 / u64::from(rtt) > FAST_BYTES_PER_SECOND)
     }
 
-    /// Frames that the viewer has not shown yet.
+    /// Frames that the viewer has not shown yet, but for so many small ones as it need not speak of.
     pub fn in_flight(&self) -> usize {
-        self.in_flight.len()
+        let small = self.in_flight.iter().filter(|f| f.bytes <= SMALL_FRAME_BYTES as u64).count();
+        self.in_flight.len() - small.min(SMALL_FRAMES_UNSHOWN_MAX as usize)
     }
 
     /// Whether a viewer is attached.
@@ -214,11 +215,27 @@ mod tests {
     fn a_viewer_that_shows_nothing_gets_nothing_more() {
         let mut p = attached();
         for i in 0..2 {
-            p.handle_sent(i + 1, 100, true, i * 100 * MS);
+            p.handle_sent(i + 1, 1_000, true, i * 100 * MS);
         }
         assert_eq!(p.poll_slot(false, 1_000 * MS), Slot::Wait);
         p.handle_shown(1);
         assert!(matches!(p.poll_slot(false, 1_000 * MS), Slot::Now { .. }));
+    }
+
+    #[test]
+    fn small_frames_need_no_answer_but_every_fourth() {
+        let mut p = attached();
+        for i in 1..=3 {
+            p.handle_sent(i, 90, true, i * 100 * MS);
+        }
+        assert_eq!(p.in_flight(), 0);
+        for i in 4..=5 {
+            assert!(matches!(p.poll_slot(false, 600 * MS), Slot::Now { .. }));
+            p.handle_sent(i, 90, true, 100 * MS);
+        }
+        assert_eq!((p.in_flight(), p.poll_slot(false, 900 * MS)), (2, Slot::Wait));
+        p.handle_shown(4);
+        assert_eq!(p.in_flight(), 0);
     }
 
     #[test]
@@ -230,9 +247,9 @@ mod tests {
         p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
         for i in 2..=4 {
             assert!(matches!(p.poll_slot(false, 100 * i * MS), Slot::Now { .. }));
-            p.handle_sent(i, 100, true, 100 * i * MS);
+            p.handle_sent(i, 1_000, true, 100 * i * MS);
         }
-        p.handle_sent(5, 100, true, 500 * MS);
+        p.handle_sent(5, 1_000, true, 500 * MS);
         assert_eq!(p.poll_slot(false, 900 * MS), Slot::Wait);
     }
 }
