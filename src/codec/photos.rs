@@ -32,6 +32,13 @@ const EDGE: i32 = 64;
 /// Such edges in a block that a photo may have.
 const EDGES_MAX: u32 = 24;
 
+/// Difference between neighbours in a channel from which on there may be a letter.
+const CALM_STEP: u32 = 12;
+/// Pixels of a calm block that may equal their left neighbour; with more it is a plain surface.
+const CALM_EQUAL_MAX: u32 = 200;
+/// Colours among the samples of a calm block that is no plain surface.
+const CALM_COLORS_MIN: usize = 5;
+
 /// What the viewer holds only nearly.
 #[derive(Debug)]
 pub(super) struct Photos {
@@ -180,7 +187,24 @@ pub(super) fn is_photo<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> 
             edges += u32::from((green[x] - green[x - 1]).abs() >= EDGE);
         }
     }
-    edges <= EDGES_MAX && (equal <= EQUAL_MAX || !has_background(row))
+    edges <= EDGES_MAX && (equal <= EQUAL_MAX || !has_background(&row) || equal <= CALM_EQUAL_MAX && is_calm(&row))
+}
+
+/// Whether there are many colours and no step between neighbours that an eye would take for a letter's edge: a sky.
+fn is_calm<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
+    let is_step = |a: u32, b: u32| [0, 8, 16].iter().any(|s| (a >> s & 0xff).abs_diff(b >> s & 0xff) >= CALM_STEP);
+    let mut colors = [0; SAMPLES];
+    for y in 0..BLOCK as usize {
+        let (above, row) = (row(y.saturating_sub(1)), row(y));
+        if (1..BLOCK as usize).any(|x| is_step(row[x], row[x - 1]))
+            || row.iter().zip(above).any(|(a, b)| is_step(*a, *b))
+        {
+            return false;
+        }
+        colors[4 * y..4 * y + 4].copy_from_slice(&[0, 5, 10, 15].map(|x| row[x] & 0x00ff_ffff));
+    }
+    colors.sort_unstable();
+    colors.chunk_by(|a, b| a == b).count() >= CALM_COLORS_MIN
 }
 
 /// Whether a colour stands out.
@@ -204,4 +228,28 @@ fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
     let o = grid.origin(tile);
     Rect::new(o.x + block % BLOCKS_PER_SIDE * BLOCK, o.y + block / BLOCKS_PER_SIDE * BLOCK, BLOCK, BLOCK)
         .intersection(grid.size().rect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A block of grey levels.
+    fn block(level: impl Fn(u32, u32) -> u32) -> Vec<[u32; BLOCK as usize]> {
+        (0..BLOCK).map(|y| std::array::from_fn(|x| level(x as u32, y) * 0x0001_0101)).collect()
+    }
+
+    #[test]
+    fn skies_are_photos_and_faint_letters_are_not() {
+        let noise = |x: u32, y: u32| {
+            (x.wrapping_mul(0x9e37_79b9) ^ y.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0xc2b2_ae35) >> 24
+        };
+        // In pieces of two pixels, as JPEG leaves them.
+        let sky = block(|x, y| 190 + y / 4 + noise(x / 2, y) % 5);
+        let faint = |step: u32| block(|x, y| 240 - if noise(x / 3, y / 5) % 4 == 0 { step + x % 3 } else { 0 });
+        let plain = block(|x, y| 200 + u32::from(noise(x, y) == 0));
+        let is_photo = |rows: &[[u32; BLOCK as usize]]| is_photo(|y| &rows[y]);
+        assert!(is_photo(&sky));
+        assert!(![faint(12), faint(40), faint(200), plain].iter().any(|rows| is_photo(rows)));
+    }
 }
