@@ -133,6 +133,23 @@ impl TileCache {
         self.slots[slot as usize].lossy
     }
 
+    /// Whether the viewer would hold a slot more nearly if it had these blocks only nearly.
+    ///
+    /// # Panics
+    /// If nothing was ever stored there.
+    pub fn is_worse(&self, slot: u32, lossy: BlockMask) -> bool {
+        let had = self.slots[slot as usize].lossy;
+        had != lossy && lossy.0 & !had.0 == 0
+    }
+
+    /// Whether frame `sequence` has stored or recalled the slot.
+    ///
+    /// # Panics
+    /// If nothing was ever stored there.
+    pub fn is_used_by(&self, slot: u32, sequence: u32) -> bool {
+        self.slots[slot as usize].used == sequence
+    }
+
     /// The viewer's slot is written anew by frame `sequence`, with the same tile, of which it now holds nearly only these
     /// blocks.
     ///

@@ -39,8 +39,8 @@ const STORE_AFTER: Duration = Duration::from_millis(300);
 const KEEP_EARLY_MIN: usize = 64;
 /// Tiles of a picture up to which each is looked up in the cache: a caret, and the letter before it.
 const SMALL_PICTURE_MAX: usize = 4;
-/// Tiles that are kept early by one frame: a hundred microseconds.
-const KEEP_EARLY_STEP: usize = 8;
+/// Tiles that are kept early by one frame: some hundred microseconds.
+const KEEP_EARLY_STEP: usize = 24;
 /// Photo-like tiles of a picture that are entropy-coded although time is scarce: some milliseconds at both ends.
 const PHOTOS_IN_HASTE: u32 = 12;
 /// Changed blocks of a tile from which on cached pixels are cheaper than its blocks.
@@ -246,7 +246,7 @@ impl Encoder {
         self.photos.still_at(self.scarce).into_iter().chain(keep_at).chain(hidden_at).min()
     }
 
-    /// When the viewer can be asked next whether tiles agree; none while it is being asked, and if all do.
+    /// When the viewer can be asked next, or asked again, whether tiles agree; none if all do.
     pub fn mark_at(&self) -> Option<Duration> {
         // Before a key frame the viewer may have anything.
         if self.key {
@@ -521,8 +521,8 @@ impl Encoder {
         let lossy = self.photos.lossy(tile);
         let stored = match found {
             None => self.cache.store(held, hash, lossy, self.sequence + 1),
-            // The viewer had it only nearly so far.
-            Some(slot) if self.cache.lossy(slot).0 & !lossy.0 != 0 => {
+            // The viewer had it less nearly so far. A frame writes a slot once, and what it reads there stays.
+            Some(slot) if self.cache.is_worse(slot, lossy) && !self.cache.is_used_by(slot, self.sequence + 1) => {
                 self.cache.handle_stored_again(slot, lossy, self.sequence + 1);
                 found
             }
@@ -704,7 +704,9 @@ impl Encoder {
         let hash = is_worth_it.then(|| tile_of(*current, rect).hash());
         self.tried_hashes[i] = hash;
         // What comes back after something else came is likely to go and come again, and so is that.
-        if hash.is_some() && hash == self.former[i] && self.photos.lossy(tile).is_empty() {
+        // A slot can only be given what a frame before drew.
+        let is_whole = self.photos.lossy(tile).is_empty() && self.changed_at[i] < now;
+        if hash.is_some() && hash == self.former[i] && is_whole {
             self.recalled |= self.store(tile, writer);
         }
         let Some(slot) = hash.and_then(|hash| self.cache.recall(tile_of(*current, rect), hash, sequence)) else {

@@ -97,9 +97,12 @@ impl Marks {
             let t = &self.tiles[*i as usize];
             !t.is_agreed && t.touched_at + SETTLED_AFTER <= now && is_exact(TileIndex(*i))
         };
-        self.asked = None;
+        let before = self.asked.take();
         let first = (0..self.grid.count()).find(is_due)?;
-        let tiles: Vec<u32> = (first..self.grid.count()).take_while(is_due).take(MARKS_MAX as usize).collect();
+        // An answer that is late after all must not be taken for one about more tiles.
+        let repeated = before.filter(|asked| (asked.sequence, asked.first) == (sequence, first));
+        let most = repeated.map_or(MARKS_MAX, |asked| asked.count) as usize;
+        let tiles: Vec<u32> = (first..self.grid.count()).take_while(is_due).take(most).collect();
         let marks = tiles.iter().map(|i| of_tile(held, self.grid.rect(TileIndex(*i)))).collect();
         for i in &tiles {
             self.tiles[*i as usize].is_stale = false;

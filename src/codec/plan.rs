@@ -21,9 +21,8 @@ pub const FORGET: u32 = 0;
 /// Their second phase.
 pub const LEARN: u32 = 1;
 
-/// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture), UNCOVER and
-/// CACHE
-/// and AMEND.
+/// Moves a rectangle of at most one tile between two pictures: STORE, COPY (twice, through a scratch picture), UNCOVER,
+/// CACHE and AMEND.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
 pub struct Transfer {

@@ -80,6 +80,8 @@ struct Link {
     /// Marks that the screen thread is checking.
     marks: Option<TileMarks>,
     first_shown: bool,
+    /// The screen shows all frames up to this one, as far as is known.
+    complete: Option<u32>,
     /// Small frames that were shown since the host was last told.
     small_unshown: u32,
     cursors: HashMap<u32, CursorShape>,
@@ -125,6 +127,7 @@ pub async fn run(
         checks: channels.checks,
         marks: None,
         first_shown: false,
+        complete: None,
         small_unshown: 0,
         cursors: HashMap::new(),
         cursor: None,
@@ -312,7 +315,7 @@ impl Link {
                 self.pending = None;
                 self.marks = None;
                 self.first_shown = false;
-                self.small_unshown = 0;
+                (self.complete, self.small_unshown) = (None, 0);
                 self.cursors.clear();
                 self.input.handle_connected();
                 self.meter = Meter::begun(Instant::now());
@@ -477,8 +480,12 @@ impl Link {
     fn handle_fact(&mut self, fact: Fact) {
         match fact {
             Fact::Shown { complete, input, bytes, presented, decode } => {
-                self.small_unshown = if bytes <= SMALL_FRAME_BYTES { self.small_unshown + 1 } else { u32::MAX };
-                if self.small_unshown > SMALL_FRAMES_UNSHOWN_MAX {
+                // A small frame that came late may complete large ones, of which the host must hear.
+                let is_next = Some(complete) == self.complete.replace(complete).map(|last| last + 1);
+                let is_small = is_next && bytes <= SMALL_FRAME_BYTES;
+                if is_small && self.small_unshown < SMALL_FRAMES_UNSHOWN_MAX {
+                    self.small_unshown += 1;
+                } else {
                     self.small_unshown = 0;
                     self.send(&ViewerMessage::FrameShown(complete));
                 }

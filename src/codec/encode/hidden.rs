@@ -97,8 +97,8 @@ impl Hidden {
 }
 
 impl Encoder {
-    /// Writes a frame that makes exact what lies under windows, once nothing else has happened for a while: each tile is taken from its slot,
-    /// made exact, kept again, and shown as it was.
+    /// Writes a frame that makes exact what lies under windows, once nothing else has happened for a while: each tile is
+    /// taken from its slot, made exact, kept again, and shown as it was.
     pub(super) fn refine_hidden(&mut self, input: u32, now: Duration, budget: usize) -> Option<Vec<u8>> {
         if self.scarce == Scarce::Bytes || now < self.picture_at + IDLE_AFTER {
             return None;
@@ -117,6 +117,7 @@ impl Encoder {
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
             writer.amend(tile, slot);
             self.cache.handle_stored_again(slot, BlockMask::NONE, self.sequence + 1);
+            self.marks.handle_touched(tile, now);
         }
         self.harvest(false, true, &mut writer);
         for (rect, pixels) in shown {

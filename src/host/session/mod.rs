@@ -340,8 +340,9 @@ impl Session {
         if viewer.pacer.in_flight() > 0 {
             return None;
         }
-        if at <= self.now() {
-            let marks = self.encoder.marks(self.now())?;
+        if at <= self.now()
+            && let Some(marks) = self.encoder.marks(self.now())
+        {
             self.send_control(&HostMessage::Marks(marks));
         }
         self.encoder.mark_at()

@@ -269,7 +269,7 @@ impl Screen {
                 let geometry = self.conn.get_geometry(event.window).map_err(X11Error::from)?;
                 // It may be gone again.
                 if let Ok(g) = geometry.reply() {
-                    let outer = |inner: u16| inner.saturating_add(2 * g.border_width);
+                    let outer = |inner: u16| inner.saturating_add(g.border_width.saturating_mul(2));
                     let (width, height) = (outer(g.width), outer(g.height));
                     let place = rect_from_x(&Rectangle { x: g.x, y: g.y, width, height });
                     let place = place.intersection(self.size.rect());
