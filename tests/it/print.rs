@@ -460,6 +460,26 @@ fn a_job_waits_for_its_own_device_and_goes_to_no_other() {
 }
 
 #[test]
+fn an_end_that_is_said_again_while_a_disk_is_slow_is_written_once() {
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    host.handle_job(offer(1, 10), 1).unwrap();
+    told(&mut host);
+    for _ in 0..1_000 {
+        host.handle_wish(PrintWish::State { job: JobId([1; 16]), state: JobState::Done, reason: JobReason::None });
+    }
+    let mut records = Vec::new();
+    while let Some(action) = host.poll_action(DOCUMENT_WINDOW) {
+        records.extend(if let HostAction::Record { job, step, .. } = action { Some((job, step)) } else { None });
+    }
+    assert_eq!(records, [(JobId([1; 16]), Step::Ended)]);
+    // A disk that failed is tried again.
+    host.handle_recorded(JobId([1; 16]), Step::Ended, false);
+    host.handle_wish(PrintWish::State { job: JobId([1; 16]), state: JobState::Done, reason: JobReason::None });
+    assert!(told(&mut host).contains(&HostAction::Tell(PrintWord::Settled(JobId([1; 16])))));
+}
+
+#[test]
 fn a_document_goes_on_at_the_byte_where_it_broke_and_never_fills_the_way() {
     let mut host = HostJobs::default();
     host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
@@ -609,7 +629,10 @@ fn a_host_that_talks_while_a_disk_is_slow_fills_no_memory() {
     for number in 0..100_000u32 {
         let mut id = [0; 16];
         id[..4].copy_from_slice(&number.to_le_bytes());
+        // A job that is over as soon as it is offered leaves records, too.
+        viewer.handle_word(PrintWord::Offer(JobOffer { job: JobId(id), ..offer(1, 10) }));
         viewer.handle_word(PrintWord::Cancel(JobId(id)));
+        viewer.handle_word(PrintWord::Settled(JobId(id)));
     }
     let mut actions = 0;
     while viewer.poll_action().is_some() {

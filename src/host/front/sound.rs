@@ -75,7 +75,7 @@ impl SoundSide {
                 let socket = self.socket.clone();
                 self.state = State::Reaching(Box::pin(reach(socket)));
             }
-            State::Reaching(_) | State::Up(_) => self.tell(),
+            State::Reaching(_) | State::Up(_) => _ = self.tell(),
         }
     }
 
@@ -120,17 +120,24 @@ impl SoundSide {
                     self.state = State::Up(Box::new(link));
                     self.told = None;
                 }
-                State::Up(link) => match ready!(link.poll(cx, true)) {
-                    LinkEvent::Message(message @ Relay::Sound(_)) if self.granted & CAPABILITY_SOUND != 0 => {
+                State::Up(link) => match link.poll(cx, true) {
+                    // It may have sent what a word was waiting behind.
+                    Poll::Pending if self.tell() => {}
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(LinkEvent::Message(message @ Relay::Sound(_)))
+                        if self.granted & CAPABILITY_SOUND != 0 =>
+                    {
                         return Poll::Ready(message);
                     }
-                    LinkEvent::Message(message @ Relay::SoundControl(_))
+                    Poll::Ready(LinkEvent::Message(message @ Relay::SoundControl(_)))
                         if self.granted & CAPABILITY_MICROPHONE != 0 =>
                     {
                         return Poll::Ready(message);
                     }
-                    LinkEvent::Message(other) => debug!(?other, "The sound process says what is not for the viewer"),
-                    LinkEvent::Gone(error) => {
+                    Poll::Ready(LinkEvent::Message(other)) => {
+                        debug!(?other, "The sound process says what is not for the viewer");
+                    }
+                    Poll::Ready(LinkEvent::Gone(error)) => {
                         info!(%error, "Sound process lost");
                         self.state = State::Reaching(Box::pin(reach(self.socket.clone())));
                     }
@@ -140,13 +147,13 @@ impl SoundSide {
     }
 
     /// Tells the sound process what the viewer wants and may have, if that is new. While the process does not read it
-    /// waits, and only the newest counts.
-    fn tell(&mut self) {
+    /// waits, and only the newest counts. Returns whether something was said.
+    fn tell(&mut self) -> bool {
         let wish = if self.granted & CAPABILITY_SOUND != 0 { self.wish } else { SoundWish::Nothing };
         let microphone = self.microphone && self.granted & CAPABILITY_MICROPHONE != 0;
-        let State::Up(link) = &mut self.state else { return };
+        let State::Up(link) = &mut self.state else { return false };
         if self.told == Some((wish, microphone)) || link.backlog() >= BACKLOG_MAX {
-            return;
+            return false;
         }
         self.told = Some((wish, microphone));
         for message in [ViewerMessage::Sound(wish), ViewerMessage::Microphone(microphone)] {
@@ -154,6 +161,7 @@ impl SoundSide {
             message.encode(&mut framed);
             link.send(&Relay::SoundControl(framed.into()));
         }
+        true
     }
 }
 

@@ -120,6 +120,8 @@ struct Job {
     announcing: bool,
     /// Its device has heard of it at some time, so only that device can say how it ended.
     offered: bool,
+    /// The journal is to hear how it ended.
+    ending: bool,
     /// The journal knows how it ended.
     settled: bool,
     /// Its device has heard of it over this connection.
@@ -241,7 +243,7 @@ impl HostJobs {
                 }
             }
             (Step::Ended, true) => {
-                job.settled = true;
+                (job.ending, job.settled) = (false, true);
                 self.ended.push_back(id);
                 self.actions.push_back(HostAction::Tell(PrintWord::Settled(id)));
                 self.actions.push_back(HostAction::Discard(id));
@@ -251,7 +253,7 @@ impl HostJobs {
                 }
             }
             // It stays unsettled: its viewer says it again, and it is tried again.
-            (Step::Ended, false) => {}
+            (Step::Ended, false) => job.ending = false,
         }
     }
 
@@ -293,6 +295,8 @@ impl HostJobs {
             }
             PrintWish::State { job: id, state, reason } => match self.jobs.get_mut(&id) {
                 Some(job) if job.settled => self.actions.push_back(HostAction::Tell(PrintWord::Settled(id))),
+                // However often it is said, it is written once at a time.
+                Some(job) if job.ending => {}
                 Some(job) if job.has_ended() => self.record(id, Step::Ended),
                 // Only the device that was asked can answer.
                 Some(job) if !job.told => {}
@@ -477,7 +481,8 @@ impl HostJobs {
     }
 
     fn record(&mut self, id: JobId, step: Step) {
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        job.ending |= step == Step::Ended;
         let mut bytes = Vec::new();
         journal::append(&mut bytes, &job.record(step));
         self.actions.push_back(HostAction::Record { job: id, step, bytes });
@@ -524,6 +529,7 @@ impl Job {
             recorded: false,
             announcing: false,
             offered: false,
+            ending: false,
             settled: false,
             told: false,
             state: None,

@@ -20,8 +20,8 @@ pub const RATE_MAX: usize = 10;
 /// See [`RATE_MAX`].
 pub const RATE_OVER: Duration = Duration::from_secs(60);
 
-/// Actions that wait while a slow disk is written, at most: all jobs together need a tenth of them. A host that talks more
-/// gets no answer to the rest.
+/// Actions that wait while a slow disk is written, from which on a host is neither heard nor answered: all jobs together
+/// need a tenth of them.
 const ACTIONS_MAX: usize = 4_096;
 
 /// What the shell does, in this order.
@@ -273,6 +273,10 @@ impl ViewerJobs {
 
     /// The host said something about printing.
     pub fn handle_word(&mut self, word: PrintWord) {
+        // Each word may leave records behind, which a disk takes in its own time.
+        if self.actions.len() >= ACTIONS_MAX {
+            return;
+        }
         match word {
             PrintWord::Offer(offer) => self.handle_offer(offer),
             PrintWord::Cancel(id) => self.handle_cancel(id),
