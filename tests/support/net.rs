@@ -15,7 +15,7 @@ use kachel::geom::{Point, Rect, Size};
 use kachel::limits::{FRAMES_IN_FLIGHT_MAX, HANDSHAKE_TIMEOUT, MESSAGE_BYTES_MAX};
 use kachel::proto::input::{Held, Input};
 use kachel::proto::screen::assembler::{Assembler, Update};
-use kachel::proto::screen::pacer::{Pacer, Slot};
+use kachel::proto::screen::pacer::{Pacer, Part, Slot};
 use kachel::proto::session::client::{ClientSession, Deed, LinkState, Lost};
 use kachel::proto::session::host::{HostSession, Wish};
 use kachel::proto::wire::{
@@ -600,7 +600,7 @@ impl World {
             Wish::Resize(size) => self.resize_host(size),
             Wish::Shown(sequence) => {
                 host.shown = sequence;
-                host.pacer.handle_shown(sequence);
+                host.pacer.handle_shown(sequence, self.now);
             }
             Wish::Visible(visible) => self.host.pacer.handle_visible(visible),
             Wish::Refresh => self.host.encoder.handle_refresh(),
@@ -653,7 +653,8 @@ impl World {
             let budget = if self.random.below(2) == 0 { budget } else { 3_000 };
             let frame = host.encoder.encode(&View::of(&host.screen), host.held.last(), self.now, budget);
             let Some(frame) = frame else { continue };
-            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), !rest, self.now);
+            let part = if rest { Part::Rest } else { Part::First };
+            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), part, self.now);
             host.frames += 1;
             assert_eq!(host.encoder.sequence(), host.frames, "a number for each frame of the connection");
             let at = self.arrival();
@@ -663,7 +664,7 @@ impl World {
             let host = &mut self.host;
             let Some(budget) = host.pacer.poll_refinement() else { return };
             let Some(frame) = host.encoder.refine(host.held.last(), self.now, budget) else { return };
-            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), false, self.now);
+            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), Part::Refinement, self.now);
             host.frames += 1;
             let at = self.arrival();
             self.wires.frames_down.send(at, frame.into());

@@ -14,7 +14,7 @@ use crate::host::policy::Policy;
 use crate::io::linux::inject::{InjectError, Injector};
 use crate::io::linux::keyboard::KeyboardLayout;
 use crate::io::linux::screen::{Capture, Screen, ScreenError, ScreenEvent};
-use crate::proto::screen::pacer::Slot;
+use crate::proto::screen::pacer::{Part, Slot};
 use crate::proto::session::host::Wish;
 use crate::proto::wire::{CloseCode, Hello, HostMessage, InputEvent, Relay};
 use bytes::Bytes;
@@ -358,7 +358,7 @@ impl Session {
         self.counters.frames += 1;
         self.counters.bytes += frame.len() as u64;
         // It begins no picture: what changes next may go at once.
-        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), false, now);
+        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), Part::Refinement, now);
         let front = *front;
         self.send(front, &Relay::Frame(frame.into()));
         true
@@ -382,7 +382,7 @@ impl Session {
             return Ok(());
         }
         let begun = Instant::now();
-        let first = !self.encoder.has_rest();
+        let part = if self.encoder.has_rest() { Part::Rest } else { Part::First };
         let size = self.screen.size();
         let view = View { pixels: self.screen.pixels(), stride: size.w as usize, size };
         let now = self.now();
@@ -393,7 +393,7 @@ impl Session {
         let Some(frame) = frame else { return Ok(()) };
         self.counters.frames += 1;
         self.counters.bytes += frame.len() as u64;
-        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), first, now);
+        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), part, now);
         tracing::trace!(sequence = self.encoder.sequence(), bytes = frame.len(), "Frame");
         let front = *front;
         self.send(front, &Relay::Frame(frame.into()));
@@ -458,6 +458,7 @@ impl Session {
     }
 
     fn handle_control(&mut self, body: &Bytes) -> Result<(), PeerEnd> {
+        let now = self.now();
         let Some((_, viewer)) = &mut self.viewer else { return Ok(()) };
         let wish = match viewer.handle_control(body) {
             Ok(wish) => wish,
@@ -467,7 +468,7 @@ impl Session {
         match wish {
             Wish::Begin(hello) => self.begin(&hello).map_err(PeerEnd::Session)?,
             Wish::Resize(size) => self.resize(size).map_err(PeerEnd::Session)?,
-            Wish::Shown(sequence) => viewer.pacer.handle_shown(sequence),
+            Wish::Shown(sequence) => viewer.pacer.handle_shown(sequence, now),
             Wish::Visible(visible) => viewer.pacer.handle_visible(visible),
             Wish::Refresh => self.encoder.handle_refresh(),
             Wish::Agreement(answer) => {

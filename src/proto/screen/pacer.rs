@@ -18,8 +18,16 @@ const FAST_BYTES_PER_SECOND: u64 = 40_000_000;
 /// Longest frame that only makes exact what is shown: a few milliseconds of entropy coding at either end, for which what
 /// changes next would have to wait.
 const REFINEMENT_BYTES_MAX: u64 = 64 << 10;
-/// Likewise on a fast path, where what takes time is coding: one photo tile, about a millisecond at each end.
+/// Likewise on a fast path to a fast viewer, where what takes time is coding: one photo tile, about a millisecond at each
+/// end.
 const REFINEMENT_BYTES_FAST: u64 = 4 << 10;
+/// A viewer that takes longer than this for such a frame, beyond the round trip, gets longer ones: what it needs for each
+/// frame, however short, is most of it. So it is with shaders that run in software.
+const REFINEMENT_SLOW: Duration = Duration::from_millis(12);
+/// One that takes less gets shorter ones again.
+const REFINEMENT_QUICK: Duration = Duration::from_millis(5);
+/// Up to the longest frame of other paths.
+const REFINEMENT_DOUBLINGS_MAX: u32 = (REFINEMENT_BYTES_MAX / REFINEMENT_BYTES_FAST).ilog2();
 /// Smallest budget for one frame of a picture.
 const BUDGET_MIN: u64 = 16 << 10;
 
@@ -37,6 +45,17 @@ pub enum Slot {
     Wait,
 }
 
+/// What a frame is to its picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// It begins one.
+    First,
+    /// It goes on with one.
+    Rest,
+    /// It only makes exact what is shown already.
+    Refinement,
+}
+
 /// The host's pace for one viewer.
 #[derive(Debug, Default)]
 pub struct Pacer {
@@ -46,6 +65,8 @@ pub struct Pacer {
     /// The shortest round trip of this viewer so far, in microseconds, at least 1.
     rtt_us_min: Option<u32>,
     in_flight: VecDeque<Flight>,
+    /// By how many powers of two a refinement frame may be longer than the shortest.
+    refinement_doublings: u32,
     /// When the last picture was begun.
     picture_at: Option<Duration>,
 }
@@ -54,6 +75,8 @@ pub struct Pacer {
 struct Flight {
     sequence: u32,
     bytes: u64,
+    /// When a frame was sent that only makes exact.
+    refinement_at: Option<Duration>,
 }
 
 impl Pacer {
@@ -85,16 +108,23 @@ impl Pacer {
     }
 
     /// The viewer shows this frame and all before it.
-    pub fn handle_shown(&mut self, sequence: u32) {
-        while self.in_flight.front().is_some_and(|f| f.sequence <= sequence) {
-            self.in_flight.pop_front();
+    pub fn handle_shown(&mut self, sequence: u32, now: Duration) {
+        while let Some(flight) = self.in_flight.pop_front_if(|f| f.sequence <= sequence) {
+            let Some(at) = flight.refinement_at else { continue };
+            let took = now.saturating_sub(at).saturating_sub(Duration::from_micros(self.path.rtt_us.into()));
+            if took > REFINEMENT_SLOW {
+                self.refinement_doublings = (self.refinement_doublings + 1).min(REFINEMENT_DOUBLINGS_MAX);
+            } else if took < REFINEMENT_QUICK {
+                self.refinement_doublings = self.refinement_doublings.saturating_sub(1);
+            }
         }
     }
 
-    /// A frame was sent. `first` says whether it begins a picture.
-    pub fn handle_sent(&mut self, sequence: u32, bytes: usize, first: bool, now: Duration) {
-        self.in_flight.push_back(Flight { sequence, bytes: bytes as u64 });
-        if first {
+    /// A frame was sent.
+    pub fn handle_sent(&mut self, sequence: u32, bytes: usize, part: Part, now: Duration) {
+        let refinement_at = (part == Part::Refinement).then_some(now);
+        self.in_flight.push_back(Flight { sequence, bytes: bytes as u64, refinement_at });
+        if part == Part::First {
             self.picture_at = Some(now);
         }
     }
@@ -128,7 +158,8 @@ impl Pacer {
         let window = u64::from(self.path.window_bytes).max(WINDOW_BYTES_MIN);
         let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
         let is_free = self.attached && !self.hidden && self.in_flight() + 1 < self.pictures_max() as usize;
-        let most = if self.is_fast() { REFINEMENT_BYTES_FAST } else { REFINEMENT_BYTES_MAX };
+        let most =
+            if self.is_fast() { REFINEMENT_BYTES_FAST << self.refinement_doublings } else { REFINEMENT_BYTES_MAX };
         let budget = window.saturating_sub(in_flight).min(most);
         (is_free && budget >= most.min(BUDGET_MIN)).then_some(budget as usize)
     }
@@ -182,7 +213,7 @@ mod tests {
     fn the_first_picture_after_a_rest_goes_at_once_and_the_next_keeps_the_pace() {
         let mut p = attached();
         assert!(matches!(p.poll_slot(false, 100 * MS), Slot::Now { .. }));
-        p.handle_sent(1, 1_000, true, 100 * MS);
+        p.handle_sent(1, 1_000, Part::First, 100 * MS);
         assert_eq!(p.poll_slot(false, 101 * MS), Slot::At(115 * MS));
         assert!(matches!(p.poll_slot(true, 101 * MS), Slot::Now { .. }));
     }
@@ -192,7 +223,7 @@ mod tests {
         assert_eq!(Pacer::new().poll_refinement(), None);
         let mut p = attached();
         assert_eq!(p.poll_refinement(), Some(48 << 10));
-        p.handle_sent(1, 20 << 10, false, MS);
+        p.handle_sent(1, 20 << 10, Part::Refinement, MS);
         // It does not begin a picture, so the next one need not wait for its interval; but another one does.
         assert_eq!(p.poll_refinement(), None);
         assert!(matches!(p.poll_slot(false, MS), Slot::Now { .. }));
@@ -200,13 +231,13 @@ mod tests {
         assert_eq!(p.poll_refinement(), Some(64 << 10));
         p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
         assert_eq!((p.is_fast(), p.poll_refinement()), (true, None));
-        p.handle_shown(1);
+        p.handle_shown(1, MS);
         assert_eq!(p.poll_refinement(), Some(4 << 10));
         p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
-        p.handle_sent(1, 20 << 10, false, MS);
-        p.handle_sent(2, 178 << 10, false, MS);
+        p.handle_sent(1, 20 << 10, Part::Refinement, MS);
+        p.handle_sent(2, 178 << 10, Part::Refinement, MS);
         assert_eq!(p.poll_refinement(), None);
-        p.handle_shown(2);
+        p.handle_shown(2, MS);
         p.handle_visible(false);
         assert_eq!(p.poll_refinement(), None);
     }
@@ -215,41 +246,55 @@ mod tests {
     fn a_viewer_that_shows_nothing_gets_nothing_more() {
         let mut p = attached();
         for i in 0..2 {
-            p.handle_sent(i + 1, 1_000, true, i * 100 * MS);
+            p.handle_sent(i + 1, 1_000, Part::First, i * 100 * MS);
         }
         assert_eq!(p.poll_slot(false, 1_000 * MS), Slot::Wait);
-        p.handle_shown(1);
+        p.handle_shown(1, MS);
         assert!(matches!(p.poll_slot(false, 1_000 * MS), Slot::Now { .. }));
+    }
+
+    #[test]
+    fn a_viewer_that_needs_long_for_each_frame_gets_longer_ones() {
+        let mut p = attached();
+        p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        let mut budgets = Vec::new();
+        for (i, took) in [30, 30, 30, 30, 30, 8, 2, 2].into_iter().enumerate() {
+            let (sequence, at) = (i as u32 + 1, i as u32 * 100 * MS);
+            budgets.push(p.poll_refinement().unwrap() >> 10);
+            p.handle_sent(sequence, 5_000, Part::Refinement, at);
+            p.handle_shown(sequence, at + took * MS);
+        }
+        assert_eq!(budgets, [4, 8, 16, 32, 64, 64, 64, 32]);
     }
 
     #[test]
     fn small_frames_need_no_answer_but_every_fourth() {
         let mut p = attached();
         for i in 1..=3 {
-            p.handle_sent(i, 90, true, i * 100 * MS);
+            p.handle_sent(i, 90, Part::First, i * 100 * MS);
         }
         assert_eq!(p.in_flight(), 0);
         for i in 4..=5 {
             assert!(matches!(p.poll_slot(false, 600 * MS), Slot::Now { .. }));
-            p.handle_sent(i, 90, true, 100 * MS);
+            p.handle_sent(i, 90, Part::First, 100 * MS);
         }
         assert_eq!((p.in_flight(), p.poll_slot(false, 900 * MS)), (2, Slot::Wait));
-        p.handle_shown(4);
+        p.handle_shown(4, MS);
         assert_eq!(p.in_flight(), 0);
     }
 
     #[test]
     fn a_full_path_waits_and_a_long_one_may_hold_more_pictures() {
         let mut p = attached();
-        p.handle_sent(1, 60 << 10, true, MS);
+        p.handle_sent(1, 60 << 10, Part::First, MS);
         assert_eq!(p.poll_slot(false, 100 * MS), Slot::Wait);
         assert!(matches!(p.poll_slot(true, MS), Slot::Now { .. }));
         p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
         for i in 2..=4 {
             assert!(matches!(p.poll_slot(false, 100 * i * MS), Slot::Now { .. }));
-            p.handle_sent(i, 1_000, true, 100 * i * MS);
+            p.handle_sent(i, 1_000, Part::First, 100 * i * MS);
         }
-        p.handle_sent(5, 1_000, true, 500 * MS);
+        p.handle_sent(5, 1_000, Part::First, 500 * MS);
         assert_eq!(p.poll_slot(false, 900 * MS), Slot::Wait);
     }
 }
