@@ -30,6 +30,20 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     // Above the panel and away from its title bar, so that no random click ends the desktop.
     seat.remote.put(editor.id, Rect::new(0, 20, 600, 440));
     seat.remote.focus(editor.id);
+    // Once the editor is closed by chance, clicks meet the desktop: without icons nothing of this machine opens there. With
+    // them, ten minutes of random input have renamed a home directory.
+    seat.host.exec(&[
+        "xfconf-query",
+        "-c",
+        "xfce4-desktop",
+        "-p",
+        "/desktop-icons/style",
+        "-n",
+        "-t",
+        "int",
+        "-s",
+        "0",
+    ]);
     let mut input = seat.input();
     let mut random = Random(SEED);
     // The editor itself may be closed by chance: ten minutes of random clicks have met its last tab's cross.
