@@ -352,8 +352,8 @@ impl Encoder {
             }
             ordered |= self.uncover(current, &copies, now, &mut writer);
         }
+        let count = self.dirty.iter().filter(|m| !m.is_empty()).count();
         if !self.rest {
-            let count = self.dirty.iter().filter(|m| !m.is_empty()).count();
             (self.is_large, self.is_small) = (count >= KEEP_EARLY_MIN, count <= SMALL_PICTURE_MAX);
             let photo_tiles = self.photo_tiles(current);
             self.photos.handle_picture(photo_tiles, budget);
@@ -365,7 +365,7 @@ impl Encoder {
             (true, true) => HASTY_BYTES_TARGET,
             (false, _) => FRAME_BYTES_TARGET,
         });
-        let rounds = Rounds::of(self.dirty.iter().filter(|m| !m.is_empty()).count());
+        let rounds = Rounds::of(count);
         let mut more = false;
         for round in 0..rounds.count() {
             more |= self.encode_round(current, (rounds, round), now, budget, &mut writer);
@@ -492,7 +492,7 @@ impl Encoder {
 
     /// Keeps some of what a large picture has left, once it has stood still; returns whether any is in the cache anew.
     fn keep_early(&mut self, now: Duration, writer: &mut SectionWriter) -> bool {
-        let (mut stored, mut count) = (false, 0);
+        let mut count = 0;
         for tile in (0..self.grid.count()).map(TileIndex) {
             let i = tile.0 as usize;
             let still = now.saturating_sub(self.changed_at[i]) >= STORE_AFTER;
@@ -504,11 +504,11 @@ impl Encoder {
             }
             self.keep_early[i] = false;
             // What is about to be overwritten is kept then.
-            if self.dirty[i].is_empty() && self.store(tile, writer) {
-                (stored, count) = (true, count + 1);
+            if self.dirty[i].is_empty() {
+                count += usize::from(self.store(tile, writer));
             }
         }
-        stored
+        count > 0
     }
 
     /// Puts what the viewer holds of a tile into the cache, unless it is there; returns whether it is there anew.

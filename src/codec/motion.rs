@@ -134,10 +134,11 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
         filter[slot / 64] |= 1 << (slot % 64);
         table.entry(a.hash).or_default().anchors.push((a.x, a.y));
     }
-    let is_anchor = |hash: u64| {
+    let may_be_anchor = |hash: u64| {
         let slot = filter_slot(hash);
-        filter[slot / 64] >> (slot % 64) & 1 == 1 && table.contains_key(&hash)
+        filter[slot / 64] >> (slot % 64) & 1 == 1
     };
+    let is_anchor = |hash: u64| may_be_anchor(hash) && table.contains_key(&hash);
     if changed.count() * 4 > changed.blocks.len() * 3 && !any_piece(new, bounds, is_anchor) {
         return None;
     }
@@ -151,8 +152,7 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
         let x1 = ((last + 1) * BLOCK as usize + ANCHOR).min(old.size.w as usize);
         let row = &new.row(y)[x0..x1];
         roll(row, |x, hash| {
-            let slot = filter_slot(hash);
-            if filter[slot / 64] >> (slot % 64) & 1 == 0 {
+            if !may_be_anchor(hash) {
                 return;
             }
             let Some(found) = table.get_mut(&hash) else { return };
