@@ -480,16 +480,7 @@ mod tests {
     use crate::proto::wire::print::PrinterKey;
 
     fn printer(number: u8) -> Printer {
-        Printer {
-            key: PrinterKey([number; 16]),
-            name: format!("printer {number}"),
-            is_default: false,
-            color: false,
-            duplex: false,
-            ready: true,
-            media: Vec::new(),
-            sources: Vec::new(),
-        }
+        Printer::plain(PrinterKey([number; 16]), &format!("printer {number}"))
     }
 
     #[test]

@@ -253,16 +253,7 @@ impl LocalPrinter {
     /// One of this key at an address, whoever listens there.
     #[cfg(test)]
     pub(crate) fn at(key: PrinterKey, address: std::net::SocketAddr) -> LocalPrinter {
-        let printer = Printer {
-            key,
-            name: "printer".into(),
-            is_default: true,
-            color: false,
-            duplex: false,
-            ready: true,
-            media: Vec::new(),
-            sources: Vec::new(),
-        };
+        let printer = Printer { is_default: true, ..Printer::plain(key, "printer") };
         let (uri, path) = (format!("ipp://{address}/ipp/print"), "/ipp/print".to_owned());
         LocalPrinter { printer, address: Address::Tcp(address.ip().to_string(), address.port()), uri, path }
     }
@@ -595,16 +586,7 @@ mod tests {
 
     #[test]
     fn questions_about_jobs_say_who_asks() {
-        let printer = Printer {
-            key: PrinterKey([1; 16]),
-            name: "one".into(),
-            is_default: true,
-            color: false,
-            duplex: false,
-            ready: true,
-            media: Vec::new(),
-            sources: Vec::new(),
-        };
+        let printer = Printer { is_default: true, ..Printer::plain(PrinterKey([1; 16]), "one") };
         let uri = "ipp://localhost/printers/one".to_owned();
         let address = Address::Tcp("localhost".into(), PORT);
         let printer = LocalPrinter { printer, address, uri, path: "/printers/one".into() };

@@ -588,16 +588,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let mut cups =
             Cups { dir: dir.path().to_owned(), socket: dir.path().join("nobody.sock"), record: Record::default() };
-        let printer = Printer {
-            key: PrinterKey([1; 16]),
-            name: "one".into(),
-            is_default: false,
-            color: false,
-            duplex: false,
-            ready: true,
-            media: Vec::new(),
-            sources: Vec::new(),
-        };
+        let printer = Printer::plain(PrinterKey([1; 16]), "one");
         assert!(cups.set_queues(std::slice::from_ref(&printer), Path::new("/nowhere")).is_err());
         assert_eq!(cups.queue(printer.key), None);
         let queue = Queue { name: "one".into(), info: String::new(), ppd: String::new() };

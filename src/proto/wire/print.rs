@@ -396,6 +396,21 @@ impl PrintWord {
 }
 
 impl Printer {
+    /// One that is ready and can do nothing in particular.
+    #[cfg(test)]
+    pub(crate) fn plain(key: PrinterKey, name: &str) -> Printer {
+        Printer {
+            key,
+            name: name.to_owned(),
+            is_default: false,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.key.0);
         let bit = |value: bool, place: u8| u8::from(value) << place;
