@@ -14,6 +14,9 @@ use std::ops::Range;
 mod error;
 pub use error::FormatError;
 
+/// Highest number of a frame, so that each has a next one. A connection that made a thousand frames a second would get here
+/// after seven weeks; one that is paced as ours are, after years.
+pub const SEQUENCE_MAX: u32 = u32::MAX - 1;
 /// Longest side of a screen in pixels.
 pub const SCREEN_SIDE_MAX: u32 = 8192;
 /// Slots of the tile cache, 16 KiB of pixels each.
@@ -203,6 +206,9 @@ impl FrameHeader {
             return Err(FormatError::Flags(flags));
         }
         let sequence = r.varint()?;
+        if sequence > SEQUENCE_MAX {
+            return Err(FormatError::Sequence(sequence));
+        }
         let is_key = flags & FLAG_KEY != 0;
         let distance = if is_key { sequence } else { r.varint()? };
         if sequence == 0 || distance == 0 || distance > sequence || (!is_key && distance == sequence) {

@@ -433,6 +433,7 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("MARKS_MAX", MARKS_MAX.into()),
         ("PACK_COLORS_MAX", format::PACK_COLORS_MAX as u64),
         ("WAVE_LANE_BYTES_MAX", format::WAVE_LANE_BYTES_MAX.into()),
+        ("SEQUENCE_MAX", format::SEQUENCE_MAX.into()),
         ("FRAME_BYTES_MAX", format::FRAME_BYTES_MAX as u64),
         ("HELD_ALIVE", ms(limits::HELD_ALIVE)),
         ("HELD_TIMEOUT", ms(limits::HELD_TIMEOUT)),

@@ -15,6 +15,9 @@ pub enum FormatError {
     /// The header has a flag that this version does not know.
     #[error("frame flags {0:#04x} are unknown")]
     Flags(u8),
+    /// The frame's number is above [`SEQUENCE_MAX`](super::SEQUENCE_MAX).
+    #[error("frame {0} has no next one")]
+    Sequence(u32),
     /// Sequence 0, or a dependency on this frame, a later one, or one before the first.
     #[error("frame {sequence} cannot depend on the frame {distance} before it")]
     Dependency {
