@@ -2,6 +2,7 @@
 //! Thirty seconds, or `KACHEL_SOAK_S` of them.
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kachel::geom::{Rect, Size};
@@ -14,6 +15,8 @@ use crate::support::wait::{wait_for, wait_until};
 
 /// What one process may grow over the last half, when it has seen every size: allocators keep some pages.
 const GROWTH_MAX: u64 = 24 << 20;
+/// Where the editor is: above the panel, its title bar away from every click, so that none ends the desktop.
+const EDITOR: Rect = Rect::new(0, 20, 600, 440);
 const SEED: u64 = 0x4b61_6368_656c;
 
 #[test]
@@ -25,13 +28,12 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     let mut seat = Seat::new(WindowManager::Openbox, "cpu");
     let file = seat.file("paper.txt");
     fs::write(&file, "Papier\n".repeat(300)).expect("the folder is ours");
-    seat.host.exec(&["mousepad", &file.display().to_string()]);
+    open_editor(&mut seat, &file);
     let editor = seat.remote.wait_window("paper.txt");
-    // Above the panel and away from its title bar, so that no random click ends the desktop.
-    seat.remote.put(editor.id, Rect::new(0, 20, 600, 440));
+    seat.remote.put(editor.id, EDITOR);
     seat.remote.focus(editor.id);
-    // Once the editor is closed by chance, clicks meet the desktop: without icons nothing of this machine opens there. With
-    // them, ten minutes of random input have renamed a home directory.
+    // While the editor is closed, clicks meet the desktop: without icons nothing of this machine opens there. With them, ten
+    // minutes of random input have renamed a home directory.
     seat.host.exec(&[
         "xfconf-query",
         "-c",
@@ -46,7 +48,6 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     ]);
     let mut input = seat.input();
     let mut random = Random(SEED);
-    // The editor itself may be closed by chance: ten minutes of random clicks have met its last tab's cross.
     let before = desktop(&seat);
     let (begin, whole) = (Instant::now(), Duration::from_secs(seconds));
     let (mut kills, mut resizes, mut steps) = (0, 0, 0_u64);
@@ -55,6 +56,13 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     while begin.elapsed() < whole {
         steps += 1;
         one_step(&seat, &mut input, &mut random);
+        // Ten minutes of random clicks meet the cross of its last tab, or send it to another workspace.
+        if steps % 256 == 0 {
+            match seat.remote.windows().iter().find(|w| w.title.contains("Mousepad")) {
+                Some(editor) => seat.remote.put(editor.id, EDITOR),
+                None => open_editor(&mut seat, &file),
+            }
+        }
         if random.below(60) == 0 {
             resizes += 1;
             seat.desk.resize(seat.window, Size::new(900 + random.below(600), 600 + random.below(300)));
@@ -69,6 +77,7 @@ fn random_input_resizes_and_kills_leave_no_trace() {
                 pid.into_iter().for_each(|pid| send(pid, Signal::KILL));
             }
             wait_until(PATIENCE, "the viewer is back", || (seat.status_number("viewers")? == 1).then_some(()));
+            assert_eq!(desktop(&seat), before, "X server and desktop live after {steps} inputs and {kills} kills");
         }
         if memory.is_none() && begin.elapsed() > whole / 2 {
             memory = resident(&seat);
@@ -90,10 +99,15 @@ fn random_input_resizes_and_kills_leave_no_trace() {
         (seat.status_number("keys_down")? == 0 && seat.remote.keys_down() == 0).then_some(())
     });
     assert_eq!(seat.remote.buttons_down(), 0);
-    assert_eq!(desktop(&seat), before, "X server and desktop are the same");
+    assert_eq!(desktop(&seat), before, "X server and desktop are the same at the end");
     for (who, (middle, end)) in ["viewer", "front", "session"].iter().zip(middle.into_iter().zip(end)) {
         assert!(end < middle + GROWTH_MAX, "{who} has grown from {middle} to {end} bytes");
     }
+}
+
+/// Something to type into; in a process of its own, so that it never becomes a tab of a window elsewhere.
+fn open_editor(seat: &mut Seat, file: &Path) {
+    seat.host.exec(&["mousepad", "--disable-server", &file.display().to_string()]);
 }
 
 /// The processes without which the session is over.
