@@ -1,6 +1,6 @@
 //! The layer rule of ARCHITECTURE.md, held by reading `src/`: every path into the crate points down, none up or sideways.
 //! Comments and strings are not code. A `super` chain is followed to the module that it means.
-//! The second guard here: shaders and the CPU's stages have the same names.
+//! Two more guards: shaders and the CPU's stages have the same names, and the walks of ARCHITECTURE.md lead to files that are there.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -34,6 +34,18 @@ fn shaders_and_stages_have_the_same_stems() {
         stages.iter().filter(|stem| *stem != "mod").collect::<Vec<_>>(),
         "left the shaders, right the stages in src/codec/stage"
     );
+}
+
+#[test]
+fn every_file_on_a_walk_is_there() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let walks =
+        text.split_once("## Walks").and_then(|(_, rest)| rest.split_once("\n## ")).expect("a chapter on walks").0;
+    let words = walks.split(|c: char| c.is_whitespace() || ":,;?()".contains(c));
+    let paths: Vec<&str> = words.map(|word| word.trim_end_matches("'s")).filter(|word| word.contains('/')).collect();
+    assert!(paths.len() > 40, "the walks name only {} paths", paths.len());
+    let lost: Vec<_> = paths.iter().filter(|path| !root().join("src").join(path).exists()).collect();
+    assert!(lost.is_empty(), "ARCHITECTURE.md walks to what is not there: {lost:?}");
 }
 
 #[test]
