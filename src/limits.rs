@@ -21,11 +21,11 @@ pub const FRAMES_IN_FLIGHT_MAX: u32 = 8;
 /// in either direction.
 pub const SMALL_FRAME_BYTES: usize = 256;
 /// Small frames after which a viewer may be silent: with the next one it says that it shows all of them.
-pub const SMALL_FRAMES_UNSHOWN_MAX: u32 = 3;
+pub const SMALL_FRAMES_UNSHOWN_MAX: u32 = 7;
 /// Frames that a viewer holds because they came before one they depend on, and those it has applied although one before
 /// them is missing. All that can be in flight, twice: a session process that starts anew does not wait for what its
 /// predecessor had sent.
-pub const FRAMES_WAITING_MAX: usize = 2 * FRAMES_IN_FLIGHT_MAX as usize;
+pub const FRAMES_WAITING_MAX: usize = 2 * (FRAMES_IN_FLIGHT_MAX + SMALL_FRAMES_UNSHOWN_MAX) as usize;
 /// Longest message between front and session process: a frame, a cursor, or a control message, and its head.
 pub const RELAY_BYTES_MAX: usize = crate::codec::format::FRAME_BYTES_MAX + 64;
 
@@ -54,8 +54,13 @@ pub const VIEWERS_MAX: usize = 512;
 pub const VIEWER_UNI_STREAMS: u32 = 2;
 /// Two-way streams that a viewer may open: control, and room for one print job or the like in later versions.
 pub const VIEWER_BIDI_STREAMS: u32 = 2;
-/// Streams that a host may have open towards a viewer: all frames in flight and some cursor shapes.
-pub const HOST_UNI_STREAMS: u32 = 2 * FRAMES_IN_FLIGHT_MAX;
+/// Packets of a viewer that a host may leave unacknowledged for a moment: a key pressed and let go, and what a hand does
+/// with the pointer until the picture answers.
+pub const ACKS_OWED_MAX: u32 = 9;
+/// Streams that a host may have open towards a viewer: all frames in flight and some cursor shapes, and so many more that
+/// the leave to open further ones, given for an eighth of them at once, costs one packet in sixteen frames. What is in
+/// them is bounded by [`HOST_CONNECTION_WINDOW`].
+pub const HOST_UNI_STREAMS: u32 = 128;
 /// What a host takes from one stream of a viewer before it must read.
 pub const VIEWER_STREAM_WINDOW: u32 = 64 << 10;
 /// What a host takes from one connection before it must read.

@@ -601,6 +601,13 @@ impl Link {
             tracing::warn!(%error, "Input cannot be sent");
             return self.lose(Lost::Unreachable);
         }
+        // What was left out until now costs no packet here.
+        if self.small_unshown > 0
+            && let Some(complete) = self.complete
+        {
+            self.small_unshown = 0;
+            self.send(&ViewerMessage::FrameShown(complete));
+        }
         self.count_packets();
     }
 

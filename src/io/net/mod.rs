@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tracing::debug;
 
-/// Bytes of our connection ids: too many to guess or to meet twice.
+/// Bytes of a host's connection ids: too many to guess or to meet twice.
 const CONNECTION_ID_BYTES: usize = 8;
 /// The version of QUIC that is spoken: 1 (RFC 9000).
 const QUIC_VERSIONS: [u32; 1] = [1];
@@ -71,7 +71,11 @@ pub fn transport(side: Side) -> TransportConfig {
             .stream_receive_window(limits::VIEWER_STREAM_WINDOW.into())
             .receive_window(limits::VIEWER_CONNECTION_WINDOW.into()),
     };
-    t.ack_frequency_config(None::<AckFrequencyConfig>);
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(limits::ACKS_OWED_MAX.into()).reordering_threshold(1u32.into());
+    // What the viewer sends is small and mostly answered by a picture, which can carry the acknowledgement. A gap is still
+    // told at once, and the rest after QUIC's own 25 ms.
+    t.ack_frequency_config((side == Side::Viewer).then_some(acks));
     t
 }
 
@@ -101,7 +105,7 @@ pub fn server_config(tls: QuicServerConfig, transport: Arc<TransportConfig>) -> 
 /// What the system says to the socket.
 pub fn host_endpoint(listen: SocketAddr, config: ServerConfig, reset_key: &[u8; 64]) -> io::Result<Endpoint> {
     let mut endpoint = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, reset_key));
-    endpoint.min_reset_interval(limits::RESET_INTERVAL);
+    endpoint.cid_generator(|| Box::new(RandomIds)).min_reset_interval(limits::RESET_INTERVAL);
     Endpoint::new(endpoint, Some(config), udp_socket(listen)?, Arc::new(TokioRuntime))
 }
 
@@ -109,13 +113,15 @@ pub fn host_endpoint(listen: SocketAddr, config: ServerConfig, reset_key: &[u8; 
 fn viewer_endpoint(remote: SocketAddr) -> io::Result<Endpoint> {
     let mut key = [0; 64];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("the system gives no randomness"))?;
-    let config = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, &key));
+    let mut config = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, &key));
+    // A socket of its own for each connection: nothing must be told apart by ids, and each packet is so much shorter.
+    config.cid_generator(|| Box::new(NoIds));
     Endpoint::new(config, None, udp_socket(any_address(remote))?, Arc::new(TokioRuntime))
 }
 
 fn endpoint_config(reset_key: hmac::Key) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(reset_key));
-    config.cid_generator(|| Box::new(RandomIds)).supported_versions(QUIC_VERSIONS.to_vec()).grease_quic_bit(true);
+    config.supported_versions(QUIC_VERSIONS.to_vec()).grease_quic_bit(true);
     config
 }
 
@@ -156,6 +162,23 @@ impl ConnectionIdGenerator for RandomIds {
 
     fn cid_len(&self) -> usize {
         CONNECTION_ID_BYTES
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Connection ids of no length, for an endpoint with one connection.
+struct NoIds;
+
+impl ConnectionIdGenerator for NoIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&[])
+    }
+
+    fn cid_len(&self) -> usize {
+        0
     }
 
     fn cid_lifetime(&self) -> Option<Duration> {

@@ -131,7 +131,7 @@ impl Pacer {
 
     /// Whether the next frame may be encoded; `rest` says that it continues a picture.
     pub fn poll_slot(&self, rest: bool, now: Duration) -> Slot {
-        if !self.attached || self.hidden || self.in_flight.len() >= FRAMES_IN_FLIGHT_MAX as usize {
+        if !self.attached || self.hidden || self.in_flight() >= FRAMES_IN_FLIGHT_MAX as usize {
             return Slot::Wait;
         }
         // The rest of a picture has to be sent whatever comes after it, so nothing is gained by holding it back.
@@ -268,18 +268,18 @@ mod tests {
     }
 
     #[test]
-    fn small_frames_need_no_answer_but_every_fourth() {
+    fn small_frames_need_no_answer_but_every_eighth() {
         let mut p = attached();
-        for i in 1..=3 {
+        for i in 1..=7 {
             p.handle_sent(i, 90, Part::First, i * 100 * MS);
         }
         assert_eq!(p.in_flight(), 0);
-        for i in 4..=5 {
-            assert!(matches!(p.poll_slot(false, 600 * MS), Slot::Now { .. }));
+        for i in 8..=9 {
+            assert!(matches!(p.poll_slot(false, 1000 * MS), Slot::Now { .. }));
             p.handle_sent(i, 90, Part::First, 100 * MS);
         }
-        assert_eq!((p.in_flight(), p.poll_slot(false, 900 * MS)), (2, Slot::Wait));
-        p.handle_shown(4, MS);
+        assert_eq!((p.in_flight(), p.poll_slot(false, 1300 * MS)), (2, Slot::Wait));
+        p.handle_shown(8, MS);
         assert_eq!(p.in_flight(), 0);
     }
 
