@@ -486,8 +486,7 @@ impl Link {
                 if is_small && self.small_unshown < SMALL_FRAMES_UNSHOWN_MAX {
                     self.small_unshown += 1;
                 } else {
-                    self.small_unshown = 0;
-                    self.send(&ViewerMessage::FrameShown(complete));
+                    self.say_shown(complete);
                 }
                 self.meter.handle_shown(input, presented, decode);
                 if presented && !self.first_shown {
@@ -605,10 +604,15 @@ impl Link {
         if self.small_unshown > 0
             && let Some(complete) = self.complete
         {
-            self.small_unshown = 0;
-            self.send(&ViewerMessage::FrameShown(complete));
+            self.say_shown(complete);
         }
         self.count_packets();
+    }
+
+    /// Tells the host that all frames up to this one are shown.
+    fn say_shown(&mut self, complete: u32) {
+        self.small_unshown = 0;
+        self.send(&ViewerMessage::FrameShown(complete));
     }
 
     fn send(&mut self, message: &ViewerMessage) {

@@ -29,7 +29,9 @@ use std::time::Duration;
 use tracing::debug;
 
 /// Bytes of a host's connection ids: too many to guess or to meet twice.
-const CONNECTION_ID_BYTES: usize = 8;
+const HOST_ID_BYTES: usize = 8;
+/// Of a viewer's: each connection has a socket of its own, so nothing must be told apart, and every packet is shorter.
+const VIEWER_ID_BYTES: usize = 0;
 /// The version of QUIC that is spoken: 1 (RFC 9000).
 const QUIC_VERSIONS: [u32; 1] = [1];
 
@@ -59,8 +61,13 @@ pub fn transport(side: Side) -> TransportConfig {
         // An older frame is worth more than a newer one: each is sent whole before the next.
         .send_fairness(false)
         .allow_spin(false);
+    // What a viewer sends is small and mostly answered by a picture, which can carry the acknowledgement. A gap is told at
+    // once, and the rest after QUIC's own 25 ms.
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(limits::ACKS_OWED_MAX.into()).reordering_threshold(1u32.into());
     match side {
         Side::Viewer => t
+            .ack_frequency_config(Some(acks))
             .max_concurrent_bidi_streams(0u32.into())
             .max_concurrent_uni_streams(limits::HOST_UNI_STREAMS.into())
             .stream_receive_window(limits::HOST_STREAM_WINDOW.into())
@@ -71,11 +78,6 @@ pub fn transport(side: Side) -> TransportConfig {
             .stream_receive_window(limits::VIEWER_STREAM_WINDOW.into())
             .receive_window(limits::VIEWER_CONNECTION_WINDOW.into()),
     };
-    let mut acks = AckFrequencyConfig::default();
-    acks.ack_eliciting_threshold(limits::ACKS_OWED_MAX.into()).reordering_threshold(1u32.into());
-    // What the viewer sends is small and mostly answered by a picture, which can carry the acknowledgement. A gap is still
-    // told at once, and the rest after QUIC's own 25 ms.
-    t.ack_frequency_config((side == Side::Viewer).then_some(acks));
     t
 }
 
@@ -104,8 +106,8 @@ pub fn server_config(tls: QuicServerConfig, transport: Arc<TransportConfig>) -> 
 /// # Errors
 /// What the system says to the socket.
 pub fn host_endpoint(listen: SocketAddr, config: ServerConfig, reset_key: &[u8; 64]) -> io::Result<Endpoint> {
-    let mut endpoint = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, reset_key));
-    endpoint.cid_generator(|| Box::new(RandomIds)).min_reset_interval(limits::RESET_INTERVAL);
+    let mut endpoint = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, reset_key), HOST_ID_BYTES);
+    endpoint.min_reset_interval(limits::RESET_INTERVAL);
     Endpoint::new(endpoint, Some(config), udp_socket(listen)?, Arc::new(TokioRuntime))
 }
 
@@ -113,15 +115,16 @@ pub fn host_endpoint(listen: SocketAddr, config: ServerConfig, reset_key: &[u8; 
 fn viewer_endpoint(remote: SocketAddr) -> io::Result<Endpoint> {
     let mut key = [0; 64];
     aws_lc_rs::rand::fill(&mut key).map_err(|_| io::Error::other("the system gives no randomness"))?;
-    let mut config = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, &key));
-    // A socket of its own for each connection: nothing must be told apart by ids, and each packet is so much shorter.
-    config.cid_generator(|| Box::new(NoIds));
+    let config = endpoint_config(hmac::Key::new(hmac::HMAC_SHA256, &key), VIEWER_ID_BYTES);
     Endpoint::new(config, None, udp_socket(any_address(remote))?, Arc::new(TokioRuntime))
 }
 
-fn endpoint_config(reset_key: hmac::Key) -> EndpointConfig {
+fn endpoint_config(reset_key: hmac::Key, id_bytes: usize) -> EndpointConfig {
     let mut config = EndpointConfig::new(Arc::new(reset_key));
-    config.supported_versions(QUIC_VERSIONS.to_vec()).grease_quic_bit(true);
+    config
+        .cid_generator(move || Box::new(RandomIds { length: id_bytes }))
+        .supported_versions(QUIC_VERSIONS.to_vec())
+        .grease_quic_bit(true);
     config
 }
 
@@ -151,34 +154,21 @@ fn udp_socket(local: SocketAddr) -> io::Result<UdpSocket> {
 ///
 /// quinn's default marks its ids with a key that changes at every start and then ignores packets with a former one: no
 /// viewer would ever be told of a restart.
-struct RandomIds;
+struct RandomIds {
+    /// Bytes of an id.
+    length: usize,
+}
 
 impl ConnectionIdGenerator for RandomIds {
     fn generate_cid(&mut self) -> ConnectionId {
-        let mut id = [0; CONNECTION_ID_BYTES];
-        aws_lc_rs::rand::fill(&mut id).expect("aws-lc's generator does not fail once it has been seeded");
-        ConnectionId::new(&id)
+        let mut id = [0; HOST_ID_BYTES];
+        let id = &mut id[..self.length];
+        aws_lc_rs::rand::fill(id).expect("aws-lc's generator does not fail once it has been seeded");
+        ConnectionId::new(id)
     }
 
     fn cid_len(&self) -> usize {
-        CONNECTION_ID_BYTES
-    }
-
-    fn cid_lifetime(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// Connection ids of no length, for an endpoint with one connection.
-struct NoIds;
-
-impl ConnectionIdGenerator for NoIds {
-    fn generate_cid(&mut self) -> ConnectionId {
-        ConnectionId::new(&[])
-    }
-
-    fn cid_len(&self) -> usize {
-        0
+        self.length
     }
 
     fn cid_lifetime(&self) -> Option<Duration> {
