@@ -1,6 +1,7 @@
 //! The layer rule of ARCHITECTURE.md, held by reading `src/`: every path into the crate points down, none up or sideways.
 //! Comments and strings are not code. A `super` chain is followed to the module that it means.
-//! Two more guards: shaders and the CPU's stages have the same names, and the walks of ARCHITECTURE.md lead to files that are there.
+//! Two more guards: shaders and the CPU's stages have the same names, and the walks of ARCHITECTURE.md lead to files that
+//! are there.
 
 use std::collections::BTreeSet;
 use std::fs;
