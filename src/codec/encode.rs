@@ -12,9 +12,8 @@ use crate::codec::marks::{Agreement, Marks, TileMarks};
 use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::photos::{Photos, is_photo};
-use crate::codec::plan::Transfer;
 use crate::codec::rounds::Rounds;
-use crate::codec::stage::{harvest, transfer};
+use crate::codec::stage::harvest;
 use crate::codec::uncover::{Copied, Offer, Under};
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use std::time::Duration;
@@ -104,6 +103,8 @@ pub struct Encoder {
     photos: Photos,
     marks: Marks,
     under: Under,
+    /// Memory for copies.
+    kept: Vec<u32>,
     /// Where the last copies went.
     moved: Vec<Rect>,
     hidden: Hidden,
@@ -165,6 +166,7 @@ impl Encoder {
             photos: Photos::new(grid),
             marks: Marks::new(grid),
             under: Under::new(tiles),
+            kept: Vec::new(),
             moved: Vec::new(),
             hidden: Hidden::new(grid),
             picture_at: Duration::ZERO,
@@ -560,9 +562,8 @@ impl Encoder {
     /// Writes copies, and applies them to `held`.
     fn copy(&mut self, copies: &[CopyRect], now: Duration, writer: &mut SectionWriter) {
         self.photos.handle_copies(copies, now);
-        let before = self.held.clone();
+        motion::apply(copies, &mut self.held, &mut self.kept);
         for copy in copies {
-            copy_rows(copy, &before, &mut self.held);
             writer.copy(*copy);
             for tile in self.grid.tiles_in(copy.destination()) {
                 self.known[tile.0 as usize] = None;
@@ -802,10 +803,4 @@ fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
 /// A tile of a picture.
 fn tile_of<'a>(picture: View<'a>, rect: Rect) -> TileView<'a> {
     TileView::new(picture.pixels, picture.stride, rect)
-}
-
-fn copy_rows(copy: &CopyRect, before: &Picture, held: &mut Picture) {
-    let s = copy.source;
-    let job = Transfer { source: s.x | s.y << 16, destination: copy.x | copy.y << 16, size: s.w | s.h << 16, pad: 0 };
-    transfer::run(&[job], before, held);
 }

@@ -66,6 +66,44 @@ pub fn find(old: &Picture, new: &View, changed: &Changed) -> Vec<CopyRect> {
     copies
 }
 
+/// Applies the copies of a frame to a picture: all of them read what was there before any of them wrote. `kept` is memory
+/// for what one reads and an earlier one overwrites; its content does not matter.
+///
+/// # Panics
+/// If a copy leaves the picture.
+pub fn apply(copies: &[CopyRect], picture: &mut Picture, kept: &mut Vec<u32>) {
+    let stride = picture.size.w as usize;
+    let start = |x: u32, y: u32| y as usize * stride + x as usize;
+    kept.clear();
+    let places: Vec<Option<usize>> = copies
+        .iter()
+        .enumerate()
+        .map(|(i, copy)| {
+            let s = copy.source;
+            let is_overwritten = copies[..i].iter().any(|before| before.destination().intersects(s));
+            is_overwritten.then(|| {
+                let place = kept.len();
+                (s.y..s.bottom()).for_each(|y| kept.extend(&picture.pixels[start(s.x, y)..][..s.w as usize]));
+                place
+            })
+        })
+        .collect();
+    for (copy, place) in copies.iter().zip(places) {
+        let (s, width) = (copy.source, copy.source.w as usize);
+        for row in 0..s.h {
+            if let Some(place) = place {
+                let from = &kept[place + row as usize * width..][..width];
+                picture.pixels[start(copy.x, copy.y + row)..][..width].copy_from_slice(from);
+                continue;
+            }
+            // Downwards from the last row, so that it does not overwrite what it is about to read.
+            let row = if copy.y > s.y { s.h - 1 - row } else { row };
+            let from = start(s.x, s.y + row);
+            picture.pixels.copy_within(from..from + width, start(copy.x, copy.y + row));
+        }
+    }
+}
+
 impl Changed {
     /// No block of a screen of this size differs.
     pub fn new(size: crate::geom::Size) -> Self {
@@ -471,6 +509,28 @@ mod tests {
                 let moved: u64 = copies.iter().map(|c| c.destination().area()).sum();
                 assert!(moved >= 300 * (30 * u64::from(height) - 1), "{height}, {moved} pixels, {copies:?}");
             }
+        }
+    }
+
+    #[test]
+    fn copies_read_what_was_there_before_any_of_them() {
+        let size = Size::new(90, 70);
+        let before = noise(size, 11);
+        let copy = |x, y, w, h, to_x, to_y| CopyRect { source: Rect::new(x, y, w, h), x: to_x, y: to_y };
+        // Each alone moves over itself, in every direction; together they also read what others write, round in a circle.
+        let cases = [
+            vec![copy(10, 10, 40, 30, 13, 17)],
+            vec![copy(10, 10, 40, 30, 7, 3)],
+            vec![copy(10, 10, 40, 30, 15, 10), copy(60, 5, 20, 20, 60, 40)],
+            vec![copy(0, 0, 30, 30, 30, 0), copy(30, 0, 30, 30, 60, 0), copy(60, 0, 30, 30, 0, 0)],
+            vec![copy(0, 0, 45, 60, 45, 8), copy(45, 0, 45, 60, 0, 5)],
+        ];
+        let mut kept = Vec::new();
+        for copies in cases {
+            let (mut expected, mut moved) = (before.clone(), before.clone());
+            copies.iter().for_each(|c| put(&mut expected, &before, c.source, c.x, c.y));
+            apply(&copies, &mut moved, &mut kept);
+            assert!(moved == expected, "{copies:?}");
         }
     }
 
