@@ -42,6 +42,8 @@ const SMALL_PICTURE_MAX: usize = 4;
 const KEEP_EARLY_STEP: usize = 24;
 /// Photo-like tiles of a picture that are entropy-coded although time is scarce: some milliseconds at both ends.
 const PHOTOS_IN_HASTE: u32 = 12;
+/// Tiles of a picture up to which it is entropy-coded for a viewer that is slow to decode: a dialog, a few lines of text.
+const CODED_IN_HASTE: usize = 16;
 /// Changed blocks of a tile from which on cached pixels are cheaper than its blocks.
 const CACHE_BLOCKS_MIN: u32 = 3;
 
@@ -69,6 +71,9 @@ pub enum Scarce {
     /// Time: much of what costs many bytes and is no photo is written as it is, because entropy coding would take longer
     /// at both ends than sending what it saves; and photos that stand still are made exact sooner.
     Time,
+    /// The viewer's time to decode, on a path that carries everything: only small pictures are entropy-coded, photos are
+    /// exact at once, and all else is written as it is.
+    Decoding,
 }
 
 /// What is known of a tile's pixels.
@@ -128,6 +133,8 @@ pub struct Encoder {
     scarce: Scarce,
     /// Photo-like tiles that may still be entropy-coded in this picture.
     photos_left: u32,
+    /// Nothing of this picture is entropy-coded.
+    is_plain: bool,
     /// The frame before ended early, so what is dirty is the rest of the same picture.
     rest: bool,
 }
@@ -177,6 +184,7 @@ impl Encoder {
             keeps_late: false,
             scarce: Scarce::Bytes,
             photos_left: u32::MAX,
+            is_plain: false,
             modes: Modes::new(),
             sequence: 0,
             ordered: 0,
@@ -243,7 +251,7 @@ impl Encoder {
         let waits = |i: &usize| self.keep_early[*i] && self.photos.lossy(TileIndex(*i as u32)).is_empty();
         let keep_at = (0..self.keep_early.len()).filter(waits).map(|i| self.changed_at[i] + STORE_AFTER).min();
         let has_hidden =
-            || self.scarce == Scarce::Time && self.photos.is_exact() && self.hidden.is_waiting(&self.cache);
+            || self.scarce != Scarce::Bytes && self.photos.is_exact() && self.hidden.is_waiting(&self.cache);
         let hidden_at = has_hidden().then(|| self.picture_at + IDLE_AFTER);
         self.photos.still_at(self.scarce).into_iter().chain(keep_at).chain(hidden_at).min()
     }
@@ -305,6 +313,11 @@ impl Encoder {
         rows
     }
 
+    /// Entropy-coded records of the last frame, each of at most one tile.
+    pub fn coded(&self) -> usize {
+        self.modes.coded
+    }
+
     /// Number of the last frame; 0 before the first.
     pub fn sequence(&self) -> u32 {
         self.sequence
@@ -334,8 +347,10 @@ impl Encoder {
             self.photos_left = match self.scarce {
                 Scarce::Bytes => u32::MAX,
                 Scarce::Time => PHOTOS_IN_HASTE,
+                Scarce::Decoding => 0,
             };
         }
+        self.modes.coded = 0;
         let mut writer = SectionWriter::new();
         let mut ordered = key;
         self.recalled = false;
@@ -357,7 +372,8 @@ impl Encoder {
         let count = self.dirty.iter().filter(|m| !m.is_empty()).count();
         if !self.rest {
             (self.is_large, self.is_small) = (count >= KEEP_EARLY_MIN, count <= SMALL_PICTURE_MAX);
-            let photo_tiles = self.photo_tiles(current);
+            self.is_plain = self.scarce == Scarce::Decoding && count > CODED_IN_HASTE;
+            let photo_tiles = if self.scarce == Scarce::Decoding { 0 } else { self.photo_tiles(current) };
             self.photos.handle_picture(photo_tiles, budget);
             self.tried.fill(false);
         }
@@ -367,7 +383,8 @@ impl Encoder {
             (true, true) => HASTY_BYTES_TARGET,
             (false, _) => FRAME_BYTES_TARGET,
         });
-        let rounds = Rounds::of(count);
+        // What is not entropy-coded learns nothing from what was written before it.
+        let rounds = Rounds::of(if self.is_plain { 0 } else { count });
         let mut more = false;
         for round in 0..rounds.count() {
             more |= self.encode_round(current, (rounds, round), now, budget, &mut writer);
@@ -393,6 +410,7 @@ impl Encoder {
         if self.key || self.rest {
             return None;
         }
+        self.modes.coded = 0;
         let mut writer = SectionWriter::new();
         let stored = self.keep_early(now, &mut writer);
         for tile in (0..self.grid.count()).map(TileIndex) {
@@ -405,9 +423,9 @@ impl Encoder {
                 continue;
             }
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
-            let change = TileChange { tile, rect: self.grid.rect(tile), blocks, mask, hasty: false };
+            let change = TileChange { tile, rect: self.grid.rect(tile), blocks, mask, hasty: false, is_plain: false };
             // All photos in it may be entropy-coded.
-            let mut all = u32::MAX;
+            let mut all = if self.scarce == Scarce::Decoding { 0 } else { u32::MAX };
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
             self.marks.handle_touched(tile, now);
@@ -736,8 +754,8 @@ impl Encoder {
         self.keep_late(tile, now, writer);
         let (rect, visible) = (self.grid.rect(tile), self.grid.visible(tile));
         let mask = (changed != visible).then_some(changed);
-        let hasty = self.photos.handle_change(tile, now);
-        let change = TileChange { tile, rect, blocks: changed, mask, hasty };
+        let hasty = self.photos.handle_change(tile, now) && self.scarce != Scarce::Decoding;
+        let change = TileChange { tile, rect, blocks: changed, mask, hasty, is_plain: self.is_plain };
         let lossy = self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
         self.photos.handle_written(tile, changed, lossy);
         let i = tile.0 as usize;

@@ -34,6 +34,8 @@ pub(super) struct TileChange {
     pub(super) mask: Option<BlockMask>,
     /// Photos among them may be written with loss.
     pub(super) hasty: bool,
+    /// Nothing of it is entropy-coded.
+    pub(super) is_plain: bool,
 }
 
 /// Writes changed blocks; keeps its memory from tile to tile.
@@ -42,6 +44,8 @@ pub(super) struct Modes {
     /// The tiles that the next HARVEST would put into the dictionary, and the bytes of their payloads.
     pub(super) harvests: Vec<Harvest>,
     pub(super) harvest_bytes: usize,
+    /// Entropy-coded records since this was set to zero.
+    pub(super) coded: usize,
     ctx: CtxEncoder,
     wave: WaveEncoder,
     pixels: Box<Pixels>,
@@ -53,6 +57,7 @@ impl Modes {
         Self {
             harvests: Vec::new(),
             harvest_bytes: 0,
+            coded: 0,
             ctx: CtxEncoder::new(),
             wave: WaveEncoder::new(),
             pixels: Box::new([0; (TILE * TILE) as usize]),
@@ -69,7 +74,7 @@ impl Modes {
         photos_left: &mut u32,
         writer: &mut SectionWriter,
     ) -> BlockMask {
-        let &TileChange { tile, rect, blocks: changed, mask, hasty } = change;
+        let &TileChange { tile, rect, blocks: changed, mask, hasty, .. } = change;
         load(current, rect, &mut self.pixels);
         let lossy = if hasty { photo_blocks(&self.pixels, changed) } else { BlockMask::NONE };
         let exact = BlockMask(changed.0 & !lossy.0);
@@ -102,7 +107,7 @@ impl Modes {
         if groups.iter().all(|g| g.colors.len() == 1) {
             return groups.iter().for_each(|g| g.write(tile, mask, &self.pixels, writer));
         }
-        if *photos_left == 0 && is_photo(&self.pixels, changed) {
+        if change.is_plain || *photos_left == 0 && is_photo(&self.pixels, changed) {
             return self.write_plainly(groups, tile, mask, writer);
         }
         let measured = self.ctx.measure(&self.pixels, changed, Some(dictionary), &COSTS);
@@ -152,6 +157,7 @@ impl Modes {
         mask: Option<BlockMask>,
         writer: &mut SectionWriter,
     ) {
+        self.coded += 1;
         self.payload.clear();
         self.ctx.write(measured, &COSTS, &mut self.payload);
         writer.ctx(change.tile, mask, measured.set, &self.payload);

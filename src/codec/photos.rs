@@ -163,7 +163,7 @@ impl Photos {
 impl State {
     fn still_at(&self, scarce: Scarce) -> Duration {
         let wait = match scarce {
-            Scarce::Time => STILL_FAST,
+            Scarce::Time | Scarce::Decoding => STILL_FAST,
             Scarce::Bytes => STILL_SLOW,
         };
         self.changed[0].unwrap_or_default() + wait

@@ -207,11 +207,17 @@ impl Screen {
             self.exposed = true;
         }
         self.damage.extend_from_slice(&update.plan.damage);
-        let decode = self.painter.apply(update)?.unwrap_or_else(|| begun.elapsed());
+        let measured = self.painter.apply(update)?;
+        let mut decode = measured.unwrap_or_else(|| begun.elapsed());
         let presented = !update.more;
         if presented {
             // A window that cannot take it now is drawn when it is exposed.
             self.present()?;
+        }
+        if let Painter::Compute { decoder, .. } = &mut self.painter {
+            // The GPU goes on by itself, but the host counts on what is called shown.
+            decoder.finish()?;
+            decode = measured.unwrap_or_else(|| begun.elapsed());
         }
         let (complete, input, bytes) = (update.complete, update.input, update.plan.bytes.len());
         let _ = facts.send(Fact::Shown { complete, input, bytes, presented, decode: Some(decode) }).await;

@@ -2,7 +2,7 @@
 
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, Scarce, View};
-use kachel::codec::format::{Frame, FrameHeader};
+use kachel::codec::format::{Content, Frame, FrameHeader};
 use kachel::codec::marks::{self, Agreement};
 use kachel::codec::stage::mark;
 use kachel::geom::{Rect, Size};
@@ -147,9 +147,7 @@ fn whatever_is_drawn_the_viewer_holds_the_same_pixels() {
     for seed in 0..40 {
         let mut random = Random(seed);
         let mut desk = Desk::new(Size::new(65 + random.below(400), 33 + random.below(300)));
-        if seed % 2 == 0 {
-            desk.encoder.handle_scarce(Scarce::Time);
-        }
+        desk.encoder.handle_scarce([Scarce::Bytes, Scarce::Time, Scarce::Decoding][seed as usize % 3]);
         for _ in 0..40 {
             for _ in 0..1 + random.below(3) {
                 desk.draw(&mut random);
@@ -384,6 +382,33 @@ fn what_a_new_window_covers_becomes_exact_before_it_comes_to_light() {
     let (bytes, lossy) = frames(&mut desk, window);
     assert!(bytes < 300 && !lossy, "{bytes} bytes, lossy {lossy}");
     desk.assert_exact();
+}
+
+#[test]
+fn a_viewer_that_is_slow_to_decode_gets_large_pictures_as_they_are_and_small_ones_small() {
+    let size = Size::new(640, 448);
+    let mut desk = Desk::new(size);
+    // On a background, in more colours than a palette has.
+    let ink = |x: u32, y: u32| (x / 3 * 7 + y / 2 * 13) % 41 * 5;
+    let is_ink = |x: u32, y: u32| ((x / 3) ^ (y / 2)).is_multiple_of(4);
+    let text = |x: u32, y: u32| 0x0001_0101 * (255 - if is_ink(x, y) { ink(x, y) } else { 0 });
+    desk.encoder.handle_scarce(Scarce::Decoding);
+    let mut show = |rect: Rect, color: &dyn Fn(u32, u32) -> u32| {
+        desk.fill(rect, color);
+        desk.encoder.handle_damage(rect);
+        let frames = desk.hasty_frames(&mut Random(1));
+        let lossy = frames.iter().any(|f| is_lossy(f));
+        let tiles = frames.iter().flat_map(|f| Frame::parse(f.clone().into(), size).expect("our own frame").tiles);
+        let coded = tiles.filter(|tile| matches!(tile.content, Content::Ctx { .. })).count();
+        desk.deliver(frames);
+        desk.assert_exact();
+        (coded, lossy)
+    };
+    // A page of text, and a photo: neither entropy-coded nor with loss.
+    assert_eq!(show(size.rect(), &text), (0, false));
+    assert_eq!(show(size.rect(), &photo(3)), (0, false));
+    let (coded, lossy) = show(Rect::new(64, 64, 128, 128), &text);
+    assert!(coded == 4 && !lossy, "{coded} coded tiles, lossy {lossy}");
 }
 
 #[test]

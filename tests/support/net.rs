@@ -654,7 +654,7 @@ impl World {
             let frame = host.encoder.encode(&View::of(&host.screen), host.held.last(), self.now, budget);
             let Some(frame) = frame else { continue };
             let part = if rest { Part::Rest } else { Part::First };
-            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), part, self.now);
+            host.pacer.handle_sent(host.encoder.sequence(), (frame.len(), host.encoder.coded()), part, self.now);
             host.frames += 1;
             assert_eq!(host.encoder.sequence(), host.frames, "a number for each frame of the connection");
             let at = self.arrival();
@@ -664,7 +664,12 @@ impl World {
             let host = &mut self.host;
             let Some(budget) = host.pacer.poll_refinement() else { return };
             let Some(frame) = host.encoder.refine(host.held.last(), self.now, budget) else { return };
-            host.pacer.handle_sent(host.encoder.sequence(), frame.len(), Part::Refinement, self.now);
+            host.pacer.handle_sent(
+                host.encoder.sequence(),
+                (frame.len(), host.encoder.coded()),
+                Part::Refinement,
+                self.now,
+            );
             host.frames += 1;
             let at = self.arrival();
             self.wires.frames_down.send(at, frame.into());

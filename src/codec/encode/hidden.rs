@@ -112,8 +112,8 @@ impl Encoder {
             writer.uncover(tile, slot);
             let blocks = BlockMask(self.cache.lossy(slot).0 & self.grid.visible(tile).0);
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
-            let change = TileChange { tile, rect, blocks, mask, hasty: false };
-            let mut all = u32::MAX;
+            let change = TileChange { tile, rect, blocks, mask, hasty: false, is_plain: false };
+            let mut all = if self.scarce == Scarce::Decoding { 0 } else { u32::MAX };
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
             writer.amend(tile, slot);
             self.cache.handle_stored_again(slot, BlockMask::NONE, self.sequence + 1);

@@ -8,7 +8,7 @@ mod print;
 pub mod socket;
 pub mod viewer;
 
-use crate::codec::encode::{Encoder, Scarce, View};
+use crate::codec::encode::{Encoder, View};
 use crate::geom::Rect;
 use crate::host::policy::Policy;
 use crate::io::linux::inject::{InjectError, Injector};
@@ -358,7 +358,8 @@ impl Session {
         self.counters.frames += 1;
         self.counters.bytes += frame.len() as u64;
         // It begins no picture: what changes next may go at once.
-        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), Part::Refinement, now);
+        let size = (frame.len(), self.encoder.coded());
+        viewer.pacer.handle_sent(self.encoder.sequence(), size, Part::Refinement, now);
         let front = *front;
         self.send(front, &Relay::Frame(frame.into()));
         true
@@ -387,13 +388,13 @@ impl Session {
         let view = View { pixels: self.screen.pixels(), stride: size.w as usize, size };
         let now = self.now();
         let Some((front, viewer)) = &mut self.viewer else { return Ok(()) };
-        self.encoder.handle_scarce(if viewer.pacer.is_fast() { Scarce::Time } else { Scarce::Bytes });
+        self.encoder.handle_scarce(viewer.pacer.scarce());
         let frame = self.encoder.encode(&view, viewer.held.last(), now, budget);
         self.counters.encode += begun.elapsed();
         let Some(frame) = frame else { return Ok(()) };
         self.counters.frames += 1;
         self.counters.bytes += frame.len() as u64;
-        viewer.pacer.handle_sent(self.encoder.sequence(), frame.len(), part, now);
+        viewer.pacer.handle_sent(self.encoder.sequence(), (frame.len(), self.encoder.coded()), part, now);
         tracing::trace!(sequence = self.encoder.sequence(), bytes = frame.len(), "Frame");
         let front = *front;
         self.send(front, &Relay::Frame(frame.into()));

@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Size of the first upload buffer in bytes: an office frame fits; larger ones make it grow.
 const UPLOAD_BYTES_MIN: u64 = 256 << 10;
+/// Longest wait for a frame: a GPU that hangs is the driver's to reset, and a window must not stand still for it.
+const FINISH_LIMIT: Duration = Duration::from_secs(2);
 
 /// The screen on the GPU, with cache and scratch.
 #[derive(Debug)]
@@ -50,6 +52,8 @@ pub struct Decoder {
     cache: Option<Texture>,
     upload: wgpu::Buffer,
     timer: Option<Timer>,
+    /// The last frame that was handed to the GPU and not waited for.
+    submitted: Option<wgpu::SubmissionIndex>,
 }
 
 impl Decoder {
@@ -78,6 +82,7 @@ impl Decoder {
             cache: None,
             upload: upload_buffer(device, UPLOAD_BYTES_MIN),
             timer: device.features().contains(wgpu::Features::TIMESTAMP_QUERY).then(|| Timer::new(gpu)),
+            submitted: None,
             gpu: gpu.clone(),
         };
         gpu.check()?;
@@ -197,7 +202,7 @@ impl Decoder {
         if let Some((timer, slot)) = self.timer.as_ref().zip(slot) {
             timer.resolve(slot, &mut encoder);
         }
-        self.gpu.queue.submit([encoder.finish()]);
+        self.submitted = Some(self.gpu.queue.submit([encoder.finish()]));
         if let Some((timer, slot)) = self.timer.as_ref().zip(slot) {
             timer.fetch(slot);
         }
@@ -215,6 +220,20 @@ impl Decoder {
     /// The picture so far; none before the first key frame.
     pub fn screen(&self) -> Option<&Texture> {
         self.screen.as_ref()
+    }
+
+    /// Waits until the GPU has decoded the last frame, but no longer than [`FINISH_LIMIT`]: what a host is told is shown
+    /// must not still wait for a GPU that is slow.
+    ///
+    /// # Errors
+    /// The device's fault.
+    pub fn finish(&mut self) -> Result<(), GpuError> {
+        let Some(submission_index) = self.submitted.take() else { return Ok(()) };
+        let poll = wgpu::PollType::Wait { submission_index: Some(submission_index), timeout: Some(FINISH_LIMIT) };
+        match self.gpu.device.poll(poll) {
+            Ok(_) | Err(wgpu::PollError::Timeout) => self.gpu.check(),
+            Err(_) => self.gpu.check().and(Err(GpuError::ReadBack)),
+        }
     }
 
     /// Waits until all frames handed over are decoded.

@@ -3,7 +3,7 @@
 //! A frame is encoded only when there is a slot: the viewer has shown enough of those before, and the path has room.
 //! Until then damage merges, so what is sent is always the newest picture and no queue can grow. Time is an argument.
 
-use crate::codec::encode::FRAME_BYTES_TARGET;
+use crate::codec::encode::{FRAME_BYTES_TARGET, Scarce};
 use crate::limits::{FRAMES_IN_FLIGHT_MAX, SMALL_FRAME_BYTES, SMALL_FRAMES_UNSHOWN_MAX};
 use crate::proto::wire::PathState;
 use std::collections::VecDeque;
@@ -28,6 +28,15 @@ const REFINEMENT_SLOW: Duration = Duration::from_millis(12);
 const REFINEMENT_QUICK: Duration = Duration::from_millis(5);
 /// Up to the longest frame of other paths.
 const REFINEMENT_DOUBLINGS_MAX: u32 = (REFINEMENT_BYTES_MAX / REFINEMENT_BYTES_FAST).ilog2();
+/// A viewer that needs longer for an entropy-coded tile is slow to decode: a whole screen of them would keep it busy for
+/// half a second. Shaders that run in software take some four milliseconds, a CPU less than a tenth.
+const DECODE_SLOW: Duration = Duration::from_millis(1);
+/// Tiles of a frame from which on it tells that a viewer is slow; for fewer, what each frame costs would be counted.
+const SLOW_TILES_MIN: usize = 32;
+/// Tiles of a frame from which on it tells that a viewer is not.
+const QUICK_TILES_MIN: usize = 8;
+/// Such frames in a row that are believed: the viewer's machine may have been busy with something else.
+const SLOW_FRAMES_MIN: u32 = 2;
 /// Smallest budget for one frame of a picture.
 const BUDGET_MIN: u64 = 16 << 10;
 
@@ -67,6 +76,10 @@ pub struct Pacer {
     in_flight: VecDeque<Flight>,
     /// By how many powers of two a refinement frame may be longer than the shortest.
     refinement_doublings: u32,
+    /// Frames in a row that took a viewer long to decode.
+    slow_frames: u32,
+    /// When the viewer last said that it shows a frame.
+    shown_at: Duration,
     /// When the last picture was begun.
     picture_at: Option<Duration>,
 }
@@ -75,8 +88,11 @@ pub struct Pacer {
 struct Flight {
     sequence: u32,
     bytes: u64,
-    /// When a frame was sent that only makes exact.
-    refinement_at: Option<Duration>,
+    sent_at: Duration,
+    /// It only makes exact.
+    is_refinement: bool,
+    /// Entropy-coded tiles.
+    coded: usize,
 }
 
 impl Pacer {
@@ -109,21 +125,36 @@ impl Pacer {
 
     /// The viewer shows this frame and all before it.
     pub fn handle_shown(&mut self, sequence: u32, now: Duration) {
+        let rtt = Duration::from_micros(self.path.rtt_us.into());
+        let (mut coded, mut begun) = (0, None);
         while let Some(flight) = self.in_flight.pop_front_if(|f| f.sequence <= sequence) {
-            let Some(at) = flight.refinement_at else { continue };
-            let took = now.saturating_sub(at).saturating_sub(Duration::from_micros(self.path.rtt_us.into()));
+            // The one before kept the viewer busy until it was shown.
+            begun = begun.or(Some((flight.sent_at + rtt).max(self.shown_at)));
+            coded += flight.coded;
+            if !flight.is_refinement {
+                continue;
+            }
+            let took = now.saturating_sub(flight.sent_at).saturating_sub(rtt);
             if took > REFINEMENT_SLOW {
                 self.refinement_doublings = (self.refinement_doublings + 1).min(REFINEMENT_DOUBLINGS_MAX);
             } else if took < REFINEMENT_QUICK {
                 self.refinement_doublings = self.refinement_doublings.saturating_sub(1);
             }
         }
+        let Some(begun) = begun else { return };
+        let is_slow = now.saturating_sub(begun) > DECODE_SLOW * coded as u32;
+        if is_slow && coded >= SLOW_TILES_MIN {
+            self.slow_frames += 1;
+        } else if !is_slow && coded >= QUICK_TILES_MIN {
+            self.slow_frames = 0;
+        }
+        self.shown_at = now;
     }
 
-    /// A frame was sent.
-    pub fn handle_sent(&mut self, sequence: u32, bytes: usize, part: Part, now: Duration) {
-        let refinement_at = (part == Part::Refinement).then_some(now);
-        self.in_flight.push_back(Flight { sequence, bytes: bytes as u64, refinement_at });
+    /// A frame was sent, with so many bytes and entropy-coded tiles.
+    pub fn handle_sent(&mut self, sequence: u32, (bytes, coded): (usize, usize), part: Part, now: Duration) {
+        let is_refinement = part == Part::Refinement;
+        self.in_flight.push_back(Flight { sequence, bytes: bytes as u64, sent_at: now, is_refinement, coded });
         if part == Part::First {
             self.picture_at = Some(now);
         }
@@ -165,10 +196,19 @@ impl Pacer {
     }
 
     /// Whether the path carries so much that entropy-coding a large photo would take longer than sending it.
-    pub fn is_fast(&self) -> bool {
+    fn is_fast(&self) -> bool {
         // The shortest round trip: a longer one says that the path was busy with our own bytes.
         let window_bytes = u64::from(self.path.window_bytes);
         self.rtt_us_min.is_some_and(|rtt| window_bytes * 1_000_000 / u64::from(rtt) > FAST_BYTES_PER_SECOND)
+    }
+
+    /// What the way to the viewer, and the viewer itself, are short of.
+    pub fn scarce(&self) -> Scarce {
+        match (self.is_fast(), self.slow_frames >= SLOW_FRAMES_MIN) {
+            (false, _) => Scarce::Bytes,
+            (true, false) => Scarce::Time,
+            (true, true) => Scarce::Decoding,
+        }
     }
 
     /// Frames that the viewer has not shown yet, but for so many small ones as it need not speak of.
@@ -213,7 +253,7 @@ mod tests {
     fn the_first_picture_after_a_rest_goes_at_once_and_the_next_keeps_the_pace() {
         let mut p = attached();
         assert!(matches!(p.poll_slot(false, 100 * MS), Slot::Now { .. }));
-        p.handle_sent(1, 1_000, Part::First, 100 * MS);
+        p.handle_sent(1, (1_000, 0), Part::First, 100 * MS);
         assert_eq!(p.poll_slot(false, 101 * MS), Slot::At(115 * MS));
         assert!(matches!(p.poll_slot(true, 101 * MS), Slot::Now { .. }));
     }
@@ -223,7 +263,7 @@ mod tests {
         assert_eq!(Pacer::new().poll_refinement(), None);
         let mut p = attached();
         assert_eq!(p.poll_refinement(), Some(48 << 10));
-        p.handle_sent(1, 20 << 10, Part::Refinement, MS);
+        p.handle_sent(1, (20 << 10, 0), Part::Refinement, MS);
         // It does not begin a picture, so the next one need not wait for its interval; but another one does.
         assert_eq!(p.poll_refinement(), None);
         assert!(matches!(p.poll_slot(false, MS), Slot::Now { .. }));
@@ -234,8 +274,8 @@ mod tests {
         p.handle_shown(1, MS);
         assert_eq!(p.poll_refinement(), Some(4 << 10));
         p.handle_path(PathState { rtt_us: 40_000, window_bytes: 200 << 10, queued_bytes: 0 });
-        p.handle_sent(1, 20 << 10, Part::Refinement, MS);
-        p.handle_sent(2, 178 << 10, Part::Refinement, MS);
+        p.handle_sent(1, (20 << 10, 0), Part::Refinement, MS);
+        p.handle_sent(2, (178 << 10, 0), Part::Refinement, MS);
         assert_eq!(p.poll_refinement(), None);
         p.handle_shown(2, MS);
         p.handle_visible(false);
@@ -246,7 +286,7 @@ mod tests {
     fn a_viewer_that_shows_nothing_gets_nothing_more() {
         let mut p = attached();
         for i in 0..2 {
-            p.handle_sent(i + 1, 1_000, Part::First, i * 100 * MS);
+            p.handle_sent(i + 1, (1_000, 0), Part::First, i * 100 * MS);
         }
         assert_eq!(p.poll_slot(false, 1_000 * MS), Slot::Wait);
         p.handle_shown(1, MS);
@@ -261,22 +301,50 @@ mod tests {
         for (i, took) in [30, 30, 30, 30, 30, 8, 2, 2].into_iter().enumerate() {
             let (sequence, at) = (i as u32 + 1, i as u32 * 100 * MS);
             budgets.push(p.poll_refinement().unwrap() >> 10);
-            p.handle_sent(sequence, 5_000, Part::Refinement, at);
+            p.handle_sent(sequence, (5_000, 0), Part::Refinement, at);
             p.handle_shown(sequence, at + took * MS);
         }
         assert_eq!(budgets, [4, 8, 16, 32, 64, 64, 64, 32]);
     }
 
     #[test]
+    fn a_viewer_that_is_slow_to_decode_is_found_out_and_may_prove_otherwise() {
+        let mut p = attached();
+        p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        let mut found = Vec::new();
+        // Tiles of a frame, and for how many milliseconds the viewer is busy with it.
+        let frames = [(60, 30), (60, 200), (60, 30), (60, 200), (500, 900), (16, 40), (400, 3), (16, 12)];
+        for (i, (coded, took)) in frames.into_iter().enumerate() {
+            let (sequence, at) = (i as u32 + 1, i as u32 * 1000 * MS);
+            p.handle_sent(sequence, (5_000, coded), Part::First, at);
+            p.handle_shown(sequence, at + (took + 1) * MS);
+            found.push(p.scarce());
+        }
+        use Scarce::{Decoding, Time};
+        assert_eq!(found, [Time, Time, Time, Time, Decoding, Decoding, Time, Time]);
+        // Two frames sent at once are decoded one after the other.
+        for i in 10..14 {
+            p.handle_sent(i, (5_000, 40), Part::First, 10_000 * MS);
+        }
+        for i in 10..14 {
+            p.handle_shown(i, (10_000 + 30 * (i - 9)) * MS);
+        }
+        assert_eq!(p.scarce(), Time);
+        p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
+        p.handle_attached();
+        assert_eq!(p.scarce(), Scarce::Bytes);
+    }
+
+    #[test]
     fn small_frames_need_no_answer_but_every_eighth() {
         let mut p = attached();
         for i in 1..=7 {
-            p.handle_sent(i, 90, Part::First, i * 100 * MS);
+            p.handle_sent(i, (90, 0), Part::First, i * 100 * MS);
         }
         assert_eq!(p.in_flight(), 0);
         for i in 8..=9 {
             assert!(matches!(p.poll_slot(false, 1000 * MS), Slot::Now { .. }));
-            p.handle_sent(i, 90, Part::First, 100 * MS);
+            p.handle_sent(i, (90, 0), Part::First, 100 * MS);
         }
         assert_eq!((p.in_flight(), p.poll_slot(false, 1300 * MS)), (2, Slot::Wait));
         p.handle_shown(8, MS);
@@ -286,15 +354,15 @@ mod tests {
     #[test]
     fn a_full_path_waits_and_a_long_one_may_hold_more_pictures() {
         let mut p = attached();
-        p.handle_sent(1, 60 << 10, Part::First, MS);
+        p.handle_sent(1, (60 << 10, 0), Part::First, MS);
         assert_eq!(p.poll_slot(false, 100 * MS), Slot::Wait);
         assert!(matches!(p.poll_slot(true, MS), Slot::Now { .. }));
         p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
         for i in 2..=4 {
             assert!(matches!(p.poll_slot(false, 100 * i * MS), Slot::Now { .. }));
-            p.handle_sent(i, 1_000, Part::First, 100 * i * MS);
+            p.handle_sent(i, (1_000, 0), Part::First, 100 * i * MS);
         }
-        p.handle_sent(5, 1_000, Part::First, 500 * MS);
+        p.handle_sent(5, (1_000, 0), Part::First, 500 * MS);
         assert_eq!(p.poll_slot(false, 900 * MS), Slot::Wait);
     }
 }
