@@ -3,7 +3,7 @@
 
 use kachel::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
 use kachel::proto::print::host::{HostAction, HostJobs, Refusal, Step};
-use kachel::proto::print::viewer::{Found, Progress, Submitted, ViewerAction, ViewerJobs};
+use kachel::proto::print::viewer::{Found, Progress, RATE_MAX, RATE_OVER, Submitted, ViewerAction, ViewerJobs};
 use kachel::proto::wire::print::{
     JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey,
 };
@@ -641,31 +641,48 @@ fn a_host_that_talks_while_a_disk_is_slow_fills_no_memory() {
     assert!(actions < 5_000, "{actions} answers wait");
 }
 
-#[test]
-fn a_host_gets_only_so_many_jobs_printed_a_minute_and_the_others_later() {
-    use kachel::proto::print::viewer::{RATE_MAX, RATE_OVER};
+/// A viewer with a printer, connected.
+fn printing_viewer() -> ViewerJobs {
     let mut viewer = ViewerJobs::default();
     viewer.handle_printers(vec![printer(KEY)]);
     viewer.handle_connected();
+    viewer
+}
+
+/// A job's document comes as a whole at this time.
+fn receive(viewer: &mut ViewerJobs, number: u8, now: Duration) {
+    let id = JobId([number; 16]);
+    viewer.handle_word(PrintWord::Offer(offer(number, 10)));
+    assert!(viewer.handle_document(id, 0));
+    assert_eq!(viewer.handle_bytes(id, 10), Some(true));
+    viewer.handle_whole(id, [number; 32], now, 0);
+}
+
+/// The jobs that are handed over now; the disk writes what it is told.
+fn handed_over(viewer: &mut ViewerJobs) -> Vec<JobId> {
+    let mut handed = Vec::new();
+    while let Some(action) = viewer.poll_action() {
+        match action {
+            ViewerAction::Record { job, step, .. } => viewer.handle_recorded(job, step, true),
+            ViewerAction::Submit(offer) => handed.push(offer.job),
+            _ => {}
+        }
+    }
+    handed
+}
+
+#[test]
+fn a_host_gets_only_so_many_jobs_printed_a_minute_and_the_others_later() {
+    let mut viewer = printing_viewer();
     let count = 2 * RATE_MAX as u8 + 3;
     for number in 1..=count {
-        let id = JobId([number; 16]);
-        viewer.handle_word(PrintWord::Offer(offer(number, 10)));
-        assert!(viewer.handle_document(id, 0));
-        assert_eq!(viewer.handle_bytes(id, 10), Some(true));
-        viewer.handle_whole(id, [number; 32], Duration::ZERO, 0);
+        receive(&mut viewer, number, Duration::ZERO);
     }
     let (mut now, mut handed) = (Duration::ZERO, Vec::new());
     while handed.len() < usize::from(count) {
-        while let Some(action) = viewer.poll_action() {
-            match action {
-                ViewerAction::Record { job, step, .. } => viewer.handle_recorded(job, step, true),
-                ViewerAction::Submit(offer) => {
-                    handed.push((now, offer.job));
-                    viewer.handle_submitted(offer.job, Submitted::Taken(1), now);
-                }
-                _ => {}
-            }
+        for job in handed_over(&mut viewer) {
+            handed.push((now, job));
+            viewer.handle_submitted(job, Submitted::Taken(1), now);
         }
         let Some(at) = viewer.poll_timeout() else { break };
         now = at;
@@ -678,4 +695,24 @@ fn a_host_gets_only_so_many_jobs_printed_a_minute_and_the_others_later() {
     for (first, last) in handed.iter().zip(&handed[RATE_MAX..]) {
         assert!(last.0 >= first.0 + RATE_OVER, "{handed:?}");
     }
+}
+
+#[test]
+fn a_job_that_was_not_sent_after_all_is_not_counted_and_those_after_it_are() {
+    let mut viewer = printing_viewer();
+    let first = JobId([1; 16]);
+    receive(&mut viewer, 1, Duration::ZERO);
+    assert_eq!(handed_over(&mut viewer), [first]);
+    // While its print system takes its time, the others come: now as many as may be handed over are.
+    let later = RATE_OVER / 2;
+    for number in 2..=RATE_MAX as u8 {
+        receive(&mut viewer, number, later);
+    }
+    assert_eq!(handed_over(&mut viewer).len(), RATE_MAX - 1);
+    viewer.handle_submitted(first, Submitted::NotSent, later);
+    // In its place one goes, and no other before those that came later no longer count.
+    receive(&mut viewer, 101, later);
+    assert_eq!(handed_over(&mut viewer), [JobId([101; 16])]);
+    receive(&mut viewer, 102, RATE_OVER + Duration::from_secs(1));
+    assert_eq!(handed_over(&mut viewer), []);
 }

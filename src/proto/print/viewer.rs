@@ -192,8 +192,8 @@ pub struct ViewerJobs {
     /// The host uses printing on this connection.
     connected: bool,
     actions: VecDeque<ViewerAction>,
-    /// When the last jobs were about to be handed over, [`RATE_MAX`] at most.
-    handed: VecDeque<Duration>,
+    /// When which jobs were about to be handed over last, oldest first, [`RATE_MAX`] at most.
+    handed: VecDeque<(Duration, JobId)>,
     changed: bool,
 }
 
@@ -361,8 +361,10 @@ impl ViewerJobs {
             Submitted::NotSent if job.canceling => self.end(id, JobState::Canceled, JobReason::User),
             Submitted::NotSent => {
                 job.phase = Phase::Again { at: now + RETRY };
-                // It counts for nothing.
-                self.handed.pop_back();
+                // It counts for nothing; others that were handed over meanwhile do.
+                if let Some(newest) = self.handed.iter().rposition(|(_, handed)| *handed == id) {
+                    self.handed.remove(newest);
+                }
                 // Else a crash while it waits would have to ask the user.
                 self.record(id, Step::Forgotten);
                 self.set(id, JobState::Stopped, JobReason::NoPrintSystem);
@@ -543,13 +545,13 @@ impl ViewerJobs {
 
     /// The journal is to hear that it is about to be handed over, if not too many were a moment ago.
     fn intend(&mut self, id: JobId, now: Duration, clock: u64) {
-        self.handed.retain(|at| *at + RATE_OVER > now);
+        self.handed.retain(|(at, _)| *at + RATE_OVER > now);
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        if let Some(first) = self.handed.front().filter(|_| self.handed.len() >= RATE_MAX) {
+        if let Some((first, _)) = self.handed.front().filter(|_| self.handed.len() >= RATE_MAX) {
             job.phase = Phase::Again { at: *first + RATE_OVER };
             return;
         }
-        self.handed.push_back(now);
+        self.handed.push_back((now, id));
         job.phase = Phase::Intending;
         job.since = clock;
         self.record(id, Step::Intent);
