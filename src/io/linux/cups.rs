@@ -367,7 +367,9 @@ fn run_within(command: &mut Command, limit: Duration) -> io::Result<Option<Strin
     let end = Instant::now() + limit;
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     // It fits a pipe, or the program does not end in time.
-    let said = child.stderr.take();
+    let said = child.stderr.take().expect("it was piped");
+    // A child of its own may hold the pipe open for longer: what is in it when the program ends is what it said.
+    rustix::io::ioctl_fionbio(&said, true)?;
     let status = loop {
         match child.try_wait()? {
             Some(status) => break status,
@@ -383,8 +385,9 @@ fn run_within(command: &mut Command, limit: Duration) -> io::Result<Option<Strin
         return Ok(None);
     }
     let mut text = Vec::new();
-    if let Some(said) = said {
-        said.take(4 << 10).read_to_end(&mut text)?;
+    match said.take(4 << 10).read_to_end(&mut text) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+        _ => {}
     }
     Ok(Some(String::from_utf8_lossy(&text).into_owned()))
 }
@@ -547,6 +550,20 @@ mod tests {
         let run = |script| run_within(Command::new("sh").args(["-c", script]), Duration::from_secs(30)).expect("sh");
         assert_eq!(run("true"), None);
         assert_eq!(run("echo no such printer >&2; false").as_deref(), Some("no such printer\n"));
+    }
+
+    #[test]
+    fn a_program_whose_child_holds_its_output_is_not_waited_for() {
+        let (tell, heard) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let mut command = Command::new("sh");
+            command.args(["-c", "sleep 600 & echo $! >&2; false"]);
+            let _ = tell.send(run_within(&mut command, Duration::from_secs(30)).expect("sh"));
+        });
+        let said = heard.recv_timeout(Duration::from_secs(60)).expect("it is not waited for").expect("it failed");
+        let child = said.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("the child's number");
+        rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("it still runs");
+        thread.join().expect("it has ended");
     }
 
     #[test]
