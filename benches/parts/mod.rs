@@ -4,6 +4,7 @@
 
 pub mod assets;
 pub mod captures;
+pub mod keys;
 pub mod options;
 pub mod peers;
 pub mod programs;

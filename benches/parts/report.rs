@@ -50,6 +50,16 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     out
 }
 
+/// The value at a share (0 to 1) of sorted ones; `None` when there are none.
+pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    sorted.get(((sorted.len() as f64 * share) as usize).min(sorted.len().saturating_sub(1))).copied()
+}
+
+/// A time in a table.
+pub fn ms(value: Option<f64>) -> String {
+    value.map_or("–".to_owned(), |value| format!("{value:.1} ms"))
+}
+
 /// Load of the machine over the last minute; figures taken beside other work are worth less.
 pub fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
