@@ -13,11 +13,12 @@ use serde_json::Value;
 use crate::seat::has;
 use crate::support::display::{Display, connect};
 use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions, free_loopback_port};
-use crate::support::printer::IppPrinter;
+use crate::support::printer::{IppPrinter, pdf};
 use crate::support::process::{Processes, send};
 use crate::support::wait::wait_until;
 
-pub(crate) const PROGRAMS: &[&str] = &["Xvfb", "cupsd", "lp", "lpstat", "ippeveprinter", "avahi-daemon", "dbus-daemon"];
+pub(crate) const PROGRAMS: &[&str] =
+    &["Xvfb", "cupsd", "lp", "lpstat", "ippeveprinter", "ipptool", "avahi-daemon", "dbus-daemon"];
 /// Nothing here takes this long unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -146,44 +147,6 @@ impl Office {
             u32::try_from(status.get("sessions")?.get(0)?.get("pid")?.as_u64()?).ok()
         })
     }
-}
-
-/// A PDF of about this many bytes with a marker in it.
-pub(crate) fn pdf(bytes: usize, marker: &str) -> Vec<u8> {
-    let mut out = b"%PDF-1.4\n".to_vec();
-    let mut places = Vec::new();
-    let mut object = |out: &mut Vec<u8>, body: &[u8]| {
-        places.push(out.len());
-        out.extend_from_slice(format!("{} 0 obj\n", places.len()).as_bytes());
-        out.extend_from_slice(body);
-        out.extend_from_slice(b"\nendobj\n");
-    };
-    object(&mut out, b"<</Type/Catalog/Pages 2 0 R>>");
-    object(&mut out, b"<</Type/Pages/Kids[3 0 R]/Count 1>>");
-    object(
-        &mut out,
-        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R\
-          /Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
-    );
-    let text = format!("BT /F 40 Tf 72 700 Td ({marker}) Tj ET");
-    object(&mut out, format!("<</Length {}>>stream\n{text}\nendstream", text.len()).as_bytes());
-    let mut seed = 1u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (seed >> 24) as u8
-    })
-    .take(bytes)
-    .collect();
-    object(&mut out, &[format!("<</Length {bytes}>>stream\n").as_bytes(), &noise, b"\nendstream"].concat());
-    let start = out.len();
-    out.extend_from_slice(format!("xref\n0 {}\n0000000000 65535 f \n", places.len() + 1).as_bytes());
-    for place in &places {
-        out.extend_from_slice(format!("{place:010} 00000 n \n").as_bytes());
-    }
-    out.extend_from_slice(
-        format!("trailer<</Size {}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n", places.len() + 1).as_bytes(),
-    );
-    out
 }
 
 #[test]

@@ -2,11 +2,10 @@
 //! insists on, all private. What it prints lies in a folder with the options it was printed with.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::process::Processes;
@@ -18,6 +17,8 @@ const READY: Duration = Duration::from_secs(20);
 /// A running printer.
 pub struct IppPrinter {
     processes: Processes,
+    prefix: Vec<String>,
+    name: String,
     port: u16,
     out: PathBuf,
 }
@@ -45,6 +46,14 @@ impl IppPrinter {
     /// # Panics
     /// When it is not there after 20 seconds.
     pub fn start(name: &str) -> IppPrinter {
+        IppPrinter::start_at(name, &[])
+    }
+
+    /// The same, where these words before a command lead, like `ip netns exec NAME`.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn start_at(name: &str, prefix: &[String]) -> IppPrinter {
         let mut processes = Processes::new("ipp");
         let folder = processes.folder().to_owned();
         let (out, bus) = (folder.join("out"), folder.join("bus"));
@@ -72,40 +81,60 @@ impl IppPrinter {
 
         processes.spawn("dbus", Command::new("dbus-daemon").arg("--nofork").arg(config_argument(&folder)));
         wait_until(READY, "the message bus", || bus.exists().then_some(()));
-        let address = format!("unix:path={}", bus.display());
         // It keeps its number in a file that all of a machine share; a mount of its own lets several run.
         let avahi = "mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && \
              exec avahi-daemon --no-drop-root --no-rlimits --no-chroot -f /dev/null";
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", avahi]).env("DBUS_SYSTEM_BUS_ADDRESS", &address);
+        command.args(["--mount", "sh", "-c", avahi]).env("DBUS_SYSTEM_BUS_ADDRESS", bus_address(&folder));
         processes.spawn("avahi", &mut command);
         // The printer ends with a failed assertion where the announcer is not there yet.
         wait_until(READY, "the announcer", || {
             processes.log_tail("avahi").contains("Server startup complete").then_some(())
         });
         let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
-        let mut printer = IppPrinter { processes, port, out };
-        let mut started = false;
-        wait_until(READY, "the printer", || {
-            if !started
-                || printer
-                    .processes
-                    .pid("ippeveprinter")
-                    .is_none_or(|pid| !Path::new(&format!("/proc/{pid}/exe")).exists())
-            {
-                printer.launch(name, &address, &print);
-                started = true;
-            }
-            answers(port).then_some(())
-        });
+        let mut printer = IppPrinter { processes, prefix: prefix.to_vec(), name: name.to_owned(), port, out };
+        printer.switch_on();
         printer
     }
 
-    fn launch(&mut self, name: &str, bus: &str, print: &Path) {
-        let mut command = Command::new("ippeveprinter");
-        command.args(["-p", &self.port.to_string(), "-f", "application/pdf", "-2", "-c"]).arg(print);
-        command.arg("-d").arg(self.processes.folder().join("spool")).args(["-n", "localhost", name]);
-        self.processes.spawn("ippeveprinter", command.env("DBUS_SYSTEM_BUS_ADDRESS", bus));
+    /// Switches it on (again), and waits until it answers.
+    ///
+    /// # Panics
+    /// When it does not within 20 seconds.
+    pub fn switch_on(&mut self) {
+        self.launch();
+        wait_until(READY, "the printer", || {
+            let pid = self.processes.pid("ippeveprinter").expect("it was started");
+            // Now and then it ends at once, of a failed assertion.
+            if !Path::new(&format!("/proc/{pid}/exe")).exists() {
+                self.launch();
+            }
+            self.answers().then_some(())
+        });
+    }
+
+    fn launch(&mut self) {
+        let mut command = self.command("ippeveprinter");
+        let folder = self.processes.folder();
+        command.args(["-p", &self.port.to_string(), "-f", "application/pdf", "-2", "-c"]).arg(folder.join("print.sh"));
+        command.arg("-d").arg(folder.join("spool")).args(["-n", "localhost", &self.name]);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", bus_address(folder));
+        self.processes.spawn("ippeveprinter", &mut command);
+    }
+
+    /// Whether it answers a question.
+    fn answers(&self) -> bool {
+        let mut command = self.command("ipptool");
+        command.args(["-q", "-T", "5", &self.uri(), "get-printer-attributes.test"]);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let Some((first, rest)) = self.prefix.split_first() else { return Command::new(program) };
+        let mut command = Command::new(first);
+        command.args(rest).arg(program);
+        command
     }
 
     /// Where it is reached.
@@ -120,7 +149,7 @@ impl IppPrinter {
     }
 
     /// Switches it off.
-    pub fn stop(&mut self) {
+    pub fn switch_off(&mut self) {
         self.processes.end("ippeveprinter", rustix::process::Signal::KILL);
     }
 
@@ -147,17 +176,48 @@ impl IppPrinter {
     }
 }
 
+/// A PDF of about this many bytes with a marker in it.
+pub fn pdf(bytes: usize, marker: &str) -> Vec<u8> {
+    let mut out = b"%PDF-1.4\n".to_vec();
+    let mut places = Vec::new();
+    let mut object = |out: &mut Vec<u8>, body: &[u8]| {
+        places.push(out.len());
+        out.extend_from_slice(format!("{} 0 obj\n", places.len()).as_bytes());
+        out.extend_from_slice(body);
+        out.extend_from_slice(b"\nendobj\n");
+    };
+    object(&mut out, b"<</Type/Catalog/Pages 2 0 R>>");
+    object(&mut out, b"<</Type/Pages/Kids[3 0 R]/Count 1>>");
+    object(
+        &mut out,
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Contents 4 0 R\
+          /Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>>>",
+    );
+    let text = format!("BT /F 40 Tf 72 700 Td ({marker}) Tj ET");
+    object(&mut out, format!("<</Length {}>>stream\n{text}\nendstream", text.len()).as_bytes());
+    let mut seed = 1u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (seed >> 24) as u8
+    })
+    .take(bytes)
+    .collect();
+    object(&mut out, &[format!("<</Length {bytes}>>stream\n").as_bytes(), &noise, b"\nendstream"].concat());
+    let start = out.len();
+    out.extend_from_slice(format!("xref\n0 {}\n0000000000 65535 f \n", places.len() + 1).as_bytes());
+    for place in &places {
+        out.extend_from_slice(format!("{place:010} 00000 n \n").as_bytes());
+    }
+    out.extend_from_slice(
+        format!("trailer<</Size {}/Root 1 0 R>>\nstartxref\n{start}\n%%EOF\n", places.len() + 1).as_bytes(),
+    );
+    out
+}
+
 fn config_argument(folder: &Path) -> String {
     format!("--config-file={}", folder.join("bus.conf").display())
 }
 
-/// Whether something answers HTTP there.
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(READY))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-        Ok(stream.read(&mut [0; 16])? > 0)
-    };
-    ask().unwrap_or(false)
+fn bus_address(folder: &Path) -> String {
+    format!("unix:path={}", folder.join("bus").display())
 }

@@ -273,6 +273,24 @@ pub fn resident_bytes(pids: &[u32]) -> u64 {
     pids.iter().filter_map(one).sum::<u64>() * 4096
 }
 
+/// The most memory that a process had since it was started or [`forget_peak`] was called, in bytes.
+///
+/// # Panics
+/// When the process is gone.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is still the same");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok()).expect("it has memory") << 10
+}
+
+/// Lets [`peak_memory`] of a process begin at what it has now.
+///
+/// # Panics
+/// When the process is gone.
+pub fn forget_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the process is still the same, and ours");
+}
+
 /// Sends a signal; a process that is gone already is no error.
 pub fn send(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
