@@ -5,7 +5,7 @@
 
 use crate::proto::print::journal::{self, JOURNAL_BYTES_MAX};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -56,7 +56,8 @@ impl JournalFile {
         let new = path.with_extension("new");
         let _ = fs::remove_file(&new);
         let mut options = OpenOptions::new();
-        options.append(true).create_new(true);
+        // Not `append`: Windows would not let such a file be cut off.
+        options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&new)?;
@@ -83,10 +84,15 @@ impl JournalFile {
         let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
         match written {
             Ok(()) => self.bytes = after,
-            // Half a record would hide those after it.
-            Err(_) => self.file.set_len(self.bytes)?,
+            Err(_) => self.cut_off()?,
         }
         written
+    }
+
+    /// Ends the file after its last whole record: half a one would hide those that follow.
+    fn cut_off(&mut self) -> io::Result<()> {
+        self.file.set_len(self.bytes)?;
+        self.file.seek(SeekFrom::Start(self.bytes)).map(drop)
     }
 
     /// Whether it is to be written anew.
@@ -229,6 +235,21 @@ mod tests {
         let mut full = JournalFile::create(&path, &long).expect("a journal");
         full.append(&long[..long.len() / 2]).expect("room");
         assert!(full.append(&long).is_err());
+    }
+
+    #[test]
+    fn half_a_record_does_not_hide_the_next_one() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("print.journal");
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        journal::append(&mut first, b"first");
+        journal::append(&mut second, b"second");
+        let mut file = JournalFile::create(&path, &first).expect("a journal");
+        // As a write leaves it that finds the disk full.
+        file.file.write_all(&second[..second.len() / 2]).expect("a file");
+        file.cut_off().expect("it can be cut off");
+        file.append(&second).expect("room");
+        assert_eq!(JournalFile::read(&path).expect("a journal"), [first, second].concat());
     }
 
     #[test]

@@ -5,16 +5,15 @@
 
 use crate::io::ipp::client::{self, Document, LocalPrinter, Source, find_printers};
 use crate::io::journal::{JournalFile, JournalThread, Written};
-use crate::io::net::files::private_dir;
+use crate::io::net::files::{private_dir, user_state, write_private};
 use crate::limits::JOBS_MAX;
 use crate::proto::print::viewer::{Found, JobView, Step, Submitted, ViewerAction, ViewerJobs};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use crate::viewer::spool::Spool;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::env;
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write};
+use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -125,7 +124,7 @@ impl Printing {
     /// # Errors
     /// What the system says; without a journal a viewer does not print.
     pub fn start(settings: &PrintSettings) -> io::Result<Printing> {
-        let state = settings.state.clone().or_else(default_state).ok_or(io::ErrorKind::NotFound)?;
+        let state = settings.state.clone().or_else(user_state).ok_or(io::ErrorKind::NotFound)?;
         private_dir(&state)?;
         let (lock, path) = own_journal(&state)?;
         let place = place_id(&path.with_extension("id"), path.exists())?;
@@ -463,20 +462,12 @@ async fn watch(printers: Printers, key: PrinterKey, job: JobId, number: i32, new
     }
 }
 
-/// The user's state directory.
-fn default_state() -> Option<PathBuf> {
-    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute("XDG_STATE_HOME")
-        .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
-        .or_else(|| absolute("LOCALAPPDATA"))
-        .map(|base| base.join("kachel"))
-}
-
 /// The first journal that no other viewer holds, locked.
 fn own_journal(state: &Path) -> io::Result<(File, PathBuf)> {
     for number in 1..=JOURNALS_MAX {
         let path = state.join(format!("print-{number}.journal"));
-        let lock = File::options().create(true).append(true).open(path.with_extension("lock"))?;
+        // Not `append`: Windows would not lock such a file.
+        let lock = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
         match lock.try_lock() {
             Ok(()) => return Ok((lock, path)),
             Err(TryLockError::WouldBlock) => {}
@@ -496,7 +487,7 @@ fn place_id(path: &Path, has_journal: bool) -> io::Result<[u8; 16]> {
     }
     let mut id = [0; 16];
     aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random bytes"))?;
-    write_private(path, &id)?.sync_all()?;
+    write_private(path, &id)?;
     Ok(id)
 }
 
@@ -505,17 +496,6 @@ fn open_journal(path: &Path) -> io::Result<(ViewerJobs, JournalFile)> {
     let jobs = ViewerJobs::recover(&JournalFile::read(path)?);
     let journal = JournalFile::create(path, &jobs.snapshot())?;
     Ok((jobs, journal))
-}
-
-fn write_private(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let _ = fs::remove_file(path);
-    let mut options = OpenOptions::new();
-    options.append(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    Ok(file)
 }
 
 /// The machine's clock in seconds.

@@ -1,10 +1,30 @@
 //! Private files: directories that only their owner enters, files that are there whole or not at all.
 //!
-//! Used for keys, certificates, device lists and trials. Rights are set where the system has them (Unix).
+//! Used for keys, certificates, device lists, trials and what the viewer keeps. Rights are set where the system has them
+//! (Unix). On Windows a user's profile is that user's alone by its access list, which what is made in it inherits.
 
+use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+
+/// Where this user's programs keep what is to outlive them, in a directory for this one: `$XDG_STATE_HOME` or what stands
+/// for it, on Windows `%LOCALAPPDATA%`, on macOS `~/Library/Application Support`. None where the environment names none.
+pub fn user_state() -> Option<PathBuf> {
+    user_state_of(env::consts::OS, |name| env::var_os(name))
+}
+
+fn user_state_of(system: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = match system {
+        // Shells on Windows may set HOME, and mean something else.
+        "windows" => absolute("LOCALAPPDATA"),
+        "macos" => absolute("HOME").map(|home| home.join("Library/Application Support")),
+        _ => absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state"))),
+    };
+    base.map(|base| base.join("kachel"))
+}
 
 /// Makes a directory, and those above it, that only its owner can enter (0700).
 ///
@@ -84,5 +104,28 @@ pub fn open_to_others(path: &Path) -> io::Result<bool> {
     {
         fs::metadata(path)?;
         Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_system_has_its_own_place_for_what_outlives_a_program() {
+        // Absolute on whatever runs this.
+        let root = env::temp_dir();
+        let variables = |names: &'static [&str]| {
+            let root = root.clone();
+            move |name: &str| names.contains(&name).then(|| root.join(name).into_os_string())
+        };
+        let all = variables(&["HOME", "LOCALAPPDATA", "XDG_STATE_HOME"]);
+        let of = |system| user_state_of(system, &all);
+        assert_eq!(of("linux"), Some(root.join("XDG_STATE_HOME/kachel")));
+        assert_eq!(of("windows"), Some(root.join("LOCALAPPDATA/kachel")));
+        assert_eq!(of("macos"), Some(root.join("HOME/Library/Application Support/kachel")));
+        assert_eq!(user_state_of("linux", variables(&["HOME"])), Some(root.join("HOME/.local/state/kachel")));
+        assert_eq!(user_state_of("windows", variables(&["HOME"])), None);
+        assert_eq!(user_state_of("linux", |_| Some("relative".into())), None);
     }
 }
