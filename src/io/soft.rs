@@ -64,7 +64,7 @@ pub enum SoftError {
 /// Shows scenes in a window.
 #[derive(Debug)]
 pub struct SoftPresenter {
-    surface: softbuffer::Surface<Arc<Window>, Arc<Window>>,
+    surface: softbuffer::Surface<Arc<Window>, AnyThreadWindow>,
     /// On X11 what is presented lies in the connection's buffer until somebody sends it on.
     is_x11: bool,
     shown: Option<Shown>,
@@ -86,6 +86,14 @@ const HISTORY_MAX: usize = 4;
 /// Most rectangles handed over one by one; each is a request to the window system, more become the one around them.
 const PARTS_MAX: usize = 64;
 
+/// The window as softbuffer takes it.
+#[cfg(not(windows))]
+type AnyThreadWindow = Arc<Window>;
+/// The window as softbuffer takes it: on Windows winit shows its handle to other threads than the window's own only when it
+/// is told that they know what they do.
+#[cfg(windows)]
+type AnyThreadWindow = winit::platform::windows::AnyThread<Arc<Window>>;
+
 impl SoftPresenter {
     /// Makes a presenter for a window; on macOS on the main thread.
     ///
@@ -94,6 +102,7 @@ impl SoftPresenter {
     pub fn new(window: Arc<Window>) -> Result<SoftPresenter, SoftError> {
         let open = |e: softbuffer::SoftBufferError| SoftError::Open(e.to_string());
         let context = softbuffer::Context::new(Arc::clone(&window)).map_err(open)?;
+        let window = any_thread_window(window);
         let handle = window.window_handle().map(|handle| handle.as_raw());
         let is_x11 = matches!(handle, Ok(RawWindowHandle::Xlib(_) | RawWindowHandle::Xcb(_)));
         let surface = softbuffer::Surface::new(&context, window).map_err(open)?;
@@ -152,6 +161,20 @@ impl SoftPresenter {
         self.history.truncate(HISTORY_MAX);
         Ok(())
     }
+}
+
+#[cfg(not(windows))]
+fn any_thread_window(window: Arc<Window>) -> AnyThreadWindow {
+    window
+}
+
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "a window's handle goes to the screen thread")]
+fn any_thread_window(window: Arc<Window>) -> AnyThreadWindow {
+    use winit::platform::windows::WindowBorrowExtWindows as _;
+    // SAFETY: softbuffer hands the handle to GDI alone (GetDC, BitBlt, ValidateRect, ReleaseDC), which takes it from any
+    // thread, and the window lives as long as the surface, which holds it.
+    unsafe { window.any_thread() }
 }
 
 /// Draws a part of a scene into the window's pixels, rows of `scene.fit.window.w` words 0x00RRGGBB.
