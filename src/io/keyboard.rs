@@ -1,6 +1,6 @@
 //! The keyboard of this machine, as far as the window system's events do not tell: its layout and its lock keys.
 //!
-//! X11 is asked. Elsewhere the layout comes from the locale, and the lock keys follow their own presses.
+//! X11 and Windows are asked. Elsewhere the layout comes from the locale, and the lock keys follow their own presses.
 
 use crate::proto::wire::LockKeys;
 
@@ -33,15 +33,19 @@ impl Keyboard {
     pub fn layout(&self) -> Option<Layout> {
         #[cfg(target_os = "linux")]
         return layout_from_rules(&self.x11.as_ref()?.rules()?);
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(windows)]
+        return layout_from_klid(&windows::klid()?);
+        #[cfg(not(any(target_os = "linux", windows)))]
         None
     }
 
-    /// The lock keys as they are now.
+    /// The lock keys as they are now; on Windows as the calling thread's window last heard of them.
     pub fn locks(&self) -> Option<LockKeys> {
         #[cfg(target_os = "linux")]
         return self.x11.as_ref()?.locks();
-        #[cfg(not(target_os = "linux"))]
+        #[cfg(windows)]
+        return Some(windows::locks());
+        #[cfg(not(any(target_os = "linux", windows)))]
         None
     }
 }
@@ -72,6 +76,90 @@ fn layout_from_rules(rules: &[u8]) -> Option<Layout> {
     let layout = first(&names.nth(2)?);
     let variant = first(&names.next().unwrap_or_default());
     (!layout.is_empty()).then_some(Layout { layout, variant })
+}
+
+/// X's words for a layout of Windows, named by eight hexadecimal digits. The last four are the language, those before them
+/// tell its layouts apart (Microsoft, "Keyboard identifiers for Windows"). A layout that somebody made is taken for its
+/// language's.
+#[cfg(any(windows, test))]
+fn layout_from_klid(klid: &str) -> Option<Layout> {
+    let klid = u32::from_str_radix(klid, 16).ok()?;
+    let of = |wanted: u32| KLIDS.iter().find(|(known, ..)| *known == wanted);
+    let (_, layout, variant) = of(klid).or_else(|| of(klid & 0xffff))?;
+    Some(Layout { layout: (*layout).to_owned(), variant: (*variant).to_owned() })
+}
+
+#[cfg(any(windows, test))]
+const KLIDS: &[(u32, &str, &str)] = &[
+    (0x0000_0402, "bg", ""),
+    (0x0000_0405, "cz", ""),
+    (0x0001_0405, "cz", "qwerty"),
+    (0x0000_0406, "dk", ""),
+    (0x0000_0407, "de", ""),
+    (0x0000_0408, "gr", ""),
+    (0x0000_0409, "us", ""),
+    (0x0001_0409, "us", "dvorak"),
+    (0x0002_0409, "us", "intl"),
+    (0x0000_040a, "es", ""),
+    (0x0000_040b, "fi", ""),
+    (0x0000_040c, "fr", ""),
+    (0x0000_040e, "hu", ""),
+    (0x0000_040f, "is", ""),
+    (0x0000_0410, "it", ""),
+    (0x0000_0411, "jp", ""),
+    (0x0000_0413, "nl", ""),
+    (0x0000_0414, "no", ""),
+    (0x0000_0415, "pl", ""),
+    (0x0001_0415, "pl", "qwertz"),
+    (0x0000_0416, "br", ""),
+    (0x0000_0418, "ro", ""),
+    (0x0000_0419, "ru", ""),
+    (0x0000_041a, "hr", ""),
+    (0x0000_041b, "sk", ""),
+    (0x0001_041b, "sk", "qwerty"),
+    (0x0000_041d, "se", ""),
+    (0x0000_041f, "tr", ""),
+    (0x0001_041f, "tr", "f"),
+    (0x0000_0422, "ua", ""),
+    (0x0000_0424, "si", ""),
+    (0x0000_0425, "ee", ""),
+    (0x0000_0426, "lv", ""),
+    (0x0000_0427, "lt", ""),
+    (0x0000_0807, "ch", ""),
+    (0x0000_0809, "gb", ""),
+    (0x0000_080a, "latam", ""),
+    (0x0000_080c, "be", ""),
+    (0x0000_0813, "be", ""),
+    (0x0000_0816, "pt", ""),
+    (0x0000_0c07, "at", ""),
+    (0x0000_0c0c, "ca", "fr-legacy"),
+    (0x0000_100c, "ch", "fr"),
+    (0x0000_1009, "ca", ""),
+    (0x0000_1809, "ie", ""),
+];
+
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "Windows tells of its keyboard in C only")]
+mod windows {
+    use crate::proto::wire::LockKeys;
+    use windows_sys::Win32::UI::Input::KeyboardAndMouse::{
+        GetKeyState, GetKeyboardLayoutNameW, VK_CAPITAL, VK_NUMLOCK, VK_SCROLL,
+    };
+    use windows_sys::Win32::UI::WindowsAndMessaging::KL_NAMELENGTH;
+
+    /// The name of this thread's layout: eight hexadecimal digits.
+    pub(super) fn klid() -> Option<String> {
+        let mut name = [0; KL_NAMELENGTH as usize];
+        // SAFETY: the buffer has room for the KL_NAMELENGTH characters that Windows writes, the zero at the end included.
+        let is_told = unsafe { GetKeyboardLayoutNameW(name.as_mut_ptr()) } != 0;
+        is_told.then(|| String::from_utf16_lossy(&name[..name.len() - 1]))
+    }
+
+    pub(super) fn locks() -> LockKeys {
+        // SAFETY: takes a number and gives one.
+        let is_on = |key: u16| unsafe { GetKeyState(key.into()) } & 1 != 0;
+        LockKeys { caps: is_on(VK_CAPITAL), num: is_on(VK_NUMLOCK), scroll: is_on(VK_SCROLL) }
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -127,6 +215,24 @@ mod tests {
         assert_eq!((found.layout.as_str(), found.variant.as_str()), ("de", "nodeadkeys"));
         assert_eq!(layout_from_rules(b"evdev\0pc105"), None);
         assert_eq!(layout_from_rules(b"evdev\0pc105\0\0\0\0"), None);
+    }
+
+    #[test]
+    fn a_layout_of_windows_has_its_name_in_x() {
+        let names = |klid| layout_from_klid(klid).map(|found| format!("{}:{}", found.layout, found.variant));
+        for (klid, expected) in [
+            ("00000407", Some("de:")),
+            ("00000807", Some("ch:")),
+            ("0000100C", Some("ch:fr")),
+            ("00000C07", Some("at:")),
+            ("00020409", Some("us:intl")),
+            // Somebody's own layout for German.
+            ("a0010407", Some("de:")),
+            ("0000045e", None),
+            ("", None),
+        ] {
+            assert_eq!(names(klid).as_deref(), expected, "{klid}");
+        }
     }
 
     #[test]
