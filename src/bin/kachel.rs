@@ -1,11 +1,15 @@
 //! `kachel`, the viewer: arguments, logging, `viewer::run`, and the error in plain words.
 
+// Without it Windows opens a terminal beside the window. Nothing elsewhere.
+#![windows_subsystem = "windows"]
+
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use kachel::io::gpu::Renderer;
 use kachel::io::ipp::client::Source;
 use kachel::io::keyboard::Layout;
 use kachel::io::net::trial::Trial;
+use kachel::io::terminal;
 use kachel::viewer::print::PrintSettings;
 use kachel::viewer::{self, Settings};
 use std::path::{Path, PathBuf};
@@ -63,12 +67,14 @@ enum RendererWord {
 }
 
 fn main() -> ExitCode {
+    terminal::attach();
     let arguments = Arguments::parse();
     let filter = arguments.log_level.clone().or_else(|| std::env::var("KACHEL_LOG").ok());
     let quiet = "info,wgpu_core=warn,wgpu_hal=warn,naga=warn,egui=warn,winit=error,sctk=error";
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter.as_deref().unwrap_or(quiet)))
         .with_writer(std::io::stderr)
+        .with_ansi(terminal::takes_colours())
         .init();
     std::panic::set_hook(Box::new(|info| {
         // Only the place: what a panic says may hold what was on the screen.
@@ -78,7 +84,7 @@ fn main() -> ExitCode {
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("kachel: {error:#}");
+            terminal::tell_end(&format!("kachel: {error:#}"));
             ExitCode::FAILURE
         }
     }

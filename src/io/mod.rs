@@ -19,4 +19,6 @@ pub mod soft;
 #[cfg(feature = "viewer")]
 pub mod sound;
 #[cfg(feature = "viewer")]
+pub mod terminal;
+#[cfg(feature = "viewer")]
 pub mod window;
