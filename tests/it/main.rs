@@ -6,6 +6,7 @@ mod ctx;
 mod fuzz;
 mod fuzz_regression;
 mod layers;
+mod platform;
 mod print;
 mod screen;
 mod session;
