@@ -15,6 +15,8 @@ pub struct Dictionary {
     /// By twelve neighbours, then by seven. An entry is a colour with eight bits of its key's hash above it, of which
     /// the lowest is set; 0 for none. Empty before the first entry.
     words: Vec<u32>,
+    /// A bit for each entry that the round in work has written.
+    learned: Vec<u64>,
 }
 
 /// Where a neighbourhood has its entry.
@@ -39,19 +41,25 @@ impl Dictionary {
         if word >> 24 == place.check { word } else { 0 }
     }
 
-    /// Empties a place.
-    pub fn forget(&mut self, place: Place) {
+    /// What is learned from now on takes the place of what was learned before.
+    pub fn begin_round(&mut self) {
         if self.words.is_empty() {
             self.words = vec![0; 2 * SLOTS];
         }
-        self.words[place.index as usize] = 0;
+        self.learned.clear();
+        self.learned.resize(2 * SLOTS / 64, 0);
     }
 
-    /// Puts a colour in; of two for one place the larger word stays, so that the order does not matter.
+    /// Puts a colour in; of two for one place in one round the larger word stays, so that the order does not matter.
+    ///
+    /// # Panics
+    /// If no round was begun.
     pub fn learn(&mut self, place: Place, color: u32) {
-        if let Some(word) = self.words.get_mut(place.index as usize) {
-            *word = (*word).max(place.check << 24 | color);
-        }
+        let (index, entry) = (place.index as usize, place.check << 24 | color);
+        let (learned, bit) = (&mut self.learned[index / 64], 1 << (index % 64));
+        let word = &mut self.words[index];
+        *word = if *learned & bit == 0 { entry } else { (*word).max(entry) };
+        *learned |= bit;
     }
 }
 

@@ -29,6 +29,8 @@ pub struct CtxEncoder {
     colors: ColorCount,
     words: Vec<u16>,
     empty: Dictionary,
+    /// For each pixel of the row list what the dictionary has, where it is asked.
+    recalled: Box<[[u32; 2]; (TILE * TILE) as usize]>,
 }
 
 /// A measured tile: what it would cost, and everything to code it.
@@ -76,6 +78,7 @@ impl CtxEncoder {
             colors: ColorCount::new(),
             words: Vec::new(),
             empty: Dictionary::new(),
+            recalled: Box::new([[0; 2]; (TILE * TILE) as usize]),
         }
     }
 
@@ -92,7 +95,16 @@ impl CtxEncoder {
         let rows = Rows::new(blocks, head.repeats);
         let costs = &costs[usize::from(head.dictionary)];
         self.trace.clear();
-        let mut recorder = Recorder { pixels, rows: &rows, costs, trace: &mut self.trace };
+        if let Some(dictionary) = dictionary.filter(|_| head.dictionary) {
+            // Where its entries are nobody can guess, so they are far from the processor, each on its own. Asked for one after
+            // the other without waiting, they come at the same time.
+            self.canvas.restore(head.colors[0], &rows, |y, x| pixels[(y * TILE + x) as usize]);
+            self.canvas.entries(&rows, |(row, x), places, _| {
+                self.recalled[row * TILE as usize + x] = places.map(|place| dictionary.at(place));
+            });
+        }
+        let recalled = &self.recalled;
+        let mut recorder = Recorder { pixels, rows: &rows, costs, trace: &mut self.trace, recalled };
         self.canvas.walk(&head, &rows, dictionary.unwrap_or(&self.empty), &mut recorder);
         let (set, cost) =
             (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
@@ -223,6 +235,7 @@ struct Recorder<'a> {
     rows: &'a Rows,
     costs: &'a Costs,
     trace: &'a mut Trace,
+    recalled: &'a [[u32; 2]; (TILE * TILE) as usize],
 }
 
 impl Recorder<'_> {
@@ -265,6 +278,11 @@ impl Coder for Recorder<'_> {
         self.trace.lanes[lane].push(RAW | bits << 16 | truth);
         self.trace.raw_bits += bits;
         truth
+    }
+
+    #[inline(always)]
+    fn recalled(&self, row: usize, x: usize, _: impl FnOnce() -> [u32; 2]) -> [u32; 2] {
+        self.recalled[(row * TILE as usize + x) % (TILE * TILE) as usize]
     }
 }
 

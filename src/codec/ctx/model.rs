@@ -28,6 +28,11 @@ pub trait Coder {
     fn token(&mut self, lane: usize, context: usize, truth: usize) -> usize;
     /// Bits without a model.
     fn raw(&mut self, lane: usize, bits: u32, truth: u32) -> u32;
+    /// What the dictionary has for a pixel, by twelve neighbours and by seven. An encoder, which knows all pixels, may have
+    /// looked before.
+    fn recalled(&self, _row: usize, _x: usize, look_up: impl FnOnce() -> [u32; 2]) -> [u32; 2] {
+        look_up()
+    }
 }
 
 /// The memory of a walk, for use again and again.
@@ -164,8 +169,8 @@ impl Canvas {
             let (long, short) = (self.long[slot as usize], self.short[short_slot as usize]);
             let long = if long >> 24 == check { long } else { 0 };
             let (kind, seen) = if head.dictionary {
-                let wide = dictionary.at(Place::wide(self.wide_hash(here, far)));
-                candidate([wide, dictionary.at(Place::far(far))], long, short)
+                let look_up = || [Place::wide(self.wide_hash(here, far)), Place::far(far)].map(|p| dictionary.at(p));
+                candidate(coder.recalled(row, x, look_up), long, short)
             } else if long != 0 {
                 (LONG, long)
             } else {
@@ -311,21 +316,22 @@ impl Canvas {
         }
     }
 
-    /// Calls `each` with the places in the dictionary and the colour of every coded pixel whose surroundings are not
-    /// flat.
-    pub fn entries(&self, rows: &Rows, mut each: impl FnMut([Place; 2], u32)) {
+    /// Calls `each` with row and column, the places in the dictionary, and the colour of every coded pixel whose
+    /// surroundings are not flat.
+    pub fn entries(&self, rows: &Rows, mut each: impl FnMut((usize, usize), [Place; 2], u32)) {
         for row in 0..rows.count {
             for octet in (0..TILE as usize / 8).filter(|o| rows.blocks[row] >> (o / 2) & 1 == 1) {
                 let start = at(row, 8 * octet);
                 if self.is_calm(start) {
                     continue;
                 }
-                for here in start..start + 8 {
+                for x in 8 * octet..8 * octet + 8 {
+                    let here = at(row, x);
                     let around = self.around(here);
                     if !around.is_flat() {
                         let (_, far) = around.hashes();
                         let places = [Place::wide(self.wide_hash(here, far)), Place::far(far)];
-                        each(places, self.pixel(here));
+                        each((row, x), places, self.pixel(here));
                     }
                 }
             }

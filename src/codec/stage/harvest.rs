@@ -1,38 +1,32 @@
 //! Puts pixels of decoded tiles into the dictionary. Twin of `shaders/harvest.wgsl`; PROTOCOL.md, HARVEST.
 //!
-//! First all places are emptied, then of all entries for a place the largest stays: whatever order tiles and pixels
-//! have, the result is the same.
+//! Of all entries of a round for a place the largest stays: whatever order tiles and pixels have, the result is the same.
+//! The shader empties all places first and then fills them; here a bit for each place tells whether the round was there.
 
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::Rows;
 use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::model::Canvas;
-use crate::codec::plan::{FORGET, Harvest, LEARN, unpacked};
+use crate::codec::plan::{Harvest, unpacked};
 use crate::geom::BlockMask;
 
-/// Runs all jobs of a round, both phases.
+/// Runs all jobs of a round.
 pub fn run(jobs: &[Harvest], screen: &Picture, dictionary: &mut Dictionary) {
     if jobs.is_empty() {
         return;
     }
     let mut canvas = Canvas::new();
-    for phase in [FORGET, LEARN] {
-        for job in jobs {
-            let repeats = u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32;
-            let rows = Rows::new(BlockMask(job.blocks as u16), repeats);
-            let (origin, last) = (unpacked(job.origin), (screen.size.w - 1, screen.size.h - 1));
-            canvas.restore(job.back, &rows, |y, x| {
-                // Beyond the screen's edge the last pixels go on.
-                screen.row((origin.y + y).min(last.1))[(origin.x + x).min(last.0) as usize]
-            });
-            canvas.entries(&rows, |places, color| {
-                for place in places {
-                    match phase {
-                        FORGET => dictionary.forget(place),
-                        _ => dictionary.learn(place, color),
-                    }
-                }
-            });
-        }
+    dictionary.begin_round();
+    for job in jobs {
+        let repeats = u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32;
+        let rows = Rows::new(BlockMask(job.blocks as u16), repeats);
+        let (origin, last) = (unpacked(job.origin), (screen.size.w - 1, screen.size.h - 1));
+        canvas.restore(job.back, &rows, |y, x| {
+            // Beyond the screen's edge the last pixels go on.
+            screen.row((origin.y + y).min(last.1))[(origin.x + x).min(last.0) as usize]
+        });
+        canvas.entries(&rows, |_, places, color| {
+            places.into_iter().for_each(|place| dictionary.learn(place, color));
+        });
     }
 }
