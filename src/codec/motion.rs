@@ -346,30 +346,12 @@ fn grow(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32), copies:
         same_pixels(&new.row(y)[x as usize..][..w as usize], source)
     };
     let mut rects: Vec<Rect> = Vec::new();
-    let mut x = bounds.x;
-    while x < bounds.right() {
-        let w = (BLOCK - x % BLOCK).min(bounds.right() - x);
-        let mut y = bounds.y;
-        while y < bounds.bottom() {
-            if !equal(x, y, w) {
-                y += 1;
-                continue;
-            }
-            let top = y;
-            while y < bounds.bottom() && equal(x, y, w) {
-                y += 1;
-            }
-            let run = Rect::new(x, top, w, y - top);
-            if run.h < 4 {
-                continue;
-            }
-            // A neighbour to the left with the same rows becomes wider; one with nearly the same is cut to fit.
-            match rects.iter_mut().rev().find(|r| r.right() == x && r.y == run.y && r.h == run.h) {
-                Some(left) => left.w += w,
-                None => rects.push(run),
-            }
+    for run in runs(bounds, equal) {
+        // A neighbour to the left with the same rows becomes wider.
+        match rects.iter_mut().rev().find(|r| r.right() == run.x && r.y == run.y && r.h == run.h) {
+            Some(left) => left.w += run.w,
+            None => rects.push(run),
         }
-        x += w;
     }
     rects.sort_by_key(|r| std::cmp::Reverse(changed.area_in(*r)));
     let free = |r: Rect, copies: &[CopyRect]| !copies.iter().any(|c| c.destination().intersects(r));
@@ -398,6 +380,35 @@ fn grow(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32), copies:
         let source = Rect::new((rect.x as i32 - dx) as u32, (rect.y as i32 - dy) as u32, rect.w, rect.h);
         copies.push(CopyRect { source, x: rect.x, y: rect.y });
     }
+}
+
+/// Runs of rows that are equal, four and more, in columns as wide as a block: column by column, each from its top.
+///
+/// `equal(x, y, w)` is asked row by row, as pictures lie in memory.
+fn runs(bounds: Rect, equal: impl Fn(u32, u32, u32) -> bool) -> impl Iterator<Item = Rect> {
+    const ROWS_MIN: u32 = 4;
+    let first = bounds.x / BLOCK;
+    let columns = bounds.right().div_ceil(BLOCK) - first;
+    let column = |i: u32| {
+        let x = ((first + i) * BLOCK).max(bounds.x);
+        (x, ((first + i + 1) * BLOCK).min(bounds.right()) - x)
+    };
+    let mut found: Vec<Vec<Rect>> = vec![Vec::new(); columns as usize];
+    // For each column where the run begins that goes on.
+    let mut tops: Vec<Option<u32>> = vec![None; columns as usize];
+    for y in bounds.y..=bounds.bottom() {
+        for (i, (top, found)) in tops.iter_mut().zip(&mut found).enumerate() {
+            let (x, w) = column(i as u32);
+            if y < bounds.bottom() && equal(x, y, w) {
+                top.get_or_insert(y);
+            } else if let Some(top) = top.take()
+                && y - top >= ROWS_MIN
+            {
+                found.push(Rect::new(x, top, w, y - top));
+            }
+        }
+    }
+    found.into_iter().flatten()
 }
 
 /// The part of `rect` beside, above or below `taken` that saves most.
