@@ -75,12 +75,20 @@ impl<'a> Pair<'a> {
     /// # Panics
     /// When one of them does not come up; the message has the log's end.
     pub fn start(peer: Peer, wire: &'a Wire) -> Self {
+        Self::start_with(peer, wire, &[])
+    }
+
+    /// The same, Kachel's viewer with further arguments.
+    ///
+    /// # Panics
+    /// As `start`.
+    pub fn start_with(peer: Peer, wire: &'a Wire, arguments: &[String]) -> Self {
         let viewer_display = Display::start(SCREEN);
         german_keyboard(viewer_display.name());
         let manager = kiosk(viewer_display.name());
         let (ends, server_display, viewer_pid) = match peer {
-            Peer::Kachel => kachel(wire, viewer_display.name(), "cpu"),
-            Peer::KachelGpu => kachel(wire, viewer_display.name(), "gpu"),
+            Peer::Kachel => kachel(wire, viewer_display.name(), "cpu", arguments),
+            Peer::KachelGpu => kachel(wire, viewer_display.name(), "gpu", arguments),
             Peer::TigerLossless => {
                 let lossless = ["-AutoSelect=0", "-PreferredEncoding=Tight", "-NoJPEG=1", "-FullColor=1"];
                 tiger(wire, viewer_display.name(), &lossless)
@@ -99,6 +107,22 @@ impl<'a> Pair<'a> {
     /// The display that the viewer's window is on, where keys and pointer go in.
     pub fn viewer_display(&self) -> &str {
         self.viewer_display.name()
+    }
+
+    /// Kachel's host.
+    ///
+    /// # Panics
+    /// When the pair is another system's.
+    pub fn host(&mut self) -> &mut Host {
+        match &mut self.ends {
+            Ends::Kachel { host, .. } => host,
+            Ends::Tiger { .. } => panic!("this pair has no host of Kachel's"),
+        }
+    }
+
+    /// The viewer's process id.
+    pub fn viewer_pid(&self) -> u32 {
+        self.viewer_pid
     }
 
     /// Waits until the viewer shows the desktop and both are at rest.
@@ -169,14 +193,15 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn kachel(wire: &Wire, viewer_display: &str, renderer: &'static str) -> (Ends, String, u32) {
+fn kachel(wire: &Wire, viewer_display: &str, renderer: &'static str, arguments: &[String]) -> (Ends, String, u32) {
     let screen = Display::start(SCREEN);
     let listen = format!("{SERVER}:7474").parse().expect("address and port");
     let attach = Some(screen.name().to_owned());
     let options = HostOptions { attach, listen: Some(listen), prefix: wire.at_server(), ..HostOptions::default() };
     let host = Host::start(Path::new(env!("CARGO_BIN_EXE_kachel-host")), &options);
     let usual = ViewerOptions::on(viewer_display);
-    let options = ViewerOptions { fullscreen: true, renderer, prefix: wire.at_viewer(), ..usual };
+    let (prefix, arguments) = (wire.at_viewer(), arguments.to_vec());
+    let options = ViewerOptions { fullscreen: true, renderer, prefix, arguments, ..usual };
     let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options);
     viewer.window(Duration::from_secs(15));
     let pid = viewer.pid();

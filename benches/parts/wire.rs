@@ -51,6 +51,18 @@ impl Wire {
         wire
     }
 
+    /// Lets no more than this pass in either direction from now on, with a buffer of 100 ms before it as routers have.
+    ///
+    /// # Panics
+    /// When the kernel has no token bucket filter.
+    pub fn narrow(&self, mbit_per_s: u32) {
+        for space in [&self.server, &self.viewer] {
+            let rate = format!("{mbit_per_s}mbit");
+            let tc = ["netns", "exec", space, "tc", "qdisc", "replace", "dev", DEVICE, "root", "tbf"];
+            ip(&[&tc[..], &["rate", &rate, "burst", "16kb", "latency", "100ms"]].concat());
+        }
+    }
+
     /// The words before a command that runs at the server's end.
     pub fn at_server(&self) -> Vec<String> {
         ["ip", "netns", "exec", &self.server].map(str::to_owned).to_vec()
