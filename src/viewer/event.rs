@@ -7,8 +7,9 @@ use crate::proto::session::client::LinkState;
 use crate::proto::sound::jitter::JitterCounts;
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, LockKeys, PointerButton, Progress};
-use crate::viewer::print::{PrintCommand, PrintView};
+use crate::viewer::print::PrintCommand;
 use bytes::Bytes;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// Commands that may wait for the net thread, which takes them as they come: a full channel means that it stands still.
@@ -252,12 +253,34 @@ pub enum UiEvent {
     Talk(TalkState),
     /// What the sound page shows.
     Sound(Box<SoundView>),
-    /// Printers and print jobs, when they changed.
-    Printing(Box<PrintView>),
+    /// Printers or print jobs changed: what the page shows of them waits in its [`Newest`].
+    Printing,
     /// Nothing can be drawn in this window.
     Fatal(String),
     /// An assistive technology wants something of the viewer's own pages.
     Access(egui_winit::accesskit_winit::Event),
+}
+
+/// The newest of what one thread has for another: what was not taken is replaced, so nothing queues up where [`UiEvent`]s
+/// would, which know no bound.
+#[derive(Clone, Debug, Default)]
+pub struct Newest<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Newest<T> {
+    /// Puts it there; whether the place was empty, so that the other thread has to be told.
+    pub fn put(&self, value: T) -> bool {
+        self.place().replace(value).is_none()
+    }
+
+    /// Takes what is there.
+    pub fn take(&self) -> Option<T> {
+        self.place().take()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<T>> {
+        // A thread that panicked left nothing half done in it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What draws the picture, for the statistics.
@@ -306,5 +329,19 @@ pub struct Numbers {
 impl From<egui_winit::accesskit_winit::Event> for UiEvent {
     fn from(event: egui_winit::accesskit_winit::Event) -> Self {
         UiEvent::Access(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_things_one_waits_and_the_other_thread_is_told_once() {
+        let place = Newest::default();
+        let other = place.clone();
+        let told = (0..1_000).filter(|number| place.put(*number)).count();
+        assert_eq!((told, other.take(), other.take()), (1, Some(999), None));
+        assert!(place.put(7));
     }
 }

@@ -15,8 +15,10 @@ use crate::proto::wire::print::CAPABILITY_PRINTING;
 use crate::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
 };
-use crate::viewer::event::{Check, Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput};
-use crate::viewer::print::{PrintNews, Printing};
+use crate::viewer::event::{
+    Check, Command, Fact, Newest, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput,
+};
+use crate::viewer::print::{PrintNews, PrintView, Printing};
 use crate::viewer::stats_file::StatsFile;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
@@ -60,6 +62,8 @@ pub struct Channels {
     pub checks: mpsc::Sender<Check>,
     /// To ui.
     pub ui: EventLoopProxy<UiEvent>,
+    /// To ui: printers and print jobs.
+    pub print_view: Newest<PrintView>,
 }
 
 /// The net thread's state.
@@ -98,6 +102,7 @@ struct Link {
     stats_file: Option<StatsFile>,
     numbers_at: Option<Instant>,
     printing: Option<Printing>,
+    print_view: Newest<PrintView>,
     /// The host uses printing on this connection.
     prints: bool,
 }
@@ -142,6 +147,7 @@ pub async fn run(
         numbers_at: stats_file.is_some().then(Instant::now),
         stats_file,
         printing,
+        print_view: channels.print_view,
         prints: false,
     };
     let mut connecting: Option<Connecting> = None;
@@ -452,8 +458,10 @@ impl Link {
         while let Some(wish) = self.printing.as_mut().and_then(Printing::poll_wish) {
             self.send(&ViewerMessage::Print(wish));
         }
-        if let Some(view) = self.printing.as_mut().and_then(Printing::poll_view) {
-            self.tell(UiEvent::Printing(Box::new(view)));
+        if let Some(view) = self.printing.as_mut().and_then(Printing::poll_view)
+            && self.print_view.put(view)
+        {
+            self.tell(UiEvent::Printing);
         }
     }
 

@@ -20,7 +20,7 @@ use crate::io::keyboard::Layout;
 use crate::io::net::trial::Trial;
 use app::App;
 use event::{
-    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent,
+    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, Newest, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent,
 };
 use link::{Channels, Introduction};
 use locale::Locale;
@@ -128,6 +128,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
             tracing::error!(%error, "No sound any more");
         }
     })?;
+    let print_view = Newest::default();
     let channels = Channels {
         commands,
         facts,
@@ -136,6 +137,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         sound: sound_sender.clone(),
         sound_facts,
         ui: event_loop.create_proxy(),
+        print_view: print_view.clone(),
     };
     let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file, printing)))?;
     let mut app = App::new(
@@ -149,6 +151,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
             sound: sound_sender,
             screen: Some(app::ScreenEnds { updates, checks, scenes, facts: fact_sender, renderer_fact }),
             proxy: event_loop.create_proxy(),
+            print_view,
         },
     );
     event_loop.run_app(&mut app)?;

@@ -373,6 +373,7 @@ fn a_large_job_takes_no_memory_to_speak_of_anywhere() {
     for (pid, before) in pids.iter().zip(before) {
         let more = peak_memory(*pid).saturating_sub(before);
         eprintln!("{}: {} kB more than the {} kB before", name(*pid), more >> 10, before >> 10);
-        assert!(more < 56 << 20, "{} took {more} bytes more", name(*pid));
+        // The viewer keeps 4 MiB of a document in memory before it takes a file.
+        assert!(more < 12 << 20, "{} took {more} bytes more", name(*pid));
     }
 }

@@ -716,3 +716,20 @@ fn a_job_that_was_not_sent_after_all_is_not_counted_and_those_after_it_are() {
     receive(&mut viewer, 102, RATE_OVER + Duration::from_secs(1));
     assert_eq!(handed_over(&mut viewer), []);
 }
+
+#[test]
+fn the_panel_hears_of_a_documents_hundredths_and_not_of_each_packet() {
+    let mut viewer = printing_viewer();
+    let id = JobId([1; 16]);
+    viewer.handle_word(PrintWord::Offer(offer(1, 1_000_000)));
+    assert!(viewer.handle_document(id, 0) && viewer.poll_changed());
+    let mut shown = Vec::new();
+    for _ in 0..1_000 {
+        viewer.handle_bytes(id, 1_000);
+        if viewer.poll_changed() {
+            shown.push(viewer.jobs()[0].progress);
+        }
+    }
+    let hundredth = |n: u32| Progress::Receiving { received: n * 10_000, size: 1_000_000 };
+    assert_eq!(shown, (1..=100).map(hundredth).collect::<Vec<_>>());
+}

@@ -306,13 +306,15 @@ impl ViewerJobs {
         let job = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Receiving && job.asked)?;
         let size = job.offer.as_ref()?.size;
         let received = job.received.checked_add(count).filter(|received| *received <= size)?;
+        // The panel shows hundredths: more often there is nothing new on it.
+        let shown = |received: u32| u64::from(received) * 100 / u64::from(size.max(1));
+        self.changed |= shown(received) != shown(job.received);
         job.received = received;
         let whole = received == size;
         if whole || received - job.confirmed >= DOCUMENT_CONFIRM {
             job.confirmed = received;
             self.tell(PrintWish::Received { job: id, offset: received });
         }
-        self.changed = true;
         Some(whole)
     }
 

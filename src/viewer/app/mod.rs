@@ -14,7 +14,7 @@ use crate::proto::session::client::{LinkState, retry_after};
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, PointerButton, Progress};
 use crate::viewer::event::{
-    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
+    Check, Command, Fact, Newest, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
     UserInput,
 };
 use crate::viewer::keymap::{self, usage_from_key};
@@ -58,6 +58,8 @@ pub struct Ends {
     pub screen: Option<ScreenEnds>,
     /// For the screen thread and assistive technologies.
     pub proxy: EventLoopProxy<UiEvent>,
+    /// From net: printers and print jobs.
+    pub print_view: Newest<PrintView>,
 }
 
 /// The screen thread's ends, until it is started.
@@ -716,11 +718,12 @@ impl ApplicationHandler<UiEvent> for App {
                     self.refresh();
                 }
             }
-            UiEvent::Printing(view) => {
+            UiEvent::Printing => {
+                let Some(view) = self.ends.print_view.take() else { return };
                 let asked = |view: &PrintView| view.jobs.iter().filter(|job| job.is_question()).count();
                 // A question that nobody sees is none.
                 let asks = asked(&view) > asked(&self.print_view);
-                self.print_view = *view;
+                self.print_view = view;
                 if asks { self.show_printing(true) } else { self.refresh() }
             }
             UiEvent::Fatal(error) => {
