@@ -249,16 +249,30 @@ impl Remote {
         })
     }
 
-    /// Gives a window of the session the keyboard.
-    pub fn focus(&self, window: Window) {
+    /// Asks the window manager to give a window of the session the keyboard; it may have reasons not to.
+    pub fn ask_focus(&self, window: Window) {
         let kind = intern(&self.connection, "_NET_ACTIVE_WINDOW");
         let event = ClientMessageEvent::new(32, window, kind, [2, 0, 0, 0, 0]);
         let mask = EventMask::SUBSTRUCTURE_REDIRECT | EventMask::SUBSTRUCTURE_NOTIFY;
+        self.connection.send_event(false, self.root, mask, event).expect("the session's X server lives");
+        self.sync();
+    }
+
+    /// Gives a window of the session the keyboard.
+    pub fn focus(&self, window: Window) {
         wait_until(PATIENCE, "a window of the session has the keyboard", || {
-            self.connection.send_event(false, self.root, mask, event).ok()?;
+            self.ask_focus(window);
             let focus = self.connection.get_input_focus().ok()?.reply().ok()?.focus;
             (focus == window || self.is_inside(focus, window)).then_some(())
         });
+    }
+
+    /// Whether a window of this class, or anything in it, has the keyboard.
+    pub fn has_focus(&self, class: &str) -> bool {
+        let focus = self.connection.get_input_focus().expect("the session's X server lives").reply();
+        let focus = focus.expect("the session's X server answers").focus;
+        let mut ours = self.windows().into_iter().filter(|w| w.class.contains(class));
+        ours.any(|w| focus == w.id || self.is_inside(focus, w.id))
     }
 
     /// Moves and sizes a window of the session.
