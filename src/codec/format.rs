@@ -270,7 +270,7 @@ impl Frame {
         while r.remaining() > 0 {
             let section = r.u8()?;
             let is_in_order = match section {
-                SECTION_TILES => last != SECTION_TILES,
+                SECTION_TILES => last < SECTION_TILES || last == SECTION_HARVEST,
                 SECTION_HARVEST => last == SECTION_TILES,
                 _ => section > last,
             };

@@ -83,6 +83,8 @@ struct Link {
     checks: mpsc::Sender<Check>,
     /// Marks that the screen thread is checking.
     marks: Option<TileMarks>,
+    /// Marks of a frame that has not come yet.
+    early_marks: Option<TileMarks>,
     first_shown: bool,
     /// The screen shows all frames up to this one, as far as is known.
     complete: Option<u32>,
@@ -131,6 +133,7 @@ pub async fn run(
         pending: None,
         checks: channels.checks,
         marks: None,
+        early_marks: None,
         first_shown: false,
         complete: None,
         small_unshown: 0,
@@ -319,7 +322,7 @@ impl Link {
                 self.connection = Some(connection);
                 self.assembler = Assembler::new();
                 self.pending = None;
-                self.marks = None;
+                (self.marks, self.early_marks) = (None, None);
                 self.first_shown = false;
                 (self.complete, self.small_unshown) = (None, 0);
                 self.cursors.clear();
@@ -428,17 +431,24 @@ impl Link {
                 tracing::error!(?word, "The host prints, which was not agreed on");
                 self.give_up();
             }
-            HostMessage::Marks(marks) => {
-                // About another picture than the one of now: the host will ask again. So it does if the channel is full,
-                // which only the answer to an earlier connection can be the cause of.
-                let Some(grid) = self.assembler.marked_tiles(&marks) else { return };
-                let check = Check { grid, first: marks.first, count: marks.marks.len() as u32 };
-                if self.checks.try_send(check).is_ok() {
-                    self.marks = Some(marks);
-                }
-            }
+            HostMessage::Marks(marks) => self.check(marks),
             HostMessage::Locks(locks) => tracing::debug!(?locks, "The session's lock keys"),
             HostMessage::Listening(listening) => self.talk.handle_wanted(listening),
+        }
+    }
+
+    /// Has the screen thread sum up the tiles of the host's marks, once it shows what they are about.
+    fn check(&mut self, marks: TileMarks) {
+        if self.assembler.is_early(&marks) {
+            self.early_marks = Some(marks);
+            return;
+        }
+        // About another picture than the one of now: the host will ask again. So it does if the channel is full, which only
+        // the answer to an earlier connection can be the cause of.
+        let Some(grid) = self.assembler.marked_tiles(&marks) else { return };
+        let check = Check { grid, first: marks.first, count: marks.marks.len() as u32 };
+        if self.checks.try_send(check).is_ok() {
+            self.marks = Some(marks);
         }
     }
 
@@ -495,6 +505,9 @@ impl Link {
                     self.small_unshown += 1;
                 } else {
                     self.say_shown(complete);
+                }
+                if let Some(marks) = self.early_marks.take() {
+                    self.check(marks);
                 }
                 self.meter.handle_shown(input, presented, decode);
                 if presented && !self.first_shown {

@@ -2,7 +2,7 @@
 
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, Scarce, View};
-use kachel::codec::format::{Content, Frame, FrameHeader};
+use kachel::codec::format::{Content, FormatError, Frame, FrameHeader};
 use kachel::codec::marks::{self, Agreement};
 use kachel::codec::stage::mark;
 use kachel::geom::{Rect, Size};
@@ -412,6 +412,20 @@ fn a_viewer_that_is_slow_to_decode_gets_large_pictures_as_they_are_and_small_one
 }
 
 #[test]
+fn what_is_amended_is_the_end_of_a_frame() {
+    let size = Size::new(64, 64);
+    let mut desk = Desk::new(size);
+    // A black screen: nothing but the header.
+    let frame = desk.frames(&mut Random(1)).remove(0);
+    let with = |sections: &[u8]| Frame::parse([&frame[..], sections].concat().into(), size).map(drop);
+    let (amend, tiles, harvest) = ([6, 0], [4, 0], [5, 0]);
+    assert_eq!(with(&[tiles, harvest, tiles, harvest, amend].concat()), Ok(()));
+    assert_eq!(with(&[amend, tiles].concat()), Err(FormatError::Section(4)));
+    assert_eq!(with(&[amend, harvest].concat()), Err(FormatError::Section(5)));
+    assert_eq!(with(&[amend, amend].concat()), Err(FormatError::Section(6)));
+}
+
+#[test]
 fn damaged_frames_are_refused_or_harmless() {
     let size = Size::new(200, 150);
     let mut random = Random(11);
@@ -592,6 +606,8 @@ fn compare(desk: &mut Desk) -> usize {
         desk.now = desk.now.max(at);
         let asked = desk.encoder.marks(desk.now).expect("its time has come");
         let grid = desk.assembler.marked_tiles(&asked).expect("they are about this picture");
+        let early = marks::TileMarks { sequence: asked.sequence + 1, ..asked.clone() };
+        assert!(desk.assembler.is_early(&early) && !desk.assembler.is_early(&asked));
         let jobs = marks::jobs(grid, asked.first, asked.marks.len() as u32);
         let mut found = Picture::new(mark::MARKS_SIZE);
         mark::run(&jobs, &desk.canvas.screen, &mut found);

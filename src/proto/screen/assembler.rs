@@ -151,6 +151,11 @@ impl Assembler {
         self.grid.filter(|grid| end <= grid.count() && marks.sequence <= self.complete)
     }
 
+    /// Whether marks are about a frame that is still to come: they go another way, and may be the faster.
+    pub fn is_early(&self, marks: &TileMarks) -> bool {
+        marks.sequence > self.complete
+    }
+
     /// Compares the host's marks with those of the pixels here; returns the tiles that differ.
     ///
     /// Tiles that frames after the marks may have changed are left out: the host knows of them.
