@@ -64,6 +64,7 @@ pub struct Output {
     scratch: Vec<f32>,
     state: Arc<Shared>,
     playing: bool,
+    _clock: FineClock,
 }
 
 /// An open microphone.
@@ -76,6 +77,7 @@ pub struct Input {
     resampler: Option<Resampler>,
     scratch: Vec<f32>,
     state: Arc<Shared>,
+    _clock: FineClock,
 }
 
 /// What callback and owner share: no lock.
@@ -149,6 +151,7 @@ impl SoundSystem {
             scratch: Vec::new(),
             state,
             playing: false,
+            _clock: FineClock::begin(),
         })
     }
 
@@ -183,6 +186,7 @@ impl SoundSystem {
             resampler: (config.sample_rate != RATE).then(|| Resampler::new(config.sample_rate, RATE, 1)),
             scratch: Vec::new(),
             state,
+            _clock: FineClock::begin(),
         })
     }
 }
@@ -333,6 +337,52 @@ pub fn prefer_this_thread() {
     // For Linux a thread is a process here.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, PRIORITY);
+    #[cfg(windows)]
+    windows::prefer_this_thread();
+}
+
+/// As long as it lives, who sleeps wakes within a millisecond. Windows alone has to be asked: a program that does not care
+/// wakes up to 16 ms late there, most of what a device has in hand.
+struct FineClock;
+
+impl FineClock {
+    fn begin() -> FineClock {
+        #[cfg(windows)]
+        windows::begin_fine_clock();
+        FineClock
+    }
+}
+
+impl Drop for FineClock {
+    fn drop(&mut self) {
+        #[cfg(windows)]
+        windows::end_fine_clock();
+    }
+}
+
+#[cfg(windows)]
+#[allow(unsafe_code, reason = "Windows takes wishes about its clock and threads in C only")]
+mod windows {
+    use windows_sys::Win32::Media::{timeBeginPeriod, timeEndPeriod};
+    use windows_sys::Win32::System::Threading::{GetCurrentThread, SetThreadPriority, THREAD_PRIORITY_HIGHEST};
+
+    /// Of Windows' timers, in milliseconds.
+    const PERIOD_MS: u32 = 1;
+
+    pub(super) fn prefer_this_thread() {
+        // SAFETY: the handle means this thread, wherever it is used, and is not to be closed.
+        unsafe { SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_HIGHEST) };
+    }
+
+    pub(super) fn begin_fine_clock() {
+        // SAFETY: takes a number.
+        unsafe { timeBeginPeriod(PERIOD_MS) };
+    }
+
+    pub(super) fn end_fine_clock() {
+        // SAFETY: takes a number; each end follows a beginning, as `FineClock` says.
+        unsafe { timeEndPeriod(PERIOD_MS) };
+    }
 }
 
 fn describe(device: &cpal::Device) -> Option<SoundDevice> {
