@@ -21,7 +21,8 @@ const COMPACT_AGAIN: u64 = 64 << 10;
 #[derive(Debug)]
 pub struct JournalFile {
     path: PathBuf,
-    file: File,
+    /// None while there is no file that could be written to; then nothing is.
+    file: Option<File>,
     bytes: u64,
     compact_at: u64,
 }
@@ -53,23 +54,21 @@ impl JournalFile {
     /// # Errors
     /// What the system says; the old one is there then.
     pub fn create(path: &Path, snapshot: &[u8]) -> io::Result<JournalFile> {
-        let new = path.with_extension("new");
-        let _ = fs::remove_file(&new);
-        let mut options = OpenOptions::new();
-        // Not `append`: Windows would not let such a file be cut off.
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(snapshot)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        #[cfg(unix)]
-        if let Some(dir) = path.parent() {
-            File::open(dir)?.sync_all()?;
-        }
-        let bytes = snapshot.len() as u64;
-        Ok(JournalFile { path: path.to_owned(), file, bytes, compact_at: COMPACT_AT.max(bytes + COMPACT_AGAIN) })
+        let file = write_beside(path, snapshot)?;
+        put_in_place(path)?;
+        Ok(JournalFile::of(path.to_owned(), Some(file), snapshot.len() as u64))
+    }
+
+    fn of(path: PathBuf, file: Option<File>, bytes: u64) -> JournalFile {
+        JournalFile { path, file, bytes, compact_at: COMPACT_AT.max(bytes + COMPACT_AGAIN) }
+    }
+
+    /// Goes on at the end of the journal that is there.
+    fn reopen(&mut self) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(&self.path)?;
+        self.bytes = file.seek(SeekFrom::End(0))?;
+        self.file = Some(file);
+        Ok(())
     }
 
     /// Appends records and syncs.
@@ -81,7 +80,8 @@ impl JournalFile {
         if after > JOURNAL_BYTES_MAX {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        let written = self.file.write_all(bytes).and_then(|()| self.file.sync_data());
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        let written = file.write_all(bytes).and_then(|()| file.sync_data());
         match written {
             Ok(()) => self.bytes = after,
             Err(_) => self.cut_off()?,
@@ -91,8 +91,9 @@ impl JournalFile {
 
     /// Ends the file after its last whole record: half a one would hide those that follow.
     fn cut_off(&mut self) -> io::Result<()> {
-        self.file.set_len(self.bytes)?;
-        self.file.seek(SeekFrom::Start(self.bytes)).map(drop)
+        let file = self.file.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        file.set_len(self.bytes)?;
+        file.seek(SeekFrom::Start(self.bytes)).map(drop)
     }
 
     /// Whether it is to be written anew.
@@ -104,14 +105,50 @@ impl JournalFile {
     ///
     /// A failure is logged and tried again later: the old journal says the same.
     pub fn renew(&mut self, snapshot: &[u8]) {
-        match JournalFile::create(&self.path, snapshot) {
+        let renewed = write_beside(&self.path, snapshot).and_then(|file| {
+            // Not every Windows puts a file in the place of one that is open.
+            self.file = None;
+            put_in_place(&self.path)?;
+            Ok(JournalFile::of(self.path.clone(), Some(file), snapshot.len() as u64))
+        });
+        match renewed {
             Ok(new) => *self = new,
             Err(error) => {
                 tracing::error!(%error, bytes = self.bytes, "The print journal cannot be written anew");
+                if self.file.is_none()
+                    && let Err(error) = self.reopen()
+                {
+                    tracing::error!(%error, "The print journal cannot be opened again");
+                }
                 self.compact_at = self.bytes + COMPACT_AGAIN;
             }
         }
     }
+}
+
+/// Writes what is to be the journal beside it.
+fn write_beside(path: &Path, snapshot: &[u8]) -> io::Result<File> {
+    let new = path.with_extension("new");
+    let _ = fs::remove_file(&new);
+    let mut options = OpenOptions::new();
+    // Not `append`: Windows would not let such a file be cut off.
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(&new)?;
+    file.write_all(snapshot)?;
+    file.sync_all()?;
+    Ok(file)
+}
+
+/// Makes what was written beside the journal the journal.
+fn put_in_place(path: &Path) -> io::Result<()> {
+    fs::rename(path.with_extension("new"), path)?;
+    #[cfg(unix)]
+    if let Some(dir) = path.parent() {
+        File::open(dir)?.sync_all()?;
+    }
+    Ok(())
 }
 
 /// What became of a record.
@@ -231,6 +268,7 @@ mod tests {
         file.append(&second).expect("room");
         assert!(!file.is_long());
         assert_eq!(JournalFile::read(&path).expect("a journal"), [&first[..], &second].concat());
+        drop(file);
         // What would not be read again is not written.
         let mut full = JournalFile::create(&path, &long).expect("a journal");
         full.append(&long[..long.len() / 2]).expect("room");
@@ -246,10 +284,30 @@ mod tests {
         journal::append(&mut second, b"second");
         let mut file = JournalFile::create(&path, &first).expect("a journal");
         // As a write leaves it that finds the disk full.
-        file.file.write_all(&second[..second.len() / 2]).expect("a file");
+        file.file.as_mut().expect("it is open").write_all(&second[..second.len() / 2]).expect("a file");
         file.cut_off().expect("it can be cut off");
         file.append(&second).expect("room");
         assert_eq!(JournalFile::read(&path).expect("a journal"), [first, second].concat());
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_written_anew_goes_on_as_it_is() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("print.journal");
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        journal::append(&mut first, b"first");
+        journal::append(&mut second, b"second");
+        let mut file = JournalFile::create(&path, &first).expect("a journal");
+        // Nothing can be written beside it.
+        fs::create_dir(path.with_extension("new")).expect("a directory");
+        file.renew(&[]);
+        file.append(&second).expect("room");
+        // Nor can it be replaced.
+        file.file = None;
+        assert!(file.append(&second).is_err());
+        file.reopen().expect("it is there");
+        file.append(&second).expect("room");
+        assert_eq!(JournalFile::read(&path).expect("a journal"), [&first[..], &second, &second].concat());
     }
 
     #[test]
