@@ -29,10 +29,11 @@ const REFINEMENT_QUICK: Duration = Duration::from_millis(5);
 /// Up to the longest frame of other paths.
 const REFINEMENT_DOUBLINGS_MAX: u32 = (REFINEMENT_BYTES_MAX / REFINEMENT_BYTES_FAST).ilog2();
 /// A viewer that needs longer for an entropy-coded tile is slow to decode: a whole screen of them would keep it busy for
-/// half a second. Shaders that run in software take some four milliseconds, a CPU less than a tenth.
-const DECODE_SLOW: Duration = Duration::from_millis(1);
+/// more than a second. Shaders that run in software take some four milliseconds; a CPU 0.1 to 0.3, and as much again where
+/// others keep it busy.
+const DECODE_SLOW: Duration = Duration::from_micros(2_500);
 /// Tiles of a frame from which on it tells that a viewer is slow; for fewer, what each frame costs would be counted.
-const SLOW_TILES_MIN: usize = 32;
+const SLOW_TILES_MIN: usize = 48;
 /// Tiles of a frame from which on it tells that a viewer is not.
 const QUICK_TILES_MIN: usize = 8;
 /// Such frames in a row that are believed: the viewer's machine may have been busy with something else.
@@ -313,9 +314,9 @@ mod tests {
         p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
         let mut found = Vec::new();
         // Tiles of a frame, and for how many milliseconds the viewer is busy with it.
-        let frames = [(60, 30), (60, 200), (60, 30), (60, 200), (500, 900), (16, 40), (400, 3), (16, 12)];
+        let frames = [(60, 90), (60, 200), (60, 90), (60, 200), (500, 1900), (16, 60), (400, 30), (16, 12)];
         for (i, (coded, took)) in frames.into_iter().enumerate() {
-            let (sequence, at) = (i as u32 + 1, i as u32 * 1000 * MS);
+            let (sequence, at) = (i as u32 + 1, i as u32 * 4000 * MS);
             p.handle_sent(sequence, (5_000, coded), Part::First, at);
             p.handle_shown(sequence, at + (took + 1) * MS);
             found.push(p.scarce());
@@ -324,10 +325,10 @@ mod tests {
         assert_eq!(found, [Time, Time, Time, Time, Decoding, Decoding, Time, Time]);
         // Two frames sent at once are decoded one after the other.
         for i in 10..14 {
-            p.handle_sent(i, (5_000, 40), Part::First, 10_000 * MS);
+            p.handle_sent(i, (5_000, 50), Part::First, 40_000 * MS);
         }
         for i in 10..14 {
-            p.handle_shown(i, (10_000 + 30 * (i - 9)) * MS);
+            p.handle_shown(i, (40_000 + 80 * (i - 9)) * MS);
         }
         assert_eq!(p.scarce(), Time);
         p.handle_path(PathState { rtt_us: 60_000, window_bytes: 200 << 10, queued_bytes: 0 });
