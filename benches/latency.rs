@@ -132,6 +132,8 @@ impl Measured {
             "unanswered": self.times.iter().filter(|time| time.is_none()).count(),
             "min_ms": self.at(0.0), "median_ms": self.at(0.5), "p95_ms": self.at(0.95), "max_ms": self.at(1.0),
             "first_point_median_ms": quantile(&first, 0.5),
+            // As they came: whether a rare long one stands alone, or at the beginning.
+            "last_point_ms": self.times.iter().map(|time| time.map(|(_, last)| last)).collect::<Vec<_>>(),
         })
     }
 }

@@ -115,8 +115,8 @@ impl Keys {
         });
         sleep(Duration::from_millis(self.random.next() % 100));
         let before = self.look();
-        // A key that changes nothing at a point could never be seen there.
-        let mut open: Vec<bool> = next.iter().zip(&before).map(|(a, b)| is_other(*a, *b)).collect();
+        // A key that changes little at a point could be seen there late or never: a lossy first picture may be as far off.
+        let mut open: Vec<bool> = next.iter().zip(&before).map(|(a, b)| distance(*a, *b) > 2 * LOSS_MAX).collect();
         let (begin, mut first, mut last) = (Instant::now(), None, None);
         self.input.press("a");
         self.pressed += 1;
@@ -124,7 +124,7 @@ impl Keys {
             let now = self.look();
             let at = begin.elapsed().as_secs_f64() * 1000.0;
             for point in 0..self.points.len() {
-                if open[point] && is_other(now[point], before[point]) {
+                if open[point] && distance(now[point], before[point]) > LOSS_MAX {
                     open[point] = false;
                     first.get_or_insert(at);
                     last = Some(at);
@@ -149,9 +149,12 @@ impl Keys {
     }
 }
 
-/// More than a lossy code changes by itself.
-fn is_other(a: u32, b: u32) -> bool {
-    [0, 8, 16].map(|shift| (a >> shift & 255).abs_diff(b >> shift & 255)).iter().sum::<u32>() > 60
+/// Steps of all channels by which a lossy code may be off.
+const LOSS_MAX: u32 = 60;
+
+/// Steps of all channels between two colours.
+fn distance(a: u32, b: u32) -> u32 {
+    [0, 8, 16].map(|shift| (a >> shift & 255).abs_diff(b >> shift & 255)).iter().sum()
 }
 
 /// A window that shows its next picture at each key, in a thread with a connection of its own.
