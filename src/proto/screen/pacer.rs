@@ -29,9 +29,11 @@ const REFINEMENT_QUICK: Duration = Duration::from_millis(5);
 /// Up to the longest frame of other paths.
 const REFINEMENT_DOUBLINGS_MAX: u32 = (REFINEMENT_BYTES_MAX / REFINEMENT_BYTES_FAST).ilog2();
 /// A viewer that needs longer for an entropy-coded tile is slow to decode: a whole screen of them would keep it busy for
-/// more than a second. Shaders that run in software take some four milliseconds; a CPU 0.1 to 0.3, and as much again where
-/// others keep it busy.
-const DECODE_SLOW: Duration = Duration::from_micros(2_500);
+/// the better part of a second. Shaders that run in software take two to four milliseconds; a CPU 0.1 to 0.3, and as much
+/// again where others keep it busy.
+const DECODE_SLOW: Duration = Duration::from_micros(1_500);
+/// What else a frame may cost a viewer that is not: photos with loss, and a screen to present.
+const FRAME_COST_MAX: Duration = Duration::from_millis(40);
 /// Tiles of a frame from which on it tells that a viewer is slow; for fewer, what each frame costs would be counted.
 const SLOW_TILES_MIN: usize = 48;
 /// Tiles of a frame from which on it tells that a viewer is not.
@@ -143,10 +145,10 @@ impl Pacer {
             }
         }
         let Some(begun) = begun else { return };
-        let is_slow = now.saturating_sub(begun) > DECODE_SLOW * coded as u32;
-        if is_slow && coded >= SLOW_TILES_MIN {
+        let (took, slow) = (now.saturating_sub(begun), DECODE_SLOW * coded as u32);
+        if coded >= SLOW_TILES_MIN && took > FRAME_COST_MAX + slow {
             self.slow_frames += 1;
-        } else if !is_slow && coded >= QUICK_TILES_MIN {
+        } else if coded >= QUICK_TILES_MIN && took <= slow {
             self.slow_frames = 0;
         }
         self.shown_at = now;
