@@ -135,7 +135,9 @@ impl Desktop {
     pub fn start(display: &str, scenario: Scenario, assets: &Assets) -> Self {
         let mut desktop = Self::empty(display);
         let wallpaper = assets.path("photo0.jpg");
-        desktop.spawn("wallpaper", &["feh", "--no-fehbg", "--bg-fill", &wallpaper.display().to_string()]);
+        // A desktop has its wallpaper long before somebody opens a window over it.
+        desktop.run("wallpaper", &["feh", "--no-fehbg", "--bg-fill", &wallpaper.display().to_string()]);
+        desktop.settle();
         match scenario {
             Scenario::Typing | Scenario::Menus | Scenario::Idle => desktop.office("--writer", "letter.fodt", assets),
             Scenario::Calc => desktop.office("--calc", "budget.fods", assets),
@@ -230,10 +232,21 @@ impl Desktop {
     }
 
     pub(super) fn spawn(&mut self, name: &str, words: &[&str]) {
+        let mut command = self.command(words);
+        self.programs.spawn(name, &mut command);
+    }
+
+    /// Runs a program that ends by itself.
+    fn run(&mut self, name: &str, words: &[&str]) {
+        let mut command = self.command(words);
+        self.programs.run(name, &mut command);
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(words[0]);
         command.args(&words[1..]);
         environment(&mut command, &self.display, &self.programs);
-        self.programs.spawn(name, &mut command);
+        command
     }
 
     pub(super) fn wait(&self, window: &str) {
