@@ -424,9 +424,8 @@ impl Encoder {
             }
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
             let change = TileChange { tile, rect: self.grid.rect(tile), blocks, mask, hasty: false, is_plain: false };
-            // All photos in it may be entropy-coded.
-            let mut all = if self.scarce == Scarce::Decoding { 0 } else { u32::MAX };
-            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
+            let mut photos = self.photos_at_rest();
+            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
             self.marks.handle_touched(tile, now);
         }
@@ -435,6 +434,11 @@ impl Encoder {
         }
         let ordered = self.harvest(false, stored, &mut writer) || stored;
         (!writer.is_empty()).then(|| self.finish(writer, ordered, input, false))
+    }
+
+    /// Photo-like tiles that may be entropy-coded where nothing waits: all, unless the viewer is slow to decode.
+    fn photos_at_rest(&self) -> u32 {
+        if self.scarce == Scarce::Decoding { 0 } else { u32::MAX }
     }
 
     /// Puts a header before the sections of the next frame.

@@ -249,6 +249,12 @@ impl Drop for JournalThread {
 mod tests {
     use super::*;
 
+    fn record(body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        journal::append(&mut out, body);
+        out
+    }
+
     #[test]
     fn a_journal_keeps_its_newest_records_however_many_there_are() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -260,9 +266,7 @@ mod tests {
         }
         let mut file = JournalFile::create(&path, &[]).expect("a journal");
         file.append(&long).expect("room");
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        journal::append(&mut first, b"what still counts");
-        journal::append(&mut second, b"the newest");
+        let (first, second) = (record(b"what still counts"), record(b"the newest"));
         assert!(file.is_long());
         file.renew(&first);
         file.append(&second).expect("room");
@@ -279,9 +283,7 @@ mod tests {
     fn half_a_record_does_not_hide_the_next_one() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("print.journal");
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        journal::append(&mut first, b"first");
-        journal::append(&mut second, b"second");
+        let (first, second) = (record(b"first"), record(b"second"));
         let mut file = JournalFile::create(&path, &first).expect("a journal");
         // As a write leaves it that finds the disk full.
         file.file.as_mut().expect("it is open").write_all(&second[..second.len() / 2]).expect("a file");
@@ -294,9 +296,7 @@ mod tests {
     fn a_journal_that_cannot_be_written_anew_goes_on_as_it_is() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("print.journal");
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        journal::append(&mut first, b"first");
-        journal::append(&mut second, b"second");
+        let (first, second) = (record(b"first"), record(b"second"));
         let mut file = JournalFile::create(&path, &first).expect("a journal");
         // Nothing can be written beside it.
         fs::create_dir(path.with_extension("new")).expect("a directory");

@@ -169,7 +169,7 @@ impl Canvas {
             let (long, short) = (self.long[slot as usize], self.short[short_slot as usize]);
             let long = if long >> 24 == check { long } else { 0 };
             let (kind, seen) = if head.dictionary {
-                let look_up = || [Place::wide(self.wide_hash(here, far)), Place::far(far)].map(|p| dictionary.at(p));
+                let look_up = || self.places(here, far).map(|place| dictionary.at(place));
                 candidate(coder.recalled(row, x, look_up), long, short)
             } else if long != 0 {
                 (LONG, long)
@@ -301,6 +301,12 @@ impl Canvas {
             .wrapping_add(self.pixel(here - 3).wrapping_mul(0x4d2c_ba97))
     }
 
+    /// Where the dictionary has a pixel: by twelve neighbours, and by the seven that are hashed already.
+    #[inline(always)]
+    fn places(&self, here: usize, far: u32) -> [Place; 2] {
+        [Place::wide(self.wide_hash(here, far)), Place::far(far)]
+    }
+
     /// Puts the rows of a decoded tile back on the canvas; `pixel` knows the coded ones by tile row and column.
     pub fn restore(&mut self, back: u32, rows: &Rows, pixel: impl Fn(u32, u32) -> u32) {
         self.pixels[..at(rows.count, 0)].fill(back);
@@ -330,8 +336,7 @@ impl Canvas {
                     let around = self.around(here);
                     if !around.is_flat() {
                         let (_, far) = around.hashes();
-                        let places = [Place::wide(self.wide_hash(here, far)), Place::far(far)];
-                        each((row, x), places, self.pixel(here));
+                        each((row, x), self.places(here, far), self.pixel(here));
                     }
                 }
             }

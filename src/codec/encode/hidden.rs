@@ -113,8 +113,8 @@ impl Encoder {
             let blocks = BlockMask(self.cache.lossy(slot).0 & self.grid.visible(tile).0);
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
             let change = TileChange { tile, rect, blocks, mask, hasty: false, is_plain: false };
-            let mut all = if self.scarce == Scarce::Decoding { 0 } else { u32::MAX };
-            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut all, &mut writer);
+            let mut photos = self.photos_at_rest();
+            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
             writer.amend(tile, slot);
             self.cache.handle_stored_again(slot, BlockMask::NONE, self.sequence + 1);
             self.marks.handle_touched(tile, now);
