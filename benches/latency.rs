@@ -9,7 +9,6 @@ mod parts;
 mod support;
 
 use std::io::{Write, stdout};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
@@ -32,19 +31,13 @@ fn main() -> ExitCode {
         let samples = samples_of(kind, options.quick);
         for peer in [None].into_iter().chain(options.peers.iter().copied().map(Some)) {
             let name = peer.map_or("floor", Peer::name);
-            print!("{} · {name}: starting, {samples} keys ", kind.name());
+            let label = format!("{} · {name}", kind.name());
+            print!("{label}: starting, {samples} keys ");
             stdout().flush().ok();
-            match catch_unwind(AssertUnwindSafe(|| measure(kind, peer, &wire, samples))) {
-                Ok(times) => {
-                    let result = Measured { kind, name, times, load: report::load() };
-                    println!(" median {}, p95 {}", ms(result.at(0.5)), ms(result.at(0.95)));
-                    results.push(result);
-                }
-                Err(panic) => {
-                    println!(" failed");
-                    let text = report::panic_text(panic.as_ref());
-                    failures.push(format!("{} · {name}: {}", kind.name(), text.lines().next().unwrap_or_default()));
-                }
+            if let Some(times) = report::attempt(&label, &mut failures, || measure(kind, peer, &wire, samples)) {
+                let result = Measured { kind, name, times, load: report::load() };
+                println!(" median {}, p95 {}", ms(result.at(0.5)), ms(result.at(0.95)));
+                results.push(result);
             }
         }
     }

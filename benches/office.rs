@@ -8,7 +8,6 @@ mod parts;
 mod support;
 
 use std::io::{Write, stdout};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -40,21 +39,15 @@ fn main() -> ExitCode {
             let label = format!("{} · {}", scenario.name(), peer.name());
             say(&format!("[{number}/{count}] {label}: "));
             let begin = Instant::now();
-            match catch_unwind(AssertUnwindSafe(|| measure(*peer, scenario, &wire, &assets, &mut reference))) {
-                Ok((cell, picture)) => {
-                    if options.shots {
-                        let name = format!("{}-{}.png", scenario.name(), peer.name());
-                        picture.save_png(&report::folder().join(name)).expect("the folder of the results is ours");
-                    }
-                    println!("{} ({:.0} s)", cell.summary(), begin.elapsed().as_secs_f64());
-                    cells.push(cell);
-                }
-                Err(panic) => {
-                    println!("failed");
-                    let text = report::panic_text(panic.as_ref());
-                    failures.push(format!("{label}: {}", text.lines().next().unwrap_or_default()));
-                }
+            let measure = || measure(*peer, scenario, &wire, &assets, &mut reference);
+            let measured = report::attempt(&label, &mut failures, measure);
+            let Some((cell, picture)) = measured else { continue };
+            if options.shots {
+                let name = format!("{}-{}.png", scenario.name(), peer.name());
+                picture.save_png(&report::folder().join(name)).expect("the folder of the results is ours");
             }
+            println!("{} ({:.0} s)", cell.summary(), begin.elapsed().as_secs_f64());
+            cells.push(cell);
         }
     }
     print_tables(&cells);

@@ -11,7 +11,6 @@ mod support;
 
 use std::fs;
 use std::io::{Write, stdout};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -49,27 +48,17 @@ fn main() -> ExitCode {
     if options.wants("letter", true) {
         print!("letter: a page of LibreOffice's ");
         stdout().flush().ok();
-        match catch_unwind(letter) {
-            Ok(()) => println!("came out of the printer with its text"),
-            Err(panic) => {
-                println!("failed");
-                failures.push(format!("letter: {}", report::panic_text(panic.as_ref())));
-            }
+        if report::attempt("letter", &mut failures, letter).is_some() {
+            println!("came out of the printer with its text");
         }
     }
     for line in [Line::Direct, Line::Narrow].into_iter().filter(|line| options.wants(line.name(), true)) {
         print!("{}: a job of {} MB ", line.name(), bytes / 1_000_000);
         stdout().flush().ok();
-        match catch_unwind(AssertUnwindSafe(|| measure(line, bytes, idle_keys))) {
-            Ok(result) => {
-                println!(" {:.1} MB/s", result.bytes_per_s / 1e6);
-                results.push(result);
-            }
-            Err(panic) => {
-                println!(" failed");
-                let text = report::panic_text(panic.as_ref());
-                failures.push(format!("{}: {}", line.name(), text.lines().next().unwrap_or_default()));
-            }
+        let measured = report::attempt(line.name(), &mut failures, || measure(line, bytes, idle_keys));
+        if let Some(result) = measured {
+            println!(" {:.1} MB/s", result.bytes_per_s / 1e6);
+            results.push(result);
         }
     }
     print_tables(&results);

@@ -1,6 +1,7 @@
 //! Tables to read and JSON to keep: `target/bench/NAME.json` holds every value that a table shows.
 
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -79,8 +80,21 @@ pub fn exit_code(failures: &[String]) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The first lines of what a panic said.
-pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+/// Measures one thing; where that panics, says so, and keeps under `label` the first line of why.
+pub fn attempt<T>(label: &str, failures: &mut Vec<String>, measure: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(measure)) {
+        Ok(measured) => Some(measured),
+        Err(panic) => {
+            println!(" failed");
+            let text = panic_text(panic.as_ref());
+            failures.push(format!("{label}: {}", text.lines().next().unwrap_or_default()));
+            None
+        }
+    }
+}
+
+/// What a panic said.
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked").to_owned()
 }
