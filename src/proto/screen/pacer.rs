@@ -21,11 +21,15 @@ const REFINEMENT_BYTES_MAX: u64 = 64 << 10;
 /// Likewise on a fast path to a fast viewer, where what takes time is coding: one photo tile, about a millisecond at each
 /// end.
 const REFINEMENT_BYTES_FAST: u64 = 4 << 10;
-/// A viewer that takes longer than this for such a frame, beyond the round trip, gets longer ones: what it needs for each
-/// frame, however short, is most of it. So it is with shaders that run in software.
+/// A viewer that takes longer than this for such a frame, beyond the round trip and [`TILE_COST`] for each of its tiles,
+/// gets longer ones: what it needs for each frame, however short, is most of it. So it is with shaders that run in software.
 const REFINEMENT_SLOW: Duration = Duration::from_millis(12);
 /// One that takes less gets shorter ones again.
 const REFINEMENT_QUICK: Duration = Duration::from_millis(5);
+/// What an entropy-coded tile may cost a viewer for which longer frames are no better: on a CPU that others keep busy, too.
+/// Without it a frame that had become long once, because something else had held the viewer up, stayed long, and a key
+/// waited for all its tiles.
+const TILE_COST: Duration = Duration::from_millis(1);
 /// Up to the longest frame of other paths.
 const REFINEMENT_DOUBLINGS_MAX: u32 = (REFINEMENT_BYTES_MAX / REFINEMENT_BYTES_FAST).ilog2();
 /// A viewer that needs longer for an entropy-coded tile is slow to decode: a whole screen of them would keep it busy for
@@ -134,10 +138,11 @@ impl Pacer {
             // The one before kept the viewer busy until it was shown.
             begun = begun.or(Some((flight.sent_at + rtt).max(self.shown_at)));
             coded += flight.coded;
-            if !flight.is_refinement {
+            // With a picture behind it the host was busy, and did not hear of it at once.
+            if !flight.is_refinement || self.in_flight.iter().any(|f| !f.is_refinement) {
                 continue;
             }
-            let took = now.saturating_sub(flight.sent_at).saturating_sub(rtt);
+            let took = now.saturating_sub(flight.sent_at).saturating_sub(rtt + TILE_COST * flight.coded as u32);
             if took > REFINEMENT_SLOW {
                 self.refinement_doublings = (self.refinement_doublings + 1).min(REFINEMENT_DOUBLINGS_MAX);
             } else if took < REFINEMENT_QUICK {
@@ -298,16 +303,33 @@ mod tests {
 
     #[test]
     fn a_viewer_that_needs_long_for_each_frame_gets_longer_ones() {
+        // KiB of one refinement frame after the other; each KiB is a quarter of a tile.
+        let budgets = |took: fn(u32, u32) -> Duration| {
+            let mut p = attached();
+            p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
+            let mut budgets = Vec::new();
+            for i in 0..9 {
+                let (budget, at) = (p.poll_refinement().unwrap(), i * 200 * MS);
+                let tiles = budget as u32 / 4096;
+                budgets.push(budget >> 10);
+                p.handle_sent(i + 1, (budget, tiles as usize), Part::Refinement, at);
+                p.handle_shown(i + 1, at + MS + took(i, tiles));
+            }
+            budgets
+        };
+        let in_software = budgets(|_, tiles| 30 * MS + tiles * 3 * MS);
+        assert_eq!(in_software, [4, 8, 16, 32, 64, 64, 64, 64, 64]);
+        // Something else holds the viewer up four times. It decodes each of the long frames in more than 10 ms.
+        let held_up = budgets(|i, tiles| tiles * 800 * MS / 1000 + if i < 4 { 30 * MS } else { Duration::ZERO });
+        assert_eq!(held_up, [4, 8, 16, 32, 64, 32, 16, 8, 4]);
+        // A picture begins meanwhile.
         let mut p = attached();
         p.handle_path(PathState { rtt_us: 1_000, window_bytes: 200 << 10, queued_bytes: 0 });
-        let mut budgets = Vec::new();
-        for (i, took) in [30, 30, 30, 30, 30, 8, 2, 2].into_iter().enumerate() {
-            let (sequence, at) = (i as u32 + 1, i as u32 * 100 * MS);
-            budgets.push(p.poll_refinement().unwrap() >> 10);
-            p.handle_sent(sequence, (5_000, 0), Part::Refinement, at);
-            p.handle_shown(sequence, at + took * MS);
-        }
-        assert_eq!(budgets, [4, 8, 16, 32, 64, 64, 64, 32]);
+        p.handle_sent(1, (5_000, 1), Part::Refinement, MS);
+        p.handle_sent(2, (5_000, 0), Part::First, 2 * MS);
+        p.handle_shown(1, 30 * MS);
+        p.handle_shown(2, 31 * MS);
+        assert_eq!(p.poll_refinement(), Some(4 << 10));
     }
 
     #[test]
