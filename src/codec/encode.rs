@@ -11,7 +11,7 @@ use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::marks::{Agreement, Marks, TileMarks};
 use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
-use crate::codec::photos::{Photos, is_photo};
+use crate::codec::photos::{Photos, is_photo, photo_blocks};
 use crate::codec::rounds::Rounds;
 use crate::codec::stage::harvest;
 use crate::codec::uncover::{Copied, Offer, Under};
@@ -423,7 +423,8 @@ impl Encoder {
                 continue;
             }
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
-            let change = TileChange { tile, rect: self.grid.rect(tile), blocks, mask, hasty: false, is_plain: false };
+            let (rect, lossy) = (self.grid.rect(tile), BlockMask::NONE);
+            let change = TileChange { tile, rect, blocks, mask, lossy, is_plain: false };
             let mut photos = self.photos_at_rest();
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
@@ -671,11 +672,18 @@ impl Encoder {
             if writer.tile_bytes() >= budget {
                 return true;
             }
-            if std::mem::replace(&mut self.tried[i], true) || !self.encode_whole(current, tile, changed, now, writer) {
-                if rounds.of_tile(tile.0 % columns, tile.0 / columns) > round {
+            let is_first_try = !std::mem::replace(&mut self.tried[i], true);
+            if !is_first_try || !self.encode_whole(current, tile, changed, now, writer) {
+                let is_later = rounds.of_tile(tile.0 % columns, tile.0 / columns) > round;
+                if is_later && !(is_first_try && self.photos.is_hasty()) {
                     continue;
                 }
-                self.encode_blocks(current, tile, changed, now, writer);
+                let lossy = self.lossy_blocks(current, tile, changed, now);
+                // Photos with loss need no dictionary, and the sooner the first of them go the better.
+                if is_later && lossy != changed {
+                    continue;
+                }
+                self.encode_blocks(current, tile, (changed, lossy), now, writer);
             }
             self.dirty[i] = BlockMask::NONE;
             self.changed_at[i] = now;
@@ -746,21 +754,29 @@ impl Encoder {
         true
     }
 
-    /// Writes the changed blocks of one tile.
+    /// Those of a tile's changed blocks that may be written with loss.
+    fn lossy_blocks(&self, current: &View, tile: TileIndex, changed: BlockMask, now: Duration) -> BlockMask {
+        if self.scarce == Scarce::Decoding || !self.photos.may_lose(tile, now) {
+            return BlockMask::NONE;
+        }
+        photo_blocks(current, self.grid.rect(tile), changed)
+    }
+
+    /// Writes the changed blocks of one tile, some of them with loss.
     fn encode_blocks(
         &mut self,
         current: &View,
         tile: TileIndex,
-        changed: BlockMask,
+        (changed, lossy): (BlockMask, BlockMask),
         now: Duration,
         writer: &mut SectionWriter,
     ) {
         self.keep_late(tile, now, writer);
         let (rect, visible) = (self.grid.rect(tile), self.grid.visible(tile));
         let mask = (changed != visible).then_some(changed);
-        let hasty = self.photos.handle_change(tile, now) && self.scarce != Scarce::Decoding;
-        let change = TileChange { tile, rect, blocks: changed, mask, hasty, is_plain: self.is_plain };
-        let lossy = self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
+        let change = TileChange { tile, rect, blocks: changed, mask, lossy, is_plain: self.is_plain };
+        self.photos.handle_change(tile, now);
+        self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
         self.photos.handle_written(tile, changed, lossy);
         let i = tile.0 as usize;
         let hash = self.tried_hashes[i].take();

@@ -7,7 +7,7 @@ use crate::codec::ctx::encode::{CtxEncoder, Measured, Pixels};
 use crate::codec::ctx::tables::COSTS;
 use crate::codec::encode::View;
 use crate::codec::format::{BLOCK_PIXELS, PACK_COLORS_MAX, SectionWriter, pack_bits};
-use crate::codec::photos::{QUANTISER, photo_blocks};
+use crate::codec::photos::QUANTISER;
 use crate::codec::plan::{Harvest, packed};
 use crate::codec::wave::encode::WaveEncoder;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Point, Rect, TILE, TileIndex};
@@ -32,8 +32,8 @@ pub(super) struct TileChange {
     pub(super) blocks: BlockMask,
     /// The same, or none if those are all that are visible.
     pub(super) mask: Option<BlockMask>,
-    /// Photos among them may be written with loss.
-    pub(super) hasty: bool,
+    /// Those that may be written with loss.
+    pub(super) lossy: BlockMask,
     /// Nothing of it is entropy-coded.
     pub(super) is_plain: bool,
 }
@@ -65,7 +65,7 @@ impl Modes {
         }
     }
 
-    /// Writes the changed blocks of a tile; returns those that it wrote with loss.
+    /// Writes the changed blocks of a tile.
     pub(super) fn write(
         &mut self,
         current: &View,
@@ -73,10 +73,9 @@ impl Modes {
         dictionary: &Dictionary,
         photos_left: &mut u32,
         writer: &mut SectionWriter,
-    ) -> BlockMask {
-        let &TileChange { tile, rect, blocks: changed, mask, hasty, .. } = change;
+    ) {
+        let &TileChange { tile, rect, blocks: changed, mask, lossy, .. } = change;
         load(current, rect, &mut self.pixels);
-        let lossy = if hasty { photo_blocks(&self.pixels, changed) } else { BlockMask::NONE };
         let exact = BlockMask(changed.0 & !lossy.0);
         if !lossy.is_empty() {
             self.payload.clear();
@@ -88,7 +87,6 @@ impl Modes {
             let change = TileChange { blocks: exact, mask, ..*change };
             self.write_exactly(&change, dictionary, photos_left, writer);
         }
-        lossy
     }
 
     /// Writes blocks of the loaded tile without loss.

@@ -3,10 +3,10 @@
 //! Only photos that move or fill much of the screen are written with loss (mode WAVE), never text. The encoder keeps the
 //! true pixels; here stands for which blocks the viewer holds only nearly those. Sooner or later each is written again.
 
-use crate::codec::ctx::encode::Pixels;
-use crate::codec::encode::Scarce;
+use crate::codec::encode::{Scarce, View};
 use crate::codec::format::CopyRect;
-use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TILE, TileGrid, TileIndex};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, TileGrid, TileIndex};
+use multiversion::multiversion;
 use std::time::Duration;
 
 /// The quantiser of a first paint: 37 dB on the sharpest photo that was measured, 40 dB on others.
@@ -55,8 +55,8 @@ pub(super) struct Photos {
 struct State {
     /// Blocks of which the viewer holds only nearly the pixels.
     lossy: BlockMask,
-    /// When its pixels last changed, and the two times before.
-    changed: [Option<Duration>; 3],
+    /// When its pixels last changed, and the time before.
+    changed: [Option<Duration>; 2],
 }
 
 impl Photos {
@@ -74,11 +74,16 @@ impl Photos {
         self.hasty
     }
 
-    /// A tile is about to be written; whether its photos may be lossy.
-    pub(super) fn handle_change(&mut self, tile: TileIndex, now: Duration) -> bool {
-        let [last, before, first] = &mut self.tiles[tile.0 as usize].changed;
-        (*first, *before, *last) = (*before, *last, Some(now));
-        self.hasty || first.is_some_and(|first| now.saturating_sub(first) <= MOVING_WITHIN)
+    /// Whether the photos of a tile that changes now may be written with loss.
+    pub(super) fn may_lose(&self, tile: TileIndex, now: Duration) -> bool {
+        let [_, before] = self.tiles[tile.0 as usize].changed;
+        self.hasty || before.is_some_and(|before| now.saturating_sub(before) <= MOVING_WITHIN)
+    }
+
+    /// A tile is about to be written.
+    pub(super) fn handle_change(&mut self, tile: TileIndex, now: Duration) {
+        let [last, before] = &mut self.tiles[tile.0 as usize].changed;
+        (*before, *last) = (*last, Some(now));
     }
 
     /// These blocks of a tile were written, some of them with loss.
@@ -170,13 +175,26 @@ impl State {
     }
 }
 
-/// Those of a tile's blocks that are photos.
-pub(super) fn photo_blocks(pixels: &Pixels, blocks: BlockMask) -> BlockMask {
-    let is_photo = |block: u32| is_photo(|y| row(pixels, block, y));
-    blocks.blocks().filter(|block| is_photo(*block)).fold(BlockMask::NONE, |m, b| BlockMask(m.0 | 1 << b))
+/// Those of a tile's blocks that are photos. Where the screen's edge cuts a block, the last pixels go on.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+pub(super) fn photo_blocks(picture: &View, tile: Rect, blocks: BlockMask) -> BlockMask {
+    let is_photo_block = |block: u32| {
+        let (x, y) = (tile.x + block % BLOCKS_PER_SIDE * BLOCK, tile.y + block / BLOCKS_PER_SIDE * BLOCK);
+        let row = |i: usize| &picture.row((y + i as u32).min(tile.bottom() - 1))[x as usize..tile.right() as usize];
+        if row(0).len() >= BLOCK as usize {
+            return is_photo(|i| row(i).first_chunk().expect("it is not cut"));
+        }
+        let cut: [[u32; BLOCK as usize]; BLOCK as usize] = std::array::from_fn(|i| {
+            let row = row(i);
+            std::array::from_fn(|x| row[x.min(row.len() - 1)])
+        });
+        is_photo(|i| &cut[i])
+    };
+    blocks.blocks().filter(|block| is_photo_block(*block)).fold(BlockMask::NONE, |m, b| BlockMask(m.0 | 1 << b))
 }
 
 /// Whether a block, given by its rows, has neither a background nor a letter's edges.
+#[inline(always)]
 pub(super) fn is_photo<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
     let (mut equal, mut edges) = (0, 0);
     for y in 0..BLOCK as usize {
@@ -191,6 +209,7 @@ pub(super) fn is_photo<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> 
 }
 
 /// Whether there are many colours and no step between neighbours that an eye would take for a letter's edge: a sky.
+#[inline(always)]
 fn is_calm<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
     let is_step = |a: u32, b: u32| [0, 8, 16].iter().any(|s| (a >> s & 0xff).abs_diff(b >> s & 0xff) >= CALM_STEP);
     let mut colors = [0; SAMPLES];
@@ -208,6 +227,7 @@ fn is_calm<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
 }
 
 /// Whether a colour stands out.
+#[inline(always)]
 fn has_background<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
     // Every fourth pixel of a row, in another place in each.
     let mut samples = [0; SAMPLES];
@@ -217,11 +237,6 @@ fn has_background<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool 
     samples.sort_unstable();
     let most = samples.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap_or_default();
     most * BACKGROUND_SHARE >= SAMPLES
-}
-
-fn row(pixels: &Pixels, block: u32, y: usize) -> &[u32; BLOCK as usize] {
-    let start = (block / BLOCKS_PER_SIDE * BLOCK * TILE + block % BLOCKS_PER_SIDE * BLOCK) as usize;
-    pixels[start + y * TILE as usize..].first_chunk().expect("a block ends in its tile")
 }
 
 fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {

@@ -112,7 +112,7 @@ impl Encoder {
             writer.uncover(tile, slot);
             let blocks = BlockMask(self.cache.lossy(slot).0 & self.grid.visible(tile).0);
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
-            let change = TileChange { tile, rect, blocks, mask, hasty: false, is_plain: false };
+            let change = TileChange { tile, rect, blocks, mask, lossy: BlockMask::NONE, is_plain: false };
             let mut photos = self.photos_at_rest();
             self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
             writer.amend(tile, slot);
