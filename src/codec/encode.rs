@@ -26,7 +26,7 @@ use hidden::{Hidden, IDLE_AFTER};
 pub const FRAME_BYTES_TARGET: usize = 192 << 10;
 /// Likewise where many photos are written with loss: they have few bytes and take as long to encode and to decode, and the
 /// two are to overlap.
-const HASTY_BYTES_TARGET: usize = 40 << 10;
+const HASTY_BYTES_TARGET: usize = 20 << 10;
 /// The first frame of such a picture, for which the viewer has waited since the change.
 const HASTY_BYTES_FIRST: usize = 12 << 10;
 /// Changed blocks from which on it is worth looking for motion.
