@@ -21,20 +21,25 @@ pub fn run(jobs: &[Wave], bytes: &[u8], screen: &mut Picture) {
     if jobs.is_empty() {
         return;
     }
-    let mut planes: Box<[Plane; 3]> = Box::new([[[0; 64]; 64]; 3]);
-    jobs.iter().for_each(|job| decode(job, bytes, &mut planes, screen));
+    let mut tile = Box::new(Tile { planes: [[[0; 64]; 64]; 3], colors: [[0; 64]; 64] });
+    jobs.iter().for_each(|job| decode(job, bytes, &mut tile, screen));
+}
+
+/// Memory for one tile; each overwrites all of what the one before has left.
+struct Tile {
+    planes: [Plane; 3],
+    colors: [[u32; 64]; 64],
 }
 
 /// Decodes a tile, with the vectors that this processor has.
 #[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
-fn decode(job: &Wave, bytes: &[u8], planes: &mut [Plane; 3], screen: &mut Picture) {
-    let mut colors = [[0; 64]; 64];
-    read(job, bytes, planes);
+fn decode(job: &Wave, bytes: &[u8], tile: &mut Tile, screen: &mut Picture) {
+    read(job, bytes, &mut tile.planes);
     // A loop, not `for_each`: that would be compiled for every processor.
-    for plane in planes.iter_mut() {
+    for plane in &mut tile.planes {
         inverse(plane);
     }
-    paint(job, planes, &mut colors, screen);
+    paint(job, tile, screen);
 }
 
 /// Reads all coefficients of a tile.
@@ -119,8 +124,9 @@ fn read_quad(bits: &mut BitReader, width_max: u32, shift: u32) -> [i16; 4] {
 
 /// Writes the blocks to the screen.
 #[inline(always)]
-fn paint(job: &Wave, planes: &[Plane; 3], colors: &mut [[u32; 64]; 64], screen: &mut Picture) {
+fn paint(job: &Wave, tile: &mut Tile, screen: &mut Picture) {
     let base = tone(job.base);
+    let Tile { planes, colors } = tile;
     for (y, row) in colors.iter_mut().enumerate() {
         let [ys, oranges, greens] = [&planes[0][y], &planes[1][y], &planes[2][y]];
         let at = |i: usize| {
