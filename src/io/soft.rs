@@ -45,6 +45,8 @@ pub enum Damage<'a> {
     Parts {
         /// Of the picture, in its own pixels.
         picture: &'a [Rect],
+        /// Likewise, what [`SoftPresenter::prepare`] has drawn since the last frame.
+        prepared: &'a [Rect],
         /// Of the overlay; empty if it is the same.
         overlay: Rect,
     },
@@ -121,13 +123,9 @@ impl SoftPresenter {
         let window = scene.fit.window;
         let (Some(w), Some(h)) = (NonZeroU32::new(window.w), NonZeroU32::new(window.h)) else { return Ok(()) };
         let fail = |e: softbuffer::SoftBufferError| SoftError::Present(e.to_string());
-        let now = Shown {
-            fit: scene.fit,
-            dim: scene.dim,
-            painted: scene.overlay.map_or(Rect::default(), |o| o.painted.intersection(o.size.rect())),
-        };
-        let mut parts = changed_parts(self.shown, now, damage);
-        if parts.is_empty() {
+        let now = Shown::of(scene);
+        let (parts, mut handed) = changed_parts(self.shown, now, damage);
+        if handed.is_empty() {
             return Ok(());
         }
         self.surface.resize(w, h).map_err(fail)?;
@@ -139,7 +137,7 @@ impl SoftPresenter {
         };
         match older {
             None => {
-                parts = vec![window.rect()];
+                handed = vec![window.rect()];
                 compose(scene, window.rect(), &mut buffer);
             }
             Some(older) => {
@@ -148,7 +146,7 @@ impl SoftPresenter {
                 }
             }
         }
-        let rects: Vec<softbuffer::Rect> = parts.iter().filter_map(softbuffer_rect).collect();
+        let rects: Vec<softbuffer::Rect> = handed.iter().filter_map(softbuffer_rect).collect();
         // Until it is handed over, nothing is known about what the window shows.
         self.shown = None;
         buffer.present_with_damage(&rects).map_err(fail)?;
@@ -157,9 +155,40 @@ impl SoftPresenter {
             drop(self.surface.buffer_mut().map_err(fail)?);
         }
         self.shown = Some(now);
-        self.history.push_front(parts);
+        self.history.push_front(handed);
         self.history.truncate(HISTORY_MAX);
         Ok(())
+    }
+
+    /// Draws parts of the picture into the buffer that [`SoftPresenter::present`] hands over, so that less is left to do
+    /// when the rest of the picture has come. Returns whether it did: only where there is one buffer, and the scene is
+    /// shown already but for these parts.
+    ///
+    /// # Errors
+    /// [`SoftError::Present`].
+    ///
+    /// # Panics
+    /// As [`compose`].
+    pub fn prepare(&mut self, scene: &Scene, parts: &[Rect]) -> Result<bool, SoftError> {
+        let is_shown = self.shown == Some(Shown::of(scene));
+        if !self.is_x11 || !is_shown {
+            return Ok(false);
+        }
+        let mut buffer = self.surface.buffer_mut().map_err(|e| SoftError::Present(e.to_string()))?;
+        if buffer.age() != 1 {
+            return Ok(false);
+        }
+        for part in parts {
+            compose(scene, scene.fit.window_from_picture(*part), &mut buffer);
+        }
+        Ok(true)
+    }
+}
+
+impl Shown {
+    fn of(scene: &Scene) -> Self {
+        let painted = scene.overlay.map_or(Rect::default(), |o| o.painted.intersection(o.size.rect()));
+        Self { fit: scene.fit, dim: scene.dim, painted }
     }
 }
 
@@ -357,23 +386,31 @@ fn word([r, g, b]: [u32; 3]) -> u32 {
 }
 
 /// The parts of the window that differ from what was shown, none of them empty.
-fn changed_parts(before: Option<Shown>, now: Shown, damage: Damage) -> Vec<Rect> {
+fn changed_parts(before: Option<Shown>, now: Shown, damage: Damage) -> (Vec<Rect>, Vec<Rect>) {
     let window = now.fit.window.rect();
-    let (Some(before), Damage::Parts { picture, overlay }) = (before, damage) else { return vec![window] };
+    let all = (vec![window], vec![window]);
+    let (Some(before), Damage::Parts { picture, prepared, overlay }) = (before, damage) else { return all };
     if before.fit != now.fit || before.dim != now.dim {
-        return vec![window];
+        return all;
     }
-    let mut parts: Vec<Rect> = picture.iter().map(|r| now.fit.window_from_picture(*r)).collect();
-    parts.push(overlay);
-    if before.painted != now.painted {
-        parts.extend([before.painted, now.painted]);
+    let in_window = |rects: &[Rect]| -> Vec<Rect> {
+        let rects = rects.iter().map(|r| now.fit.window_from_picture(*r).intersection(window));
+        rects.filter(|r| !r.is_empty()).collect()
+    };
+    let mut parts = in_window(picture);
+    let pages = [overlay, before.painted, now.painted];
+    let pages = if before.painted == now.painted { &pages[..1] } else { &pages[..] };
+    parts.extend(pages.iter().map(|r| r.intersection(window)).filter(|r| !r.is_empty()));
+    let handed = limited([&parts[..], &in_window(prepared)].concat());
+    (limited(parts), handed)
+}
+
+/// The same, or the one rectangle around them if they are too many.
+fn limited(parts: Vec<Rect>) -> Vec<Rect> {
+    if parts.len() <= PARTS_MAX {
+        return parts;
     }
-    parts.iter_mut().for_each(|r| *r = r.intersection(window));
-    parts.retain(|r| !r.is_empty());
-    if parts.len() > PARTS_MAX {
-        parts = vec![parts.iter().fold(Rect::default(), |a, r| a.union(*r))];
-    }
-    parts
+    vec![parts.iter().fold(Rect::default(), |a, r| a.union(*r))]
 }
 
 fn softbuffer_rect(r: &Rect) -> Option<softbuffer::Rect> {
@@ -440,16 +477,27 @@ mod tests {
         let f = fit(Size::new(100, 100), Size::new(100, 100));
         let before = Shown { fit: f, dim: 0.0, painted: Rect::default() };
         let damage = [Rect::new(10, 10, 5, 5), Rect::new(99, 99, 50, 50), Rect::new(200, 0, 1, 1)];
-        let parts = |now, damage| changed_parts(Some(before), now, damage);
-        let some = Damage::Parts { picture: &damage, overlay: Rect::default() };
-        assert_eq!(parts(before, some), [Rect::new(10, 10, 5, 5), Rect::new(99, 99, 1, 1)]);
-        let none = Damage::Parts { picture: &[], overlay: Rect::default() };
-        assert_eq!(parts(before, none), []);
-        assert_eq!(parts(Shown { dim: 0.5, ..before }, none), [f.window.rect()]);
+        let parts = |now, picture: &[Rect], overlay| {
+            let damage = Damage::Parts { picture, prepared: &[], overlay };
+            let (parts, handed) = changed_parts(Some(before), now, damage);
+            assert_eq!(parts, handed);
+            parts
+        };
+        let none = Rect::default();
+        assert_eq!(parts(before, &damage, none), [Rect::new(10, 10, 5, 5), Rect::new(99, 99, 1, 1)]);
+        assert_eq!(parts(before, &[], none), []);
+        assert_eq!(parts(Shown { dim: 0.5, ..before }, &[], none), [f.window.rect()]);
         let painted = Rect::new(1, 2, 3, 4);
-        assert_eq!(parts(Shown { painted, ..before }, none), [painted]);
-        assert_eq!(changed_parts(None, before, none), [f.window.rect()]);
+        assert_eq!(parts(Shown { painted, ..before }, &[], none), [painted]);
         let many = [Rect::new(3, 3, 1, 1); PARTS_MAX + 1];
-        assert_eq!(parts(before, Damage::Parts { picture: &many, overlay: painted }), [Rect::new(1, 2, 3, 4)]);
+        assert_eq!(parts(before, &many, painted), [painted]);
+        let shown = |last, prepared: &[Rect]| {
+            changed_parts(last, Shown { painted, ..before }, Damage::Parts { picture: &[], prepared, overlay: none })
+        };
+        let whole = vec![f.window.rect()];
+        assert_eq!(shown(None, &damage), (whole.clone(), whole));
+        let (drawn, handed) = shown(Some(before), &damage);
+        assert_eq!((drawn, handed.len(), handed[0], handed[1]), (vec![painted], 3, painted, damage[0]));
+        assert_eq!(shown(Some(before), &many), (vec![painted], vec![painted]));
     }
 }

@@ -67,6 +67,8 @@ struct Screen {
     overlay: Option<OverlayPicture>,
     /// What of the picture changed since it was presented.
     damage: Vec<Rect>,
+    /// Likewise, and the presenter has drawn it already.
+    prepared: Vec<Rect>,
     overlay_damage: Rect,
     exposed: bool,
     /// Something was given to the window since the ui heard so.
@@ -96,6 +98,7 @@ pub async fn run(parts: ScreenParts) {
         picture: Size::default(),
         overlay: None,
         damage: Vec::new(),
+        prepared: Vec::new(),
         overlay_damage: Rect::default(),
         exposed: true,
         presented: false,
@@ -206,13 +209,15 @@ impl Screen {
             self.picture = size;
             self.exposed = true;
         }
-        self.damage.extend_from_slice(&update.plan.damage);
         let measured = self.painter.apply(update)?;
         let mut decode = measured.unwrap_or_else(|| begun.elapsed());
         let presented = !update.more;
         if presented {
+            self.damage.extend_from_slice(&update.plan.damage);
             // A window that cannot take it now is drawn when it is exposed.
             self.present()?;
+        } else {
+            self.prepare(&update.plan.damage)?;
         }
         if let Painter::Compute { decoder, .. } = &mut self.painter {
             // The GPU goes on by itself, but the host counts on what is called shown.
@@ -242,6 +247,7 @@ impl Screen {
             return Ok(());
         }
         let (exposed, damage) = (std::mem::take(&mut self.exposed), std::mem::take(&mut self.damage));
+        let prepared = std::mem::take(&mut self.prepared);
         let overlay_damage = std::mem::take(&mut self.overlay_damage);
         self.window.pre_present_notify();
         self.presented = true;
@@ -257,18 +263,27 @@ impl Screen {
                 self.exposed |= presenter.present(mirror.screen(), fit, 0.0)? == Shown::Skipped;
             }
             Painter::Cpu { canvas, presenter } => {
-                let overlay = overlay
-                    .filter(|o| o.size == fit.window && !o.painted.is_empty())
-                    .map(|o| soft::Overlay { pixels: &o.pixels, size: o.size, painted: o.painted });
-                let scene = soft::Scene { picture: &canvas.screen, fit, overlay, dim: 0.0 };
                 let damage = if exposed {
                     soft::Damage::All
                 } else {
-                    soft::Damage::Parts { picture: &damage, overlay: overlay_damage }
+                    soft::Damage::Parts { picture: &damage, prepared: &prepared, overlay: overlay_damage }
                 };
-                presenter.present(&scene, damage)?;
+                presenter.present(&soft_scene(canvas, overlay, fit), damage)?;
             }
         }
+        Ok(())
+    }
+
+    /// Parts of the picture changed, and more of it follows: what can be drawn now is.
+    fn prepare(&mut self, parts: &[Rect]) -> Result<(), ScreenError> {
+        let fit = self.fit();
+        let is_prepared = match &mut self.painter {
+            Painter::Cpu { canvas, presenter } if !self.exposed && !self.size.is_empty() => {
+                presenter.prepare(&soft_scene(canvas, self.overlay.as_ref(), fit), parts)?
+            }
+            _ => false,
+        };
+        if is_prepared { &mut self.prepared } else { &mut self.damage }.extend_from_slice(parts);
         Ok(())
     }
 
@@ -278,6 +293,7 @@ impl Screen {
         self.painter = painter;
         self.picture = Size::default();
         self.damage.clear();
+        self.prepared.clear();
         self.exposed = true;
         tracing::warn!("The CPU draws from now on");
         Ok(fact)
@@ -312,6 +328,16 @@ impl Painter {
             }
         }
     }
+}
+
+/// What a window without a GPU shows.
+fn soft_scene<'a>(canvas: &'a Canvas, overlay: Option<&'a OverlayPicture>, fit: Fit) -> soft::Scene<'a> {
+    let overlay = overlay.filter(|o| o.size == fit.window && !o.painted.is_empty()).map(|o| soft::Overlay {
+        pixels: &o.pixels,
+        size: o.size,
+        painted: o.painted,
+    });
+    soft::Scene { picture: &canvas.screen, fit, overlay, dim: 0.0 }
 }
 
 fn set_overlay(presenter: &mut Presenter, overlay: Option<&OverlayPicture>, damage: Rect) -> Result<(), GpuError> {

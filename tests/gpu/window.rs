@@ -122,7 +122,16 @@ impl Shower {
         }
     }
 
-    fn show(&mut self, scene: &Scene, damage: &[Rect]) {
+    /// Draws ahead what is not handed over yet, where that can be done; returns whether it was.
+    fn prepare(&mut self, scene: &Scene, part: Rect) -> bool {
+        match self {
+            Shower::Cpu(presenter) => presenter.prepare(scene, &[part]).expect("the buffer can be drawn to"),
+            _ => false,
+        }
+    }
+
+    /// Shows what changed, and what was prepared.
+    fn show(&mut self, scene: &Scene, damage: &[Rect], prepared: &[Rect]) {
         match self {
             Shower::Compute(decoder, presenter) => {
                 decoder.apply(&plan_of(scene.picture)).expect("a sound plan is decoded");
@@ -133,7 +142,7 @@ impl Shower {
                 draw(presenter, mirror.screen(), scene);
             }
             Shower::Cpu(presenter) => {
-                let damage = Damage::Parts { picture: damage, overlay: Rect::default() };
+                let damage = Damage::Parts { picture: damage, prepared, overlay: Rect::default() };
                 presenter.present(scene, damage).expect("the window takes it");
             }
         }
@@ -205,15 +214,29 @@ fn a_window_shows_every_pixel_on_every_tier() {
             let fit: Fit = fit(window, picture.size);
             let what = format!("{renderer:?} {fit:?}");
             let all = [picture.size.rect()];
-            shower.show(&plain(&picture, fit), &all);
+            shower.show(&plain(&picture, fit), &all, &[]);
             desk.expect(&plain(&picture, fit), &what);
 
             let mut times = Vec::new();
-            for _ in 0..30 {
-                let part = Rect::new(random.below(200), random.below(100), 1 + random.below(100), 1 + random.below(90));
-                paint(&mut picture, part, &mut random);
+            let part = |random: &mut Random| {
+                Rect::new(random.below(200), random.below(100), 1 + random.below(100), 1 + random.below(90))
+            };
+            for i in 0..30 {
+                let mut damage = Vec::new();
+                let mut prepared = Vec::new();
+                // The first parts of a picture that comes in several.
+                for _ in 0..i % 3 {
+                    let early = part(&mut random);
+                    paint(&mut picture, early, &mut random);
+                    let is_drawn = shower.prepare(&plain(&picture, fit), early);
+                    assert_eq!(is_drawn, renderer == Renderer::Cpu, "{what}");
+                    if is_drawn { &mut prepared } else { &mut damage }.push(early);
+                }
+                let last = part(&mut random);
+                paint(&mut picture, last, &mut random);
+                damage.push(last);
                 let start = Instant::now();
-                shower.show(&plain(&picture, fit), &[part]);
+                shower.show(&plain(&picture, fit), &damage, &prepared);
                 times.push(start.elapsed());
             }
             desk.expect(&plain(&picture, fit), &format!("{what}, small changes"));
@@ -224,9 +247,9 @@ fn a_window_shows_every_pixel_on_every_tier() {
             let pixels = present::panel(window, painted);
             let overlay = Some(Overlay { pixels: &pixels, size: window, painted });
             let scene = Scene { overlay, dim: 0.6, ..plain(&picture, fit) };
-            shower.show(&scene, &[]);
+            shower.show(&scene, &[], &[]);
             desk.expect(&scene, &format!("{what}, with overlay and dimmed"));
-            shower.show(&plain(&picture, fit), &[]);
+            shower.show(&plain(&picture, fit), &[], &[]);
             desk.expect(&plain(&picture, fit), &format!("{what}, without them again"));
         }
     }
