@@ -1,6 +1,6 @@
-//! Every limit of the protocol and of QUIC in one place, each with its reason.
+//! The limits of messages, QUIC, sound and printing in one place, each with its reason.
 //!
-//! PROTOCOL.md lists the same numbers; a test compares them. Limits of the frame format stand in `codec::format`.
+//! PROTOCOL.md lists all limits; a test compares the numbers. Those of the frame format stand in `codec::format`.
 
 use std::time::Duration;
 

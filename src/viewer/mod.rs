@@ -1,7 +1,8 @@
-//! The desktop application: four threads and the channels between them.
+//! The desktop application: its threads and the channels between them.
 //!
 //! `ui` (this thread: window, keyboard, pages), `net` (one tokio thread: the link), `screen` (decodes and draws),
-//! `sound` (loudspeaker and microphone). Each value has one owner; `event` has every message. Stopping is dropping: the ui's senders go, net and screen follow.
+//! `sound` (loudspeaker and microphone), and three that wait for slow things: `print`, `journal`, `devices`. Each value has
+//! one owner; `event` has every message. Stopping is dropping: the ui's senders go, net and screen follow.
 
 pub mod app;
 pub mod event;
