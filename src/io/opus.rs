@@ -66,21 +66,26 @@ fn opus_channels(kind: SoundKind) -> opus::Channels {
     }
 }
 
+fn encoder(kind: SoundKind) -> Result<opus::Encoder, OpusError> {
+    let (application, bits) = match kind {
+        SoundKind::Sound => (opus::Application::Audio, SOUND_BITS),
+        SoundKind::Microphone => (opus::Application::Voip, MICROPHONE_BITS),
+    };
+    let mut encoder = opus::Encoder::new(RATE, opus_channels(kind), application)?;
+    encoder.set_bitrate(opus::Bitrate::Bits(bits))?;
+    encoder.set_inband_fec(true)?;
+    encoder.set_packet_loss_perc(LOSS_PERCENT)?;
+    encoder.set_dtx(true)?;
+    Ok(encoder)
+}
+
 impl Talker {
     /// Nothing has been said yet.
     ///
     /// # Errors
     /// [`OpusError`], if there is no memory.
     pub fn new(kind: SoundKind) -> Result<Talker, OpusError> {
-        let (application, bits) = match kind {
-            SoundKind::Sound => (opus::Application::Audio, SOUND_BITS),
-            SoundKind::Microphone => (opus::Application::Voip, MICROPHONE_BITS),
-        };
-        let mut encoder = opus::Encoder::new(RATE, opus_channels(kind), application)?;
-        encoder.set_bitrate(opus::Bitrate::Bits(bits))?;
-        encoder.set_inband_fec(true)?;
-        encoder.set_packet_loss_perc(LOSS_PERCENT)?;
-        encoder.set_dtx(true)?;
+        let encoder = encoder(kind)?;
         let seed = std::hash::RandomState::new().build_hasher().finish();
         Ok(Talker { encoder, sender: Sender::new(kind, seed), channels: channels(kind), rest: Vec::new() })
     }
@@ -231,6 +236,76 @@ mod tests {
         let rms = (middle.iter().map(|s| s * s).sum::<f32>() / middle.len() as f32).sqrt();
         assert!((rms - 0.3536).abs() < 0.02, "{rms}");
         assert_eq!(player.jitter().counts().concealed, 0);
+    }
+
+    #[test]
+    fn a_clock_that_runs_differently_is_followed_by_the_samples_themselves() {
+        // More than clocks differ, for two minutes: without the resampler 60 ms too much, or as much too little.
+        let mut encoder = opus::Encoder::new(RATE, opus::Channels::Stereo, opus::Application::Audio).unwrap();
+        let (loud, mut coded) = ([0.1; 2 * FRAME], [0; SOUND_FRAME_BYTES_MAX]);
+        let bytes = encoder.encode_float(&loud, &mut coded).unwrap();
+        for skew in [500.0e-6, -500.0e-6] {
+            let mut sender = Sender::new(SoundKind::Sound, 7);
+            let mut player = Player::new(SoundKind::Sound).unwrap();
+            let (mut sent, mut longest, mut dry) = (0, Duration::ZERO, 0);
+            for step in 0..120 * 200_u32 {
+                let now = Duration::from_millis(5) * step;
+                while f64::from(sent) * 0.020 / (1.0 + skew) <= now.as_secs_f64() {
+                    let packet = sender.handle_frame(&loud, &coded[..bytes], FRAME as u32, 0).expect("it is loud");
+                    player.handle_packet(packet, now);
+                    sent += 1;
+                }
+                let count = player.play(240, &mut Vec::new(), now);
+                // The first ten seconds find out how steady the way is.
+                if step > 2_000 {
+                    dry += u32::from(count < 240);
+                    longest = longest.max(player.jitter().delay());
+                }
+            }
+            let counts = player.jitter().counts();
+            assert!(longest < Duration::from_millis(70), "{skew}: {longest:?} {counts:?}");
+            assert_eq!((counts.concealed, counts.skipped, counts.late, dry), (0, 0, 0, 0), "{skew}: {longest:?}");
+        }
+    }
+
+    /// What is heard of a voice that glides upwards, without one frame if it is lost on the way.
+    fn voice(in_band_fec: bool, lost: Option<usize>) -> Vec<f32> {
+        let mut encoder = encoder(SoundKind::Microphone).unwrap();
+        encoder.set_inband_fec(in_band_fec).unwrap();
+        let mut sender = Sender::new(SoundKind::Microphone, 7);
+        let mut player = Player::new(SoundKind::Microphone).unwrap();
+        let (mut coded, mut heard, mut phase) = ([0; SOUND_FRAME_BYTES_MAX], Vec::new(), 0.0_f32);
+        for number in 0..40 {
+            let frame: Vec<f32> = (0..FRAME)
+                .map(|i| {
+                    phase += (120.0 + (number * FRAME + i) as f32 * 0.006) / RATE as f32;
+                    // A throat's pulse: all harmonics up to 2.4 kHz, the higher the fainter.
+                    (1..=12).map(|h| (phase * h as f32 * std::f32::consts::TAU).sin() * 0.2 / h as f32).sum()
+                })
+                .collect();
+            let now = Duration::from_millis(20) * number as u32;
+            let bytes = encoder.encode_float(&frame, &mut coded).unwrap();
+            let packet = sender.handle_frame(&frame, &coded[..bytes], FRAME as u32, 0).expect("it is loud");
+            if lost != Some(number) {
+                player.handle_packet(packet, now);
+            }
+            player.play(FRAME, &mut heard, now);
+        }
+        heard
+    }
+
+    #[test]
+    fn what_speech_says_about_the_frame_before_is_used() {
+        let error = |in_band_fec| -> f32 {
+            let whole = voice(in_band_fec, None);
+            let errors = (20..30).map(|lost| {
+                let heard = voice(in_band_fec, Some(lost));
+                whole.iter().zip(&heard).take((lost + 6) * FRAME).map(|(a, b)| (a - b).powi(2)).sum::<f32>()
+            });
+            errors.sum()
+        };
+        let (with, without) = (error(true), error(false));
+        assert!(with < 0.6 * without, "error {with} with in-band FEC, {without} without");
     }
 
     #[test]

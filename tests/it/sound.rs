@@ -47,6 +47,10 @@ struct Heard {
     counts: JitterCounts,
     /// Times that the loudspeaker ran dry while the sender was sending.
     dry: u64,
+    /// Times that two or more frames in a row were made up, as the ear counts them.
+    gaps: u64,
+    /// Frames that came after one that is not the one before, with nothing made up between them, or came twice: a click.
+    clicks: u64,
     /// Longest time that the receiver held sound back, its loudspeaker included, after the first ten seconds.
     delay_max: Duration,
     delay_last: Duration,
@@ -62,6 +66,8 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
     let mut heard = Heard::default();
     let loud = [0.5; FRAME];
     let (mut ready, mut begun, mut frame_at) = (0.0_f64, false, 0.0_f64);
+    // The number of what was played last, and how much was made up since.
+    let (mut last, mut made_up) = (None::<u64>, 0);
     let mut now = Duration::ZERO;
     while now < length {
         while frame_at <= now.as_secs_f64() {
@@ -91,13 +97,23 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
         let deaf = minute > 40_000 * MS && minute < 40_000 * MS + way.deaf;
         while ready < AHEAD && !deaf {
             let frame = jitter.frame_samples() as f64 / f64::from(RATE);
-            match jitter.poll_playout(now) {
+            let playout = jitter.poll_playout(now);
+            match &playout {
                 Playout::Idle => break,
-                Playout::Skip(_) => {}
-                Playout::Frame(_) | Playout::Recover(_) | Playout::Conceal => {
-                    begun = true;
-                    ready += frame / jitter.speed();
+                Playout::Frame(content) | Playout::Skip(content) => {
+                    let number = u64::from_le_bytes(content[1..9].try_into().expect("a number"));
+                    let follows = last.is_none_or(|last| (last + 1..=last + 1 + made_up).contains(&number));
+                    heard.clicks += u64::from(!follows);
+                    (last, made_up) = (Some(number), 0);
                 }
+                Playout::Recover(_) | Playout::Conceal => {
+                    made_up += 1;
+                    heard.gaps += u64::from(made_up == 2);
+                }
+            }
+            if !matches!(playout, Playout::Skip(_)) {
+                begun = true;
+                ready += frame / jitter.speed();
             }
         }
         heard.delay_last = jitter.delay() + Duration::from_secs_f64(ready);
@@ -122,7 +138,8 @@ fn one_percent_loss_and_30_ms_of_jitter_are_not_heard() {
     for seed in 0..6 {
         let heard = listen(Way { loss_per_mille: 10, jitter: 30 * MS, ..WAY }, 600_000 * MS, seed);
         let c = heard.counts;
-        assert!(c.gaps + heard.dry <= 1, "more than one audible gap in ten minutes: {heard:?}");
+        assert!(heard.gaps + heard.dry + heard.clicks <= 1, "more than one audible gap in ten minutes: {heard:?}");
+        assert_eq!(heard.gaps, c.gaps, "the buffer counts its gaps: {heard:?}");
         assert!(c.concealed * 1_000 <= heard.sent * 5, "more than half a percent made up: {heard:?}");
         assert!(c.repaired > 150, "the copies were of no use: {heard:?}");
         assert!(heard.delay_max < 150 * MS, "{heard:?}");
@@ -148,7 +165,8 @@ fn eight_hours_of_clock_skew_keep_the_delay() {
     for skew_ppm in [200.0, -200.0] {
         let heard = listen(Way { skew_ppm, jitter: 5 * MS, ..WAY }, 8 * 3_600_000 * MS, 3);
         assert!(heard.delay_max < 150 * MS, "{skew_ppm} ppm: {heard:?}");
-        assert_eq!((heard.counts.concealed, heard.counts.skipped, heard.dry), (0, 0, 0), "{skew_ppm} ppm: {heard:?}");
+        assert_eq!((heard.counts.concealed, heard.counts.skipped), (0, 0), "{skew_ppm} ppm: {heard:?}");
+        assert_eq!((heard.gaps, heard.clicks, heard.dry), (0, 0, 0), "{skew_ppm} ppm: {heard:?}");
     }
 }
 
