@@ -285,6 +285,9 @@ fn environment(
         ("GDK_BACKEND", "x11".into()),
         ("QT_QPA_PLATFORM", "xcb".into()),
     ]);
+    if let Some(files) = AlsaFiles::in_dir(dir) {
+        variables.insert("ALSA_CONFIG_PATH", files.entry);
+    }
     if let Some(file) = xauthority {
         variables.insert("XAUTHORITY", file.to_string_lossy().into_owned());
     }
@@ -323,6 +326,10 @@ fn write_defaults(dir: &Path, config: ConfigHome) -> io::Result<()> {
         fs::write(dir.join(XFCONF_DIR).join(format!("{channel}.xml")), xfconf_channel(channel, properties))?;
     }
     fs::write(dir.join("xdg/openbox/menu.xml"), openbox_menu())?;
+    if let Some(files) = AlsaFiles::in_dir(dir) {
+        fs::write(&files.entry, alsa_entry(&files.default))?;
+        fs::write(&files.default, ALSA_DEFAULT)?;
+    }
     for entry in fs::read_dir("/etc/xdg/autostart").into_iter().flatten().flatten() {
         let name = entry.file_name();
         let (text, private) = (name.to_string_lossy(), config == ConfigHome::Private);
@@ -343,6 +350,28 @@ fn write_defaults(dir: &Path, config: ConfigHome) -> io::Result<()> {
 /// Whether an autostart entry makes no sense on a screen without a seat: lockers, power, radio, removable hardware.
 fn is_unwanted(entry: &str) -> bool {
     UNWANTED_AUTOSTART.iter().any(|word| entry.to_lowercase().contains(word))
+}
+
+/// Where a session's settings for ALSA lie: programs that speak ALSA are heard like all others.
+struct AlsaFiles {
+    /// What `ALSA_CONFIG_PATH` names.
+    entry: String,
+    /// What comes after the system's files and the user's own, which mean the host's sound card.
+    default: String,
+}
+
+impl AlsaFiles {
+    /// `None` in a directory whose name ALSA would take apart (at spaces and colons) or expand as a shell does.
+    fn in_dir(dir: &Path) -> Option<AlsaFiles> {
+        let dir = dir.to_str()?;
+        let plain = dir.chars().all(|c| c.is_alphanumeric() || "/._-+@,=".contains(c));
+        plain.then(|| AlsaFiles { entry: format!("{dir}/alsa.conf"), default: format!("{dir}/alsa-default.conf") })
+    }
+}
+
+/// The system's settings, as without us; its hook 0 loads what the administrator and the user wrote, and ours is after it.
+fn alsa_entry(default: &str) -> String {
+    format!("<confdir:alsa.conf>\n@hooks.1 {{\n    func load\n    files [ \"{default}\" ]\n    errors false\n}}\n")
 }
 
 fn openbox_menu() -> String {
@@ -536,6 +565,18 @@ const UNWANTED_AUTOSTART: &[&str] = &[
 ];
 
 const HIDDEN_ENTRY: &str = "[Desktop Entry]\nType=Application\nName=hidden\nExec=true\nHidden=true\n";
+/// ALSA's default device: the session's sound server, by the plugin of `libasound2-plugins`.
+const ALSA_DEFAULT: &str = r#"pcm.!default {
+    type pulse
+    hint {
+        show on
+        description "Kachel"
+    }
+}
+ctl.!default {
+    type pulse
+}
+"#;
 
 const FIREFOX_PREFERENCES: &str = r#"user_pref("browser.aboutwelcome.enabled", false);
 user_pref("browser.shell.checkDefaultBrowser", false);
@@ -604,5 +645,14 @@ mod tests {
         assert_eq!(variables(ConfigHome::Private)["XDG_CONFIG_HOME"], "/s/config");
         assert!(!variables(ConfigHome::OfUser).contains_key("XDG_CONFIG_HOME"));
         assert!(variables(ConfigHome::OfUser)["XDG_CONFIG_DIRS"].starts_with("/s/xdg:"));
+    }
+
+    #[test]
+    fn alsa_is_told_only_of_a_place_that_it_can_name() {
+        let told = |dir| environment(":7", None, Path::new(dir), ConfigHome::OfUser, DesktopKind::Xfce);
+        assert_eq!(told("/home/jörg/.local/s")["ALSA_CONFIG_PATH"], "/home/jörg/.local/s/alsa.conf");
+        for dir in ["/home/a b/s", "/a:b", "/$HOME/s", "/`id`", "/a\"b", "/~/s"] {
+            assert!(!told(dir).contains_key("ALSA_CONFIG_PATH"), "{dir}");
+        }
     }
 }
