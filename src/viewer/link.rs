@@ -157,7 +157,7 @@ pub async fn run(
     loop {
         match link.session.poll_deed() {
             Some(Deed::Connect) => {
-                link.connection = None;
+                link.drop_connection();
                 connecting = link.connector.clone().map(|c| Box::pin(async move { c.connect().await }) as Connecting);
             }
             Some(Deed::Rebind) => link.rebind(),
@@ -690,9 +690,15 @@ impl Link {
         let stats = connection.stats();
         let now = self.now();
         self.session.handle_packets(stats.asked, stats.packets_received, now);
-        if self.connection.is_some() && matches!(self.session.state(), LinkState::Reconnecting { .. }) {
+        if matches!(self.session.state(), LinkState::Reconnecting { .. }) {
+            self.drop_connection();
+        }
+    }
+
+    /// Another one is about to be made.
+    fn drop_connection(&mut self) {
+        if self.connection.take().is_some() {
             self.stop_printing(false);
-            self.connection = None;
             self.pending = None;
         }
     }

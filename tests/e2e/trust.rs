@@ -497,6 +497,26 @@ async fn revoked_viewer_is_cut_off_at_once() {
 }
 
 #[tokio::test]
+async fn viewer_leaves_when_its_time_is_over() {
+    let (host, listener) = Host::start();
+    let mut session = Session::accept(&listener).await;
+    let mut viewer = enter(&host.trial()).await;
+    session.expect_viewer().await;
+    let mut device = host.devices().devices().expect("list")[0].clone();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    assert!(device.expires > now + 60 * 60, "a trial is good for a day");
+    device.expires = now + 2;
+    host.devices().insert(device).expect("list");
+    // Heard of, and still welcome.
+    session.say(&HostMessage::Locks(LockKeys::default())).await;
+    assert!(matches!(recv(&mut viewer).await, Received::Control(_)));
+    assert_eq!(recv(&mut viewer).await, Received::Closed(LostReason::DeviceRefused));
+    let left = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+    assert!((now + 2..now + 10).contains(&left), "left after {} s", left - now);
+    assert_eq!(session.next_word().await, Relay::Detached);
+}
+
+#[tokio::test]
 async fn every_connection_is_a_full_handshake() {
     let (host, listener) = Host::start();
     let mut session = Session::accept(&listener).await;

@@ -19,7 +19,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::process::Child;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -71,6 +71,8 @@ pub(super) struct Desktop {
     /// When the session is to hear about the path; only while something flows.
     path_due: Option<Instant>,
     path_told: Option<(PathState, Instant)>,
+    /// When the time of the viewer's device is over.
+    leaves_at: Option<Instant>,
 }
 
 /// What happened to a desktop.
@@ -82,6 +84,7 @@ enum Event {
     Sound(Relay),
     Datagram(Bytes),
     PathDue,
+    TimeOver,
 }
 
 impl Desktop {
@@ -110,6 +113,7 @@ impl Desktop {
             ended: false,
             path_due: None,
             path_told: None,
+            leaves_at: None,
         }
     }
 
@@ -132,16 +136,22 @@ impl Desktop {
                 Event::Sound(message) => self.handle_sound(message),
                 Event::Datagram(datagram) => self.sound.handle_datagram(datagram),
                 Event::PathDue => self.tell_path(),
+                Event::TimeOver => self.recheck(),
             }
         }
     }
 
     async fn next(&mut self) -> Event {
-        let due = self.path_due;
+        let (path_due, leaves_at) = (self.path_due, self.leaves_at);
+        let until = async |at: Option<Instant>| match at {
+            Some(at) => sleep_until(at).await,
+            None => pending().await,
+        };
         tokio::select! {
             biased;
             event = poll_fn(|cx| self.poll(cx)) => event,
-            () = async { match due { Some(due) => sleep_until(due).await, None => pending().await } } => Event::PathDue,
+            () = until(path_due) => Event::PathDue,
+            () = until(leaves_at) => Event::TimeOver,
         }
     }
 
@@ -360,17 +370,22 @@ impl Desktop {
         self.path_told = Some((path, Instant::now()));
     }
 
-    /// Closes the viewer's connection if its device is no longer on the list.
+    /// Closes the viewer's connection if its device is no longer on the list, or its time is over.
     fn recheck(&mut self) {
         let Some(viewer) = &self.viewer else { return };
-        match self.devices.devices() {
-            Ok(devices) if devices.iter().any(|device| device.key == viewer.device.key) => {}
-            Ok(_) => {
-                info!(session = self.name, device = viewer.device.id, "Device revoked");
-                self.close_viewer(CloseCode::UnknownDevice as u32);
-            }
+        let devices = match self.devices.devices() {
+            Ok(devices) => devices,
             Err(error) => {
                 error!(session = self.name, %error, "The device list cannot be read: nobody stays");
+                return self.close_viewer(CloseCode::UnknownDevice as u32);
+            }
+        };
+        let entry = devices.iter().find(|device| device.key == viewer.device.key);
+        match entry.map(|device| device.time_left(SystemTime::now())) {
+            Some(Some(left)) => self.leaves_at = Instant::now().checked_add(left),
+            found => {
+                let why = if found.is_some() { "its time is over" } else { "revoked" };
+                info!(session = self.name, device = viewer.device.id, why, "Device refused from now on");
                 self.close_viewer(CloseCode::UnknownDevice as u32);
             }
         }
@@ -386,7 +401,7 @@ impl Desktop {
     fn drop_viewer(&mut self) {
         self.viewer = None;
         self.sound.handle_viewer();
-        self.path_due = None;
+        (self.path_due, self.leaves_at) = (None, None);
         self.tell_session(&Relay::Detached);
     }
 

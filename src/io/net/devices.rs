@@ -10,7 +10,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use thiserror::Error;
 
 /// Longest list that is read: some ten thousand devices.
@@ -124,8 +124,8 @@ impl DeviceList {
     /// # Errors
     /// [`ListError`] if there is a file and it is not a list.
     pub fn find(&self, key: &KeyHash) -> Result<Option<Device>, ListError> {
-        let (key, now) = (key.to_string(), seconds(SystemTime::now()));
-        Ok(self.devices()?.iter().find(|d| d.key == key && d.expires > now).cloned())
+        let (key, now) = (key.to_string(), SystemTime::now());
+        Ok(self.devices()?.iter().find(|d| d.key == key && d.time_left(now).is_some()).cloned())
     }
 
     /// Puts a device on the list, in place of one with the same key, and drops those whose time is over.
@@ -134,8 +134,8 @@ impl DeviceList {
     /// [`ListError`] if the file cannot be read or written.
     pub fn insert(&self, device: Device) -> Result<(), ListError> {
         self.change(|devices| {
-            let now = seconds(SystemTime::now());
-            devices.retain(|d| d.key != device.key && d.expires > now);
+            let now = SystemTime::now();
+            devices.retain(|d| d.key != device.key && d.time_left(now).is_some());
             devices.push(device);
         })
     }
@@ -201,6 +201,12 @@ impl Device {
             trial: None,
             expires: seconds(expires),
         }
+    }
+
+    /// How long it may stay; none if its time is over.
+    pub fn time_left(&self, now: SystemTime) -> Option<Duration> {
+        let left = self.expires.saturating_sub(seconds(now));
+        (left > 0).then(|| Duration::from_secs(left))
     }
 }
 

@@ -12,6 +12,12 @@ pub const STALL_AFTER: Duration = Duration::from_millis(800);
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 /// A connection is looked after at least this often, a little later than QUIC's keep-alive.
 const LOOK_AFTER: Duration = Duration::from_millis(16_200);
+/// A connection is made anew, with fresh keys, once it is so old and nothing flows but keep-alives: nobody notices.
+const RENEW_AFTER: Duration = Duration::from_secs(23 * 60 * 60);
+/// Likewise whatever flows (requirement SEC-10).
+const RENEW_AT_LAST: Duration = Duration::from_secs(24 * 60 * 60);
+/// Nothing but keep-alives flows if packets are so far apart.
+const QUIET: Duration = Duration::from_secs(10);
 /// Waiting times before the attempts; the last one repeats. Short first: most losses are short.
 const RETRY_AFTER: [Duration; 5] = [
     Duration::from_millis(200),
@@ -86,6 +92,9 @@ pub struct ClientSession {
     look_at: Option<Duration>,
     attempts: u32,
     connecting: bool,
+    connected_at: Duration,
+    /// When packets were counted last.
+    counted_at: Duration,
 }
 
 impl Lost {
@@ -111,13 +120,22 @@ impl ClientSession {
             look_at: None,
             attempts: 0,
             connecting: true,
+            connected_at: Duration::ZERO,
+            counted_at: Duration::ZERO,
         }
     }
 
     /// The connection stands.
     pub fn handle_connected(&mut self, now: Duration) {
-        *self = Self { deed: None, look_at: Some(now + LOOK_AFTER), connecting: false, ..Self::new() };
-        self.state = LinkState::Live;
+        *self = Self {
+            state: LinkState::Live,
+            deed: None,
+            look_at: Some(now + LOOK_AFTER),
+            connecting: false,
+            connected_at: now,
+            counted_at: now,
+            ..Self::new()
+        };
     }
 
     /// There is no connection: the attempt failed, or it was lost.
@@ -140,9 +158,10 @@ impl ClientSession {
     /// Counters of what was sent and has to be acknowledged, and of packets received, whenever something was sent or
     /// received, or a timer ran out. Acknowledgements do not count as sent: nobody answers them.
     pub fn handle_packets(&mut self, sent: u64, received: u64, now: Duration) {
-        if !matches!(self.state, LinkState::Live | LinkState::Stalled { .. }) {
+        if !matches!(self.state, LinkState::Live | LinkState::Stalled { .. }) || self.connecting {
             return;
         }
+        let is_quiet = now.saturating_sub(std::mem::replace(&mut self.counted_at, now)) >= QUIET;
         let (sent_before, received_before) = self.counted;
         self.counted = (sent, received);
         if received != received_before {
@@ -168,6 +187,13 @@ impl ClientSession {
             && now >= since + GIVE_UP_AFTER
         {
             self.handle_lost(Lost::Unreachable, now);
+        }
+        let renew_after = if is_quiet { RENEW_AFTER } else { RENEW_AT_LAST };
+        if self.state == LinkState::Live && now >= self.connected_at + renew_after {
+            // It stays live for the user, who hears of it only if it fails.
+            self.connecting = true;
+            self.look_at = None;
+            self.deed = Some(Deed::Connect);
         }
     }
 
@@ -272,6 +298,33 @@ mod tests {
         let mut s = live();
         s.handle_packets(5, 5, 2_000 * MS);
         assert!(s.poll_timeout().unwrap() - 2_000 * MS > Duration::from_secs(15));
+    }
+
+    #[test]
+    fn a_connection_lives_a_day_at_most_and_is_renewed_when_nothing_flows() {
+        let hours = |n: u32| 60 * 60 * n * Duration::from_secs(1);
+        let looked_at = |times: &[Duration]| {
+            let mut s = live();
+            for (i, now) in times.iter().enumerate() {
+                let count = i as u64 + 1;
+                s.handle_packets(count, count, 1_000 * MS + *now);
+            }
+            assert_eq!(s.state(), LinkState::Live);
+            s
+        };
+        assert_eq!(looked_at(&[hours(22), hours(23) - MS]).poll_deed(), None);
+        assert_eq!(looked_at(&[hours(23) - MS, hours(23) + MS]).poll_deed(), None);
+        assert_eq!(looked_at(&[hours(24) - MS, hours(24)]).poll_deed(), Some(Deed::Connect));
+        let mut s = looked_at(&[hours(23) - 2 * QUIET, hours(23)]);
+        assert_eq!((s.poll_deed(), s.poll_timeout()), (Some(Deed::Connect), None));
+        // What is still counted of the old one changes nothing.
+        s.handle_packets(9, 9, hours(24));
+        assert_eq!((s.poll_deed(), s.state()), (None, LinkState::Live));
+        s.handle_lost(Lost::Unreachable, hours(24));
+        assert!(matches!(s.state(), LinkState::Reconnecting { attempt: 1, .. }));
+        s.handle_connected(hours(25));
+        s.handle_packets(1, 1, hours(26));
+        assert_eq!((s.poll_deed(), s.state()), (None, LinkState::Live));
     }
 
     #[test]
