@@ -6,7 +6,7 @@ use kachel::geom::Rect;
 use serde_json::Value;
 
 use crate::seat::{PATIENCE, PROGRAMS, Seat, WindowManager, has};
-use crate::support::process::cpu_seconds;
+use crate::support::process::{cpu_seconds, wake_ups};
 use crate::support::wait::{wait_for, wait_until};
 
 /// How long nothing happens.
@@ -16,6 +16,10 @@ const IDLE: Duration = Duration::from_secs(20);
 const IDLE_BYTES_MAX: u64 = 2 * 200;
 /// Of one core. The statistics file's line a second is in it.
 const IDLE_CPU_SHARE_MAX: f64 = 0.02;
+/// Wake-ups of front and session in that time: a keep-alive or two.
+const HOST_WAKE_UPS_MAX: u64 = 20;
+/// Of the viewer: a line of statistics each second, by two threads, and a look at the sound devices and printers now and then.
+const VIEWER_WAKE_UPS_MAX: u64 = 120;
 
 #[test]
 fn nothing_happens_when_nothing_happens() {
@@ -33,19 +37,25 @@ fn nothing_happens_when_nothing_happens() {
     wait_calm(&seat);
     let used = || [front, session, viewer].map(|pid| cpu_seconds(&[pid]));
     let (cpu, frames) = (used(), seat.status_number("frames"));
+    let woken = || [front, session, viewer].map(wake_ups);
+    let slept = woken();
     let (first, begin) = (seat.viewer.stats().len(), Instant::now());
     wait_until(2 * IDLE, "time passes", || {
         (seat.viewer.stats().len() >= first + IDLE.as_secs() as usize).then_some(())
     });
     let seconds = begin.elapsed().as_secs_f64();
-    let after = used();
+    let (after, woken) = (used(), woken());
+    let woken: Vec<u64> = slept.iter().zip(woken).map(|(before, after)| after - before).collect();
     let lines = seat.viewer.stats();
     let bytes = |key: &str| number(&lines[lines.len() - 1], key) - number(&lines[first - 1], key);
     let (received, sent) = (bytes("bytes_received"), bytes("bytes_sent"));
     let shares: Vec<f64> = cpu.iter().zip(after).map(|(before, after)| (after - before) / seconds).collect();
-    eprintln!("idle for {seconds:.1} s: {received} bytes in, {sent} out; CPU of front, session, viewer {shares:.4?}");
+    eprintln!(
+        "idle for {seconds:.1} s: {received} bytes in, {sent} out; front, session, viewer: CPU {shares:.4?}, woken {woken:?}"
+    );
     assert!(received <= IDLE_BYTES_MAX && sent <= IDLE_BYTES_MAX, "{received} bytes in, {sent} out");
     assert!(shares.iter().all(|share| *share < IDLE_CPU_SHARE_MAX), "CPU shares {shares:?}");
+    assert!(woken[0] + woken[1] <= HOST_WAKE_UPS_MAX && woken[2] <= VIEWER_WAKE_UPS_MAX, "woken {woken:?} times");
     assert_eq!(seat.status_number("frames"), frames);
     drop(cover);
     seat.settle("after the rest");

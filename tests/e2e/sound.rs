@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::seat::{Desk, PATIENCE, WindowManager, has, host_program};
 use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions};
-use crate::support::process::send;
+use crate::support::process::{send, wake_ups};
 use crate::support::tone::{SoundSystem, Tone, find, peak, read_raw, write_wav};
 use crate::support::wait::{wait_for, wait_until};
 
@@ -149,10 +149,10 @@ fn tones_of_programs_are_heard_without_a_gap_and_silence_costs_nothing() {
     // Silence: nothing is sent and nothing wakes up.
     let pid = u32::try_from(room.number("pid").expect("the sound process answers")).expect("a process id");
     wait_until(PATIENCE, "nothing plays", || (room.number("playing")? == 0).then_some(()));
-    let (sent, cpu) = (room.number("packets_sent"), switches(pid));
+    let (sent, cpu) = (room.number("packets_sent"), wake_ups(pid));
     let begin = Instant::now();
     wait_until(PATIENCE, "three seconds are over", || (begin.elapsed() > Duration::from_secs(3)).then_some(()));
-    let woken = switches(pid) - cpu;
+    let woken = wake_ups(pid) - cpu;
     assert!(woken <= 3, "the sound process was woken {woken} times in silence");
     assert_eq!(room.number("packets_sent"), sent);
 }
@@ -371,11 +371,4 @@ fn patched(host: &Host, expected: u32) {
         }
         assert_eq!(heard > 0, may_hear, "{heard} packets of sound came");
     });
-}
-
-/// How often a process was woken.
-fn switches(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:"));
-    line.and_then(|l| l.trim().parse().ok()).unwrap_or(0)
 }

@@ -264,6 +264,17 @@ pub fn cpu_seconds(pids: &[u32]) -> f64 {
     pids.iter().filter_map(|pid| Stat::read(*pid)).map(|stat| stat.ticks as f64 / 100.0).sum()
 }
 
+/// How often the threads of a process have gone to sleep so far, each to be woken once.
+pub fn wake_ups(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let of_task = |task: fs::DirEntry| {
+        let status = fs::read_to_string(task.path().join("status")).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        line.trim().parse::<u64>().ok()
+    };
+    tasks.filter_map(of_task).sum()
+}
+
 /// Resident memory of these processes together, in bytes; shared pages count in each.
 pub fn resident_bytes(pids: &[u32]) -> u64 {
     let one = |pid: &u32| {

@@ -417,7 +417,13 @@ fn care_for_cups(
     let mut said: Option<String> = None;
     let mut pause = CARE;
     loop {
-        let printers = match wanted.recv_timeout(if cups.is_none() { pause } else { CARE }) {
+        let next = match (&cups, &failed) {
+            // Nothing to look after, and nothing to try again.
+            (None, None) => wanted.recv().map_err(channel::RecvTimeoutError::from),
+            (None, Some(_)) => wanted.recv_timeout(pause),
+            (Some(_), _) => wanted.recv_timeout(CARE),
+        };
+        let printers = match next {
             Ok(next) => {
                 // There is room for the next ones.
                 wake_up(waker);
