@@ -3,16 +3,14 @@
 // Without it Windows opens a terminal beside the window. Nothing elsewhere.
 #![windows_subsystem = "windows"]
 
-use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use kachel::io::gpu::Renderer;
 use kachel::io::ipp::client::Source;
 use kachel::io::keyboard::Layout;
-use kachel::io::net::trial::Trial;
 use kachel::io::terminal;
 use kachel::viewer::print::PrintSettings;
 use kachel::viewer::{self, Settings};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -20,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Arguments {
-    /// A .kachel file, or HOST[:PORT]; without it the viewer asks.
+    /// A .kachel file; without it the viewer asks for one.
     target: Option<String>,
     /// Start in full screen (Ctrl+Alt+Enter changes it).
     #[arg(short, long)]
@@ -91,16 +89,8 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let target = arguments.target.unwrap_or_default();
-    let is_file = target.ends_with(".kachel") || Path::new(&target).is_file();
-    let trial = if is_file {
-        Some(Box::new(Trial::load(Path::new(&target)).context("this connection file cannot be used")?))
-    } else {
-        None
-    };
     let settings = Settings {
-        trial,
-        address: target,
+        address: arguments.target.unwrap_or_default(),
         fullscreen: arguments.fullscreen,
         renderer: match arguments.renderer {
             RendererWord::Auto => Renderer::Auto,

@@ -14,11 +14,11 @@ pub mod screen;
 pub mod sound;
 pub mod spool;
 pub mod stats_file;
+pub mod target;
 pub mod ui;
 
 use crate::io::gpu::Renderer;
 use crate::io::keyboard::Layout;
-use crate::io::net::trial::Trial;
 use app::App;
 use event::{
     CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, Newest, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent,
@@ -38,9 +38,7 @@ use winit::event_loop::EventLoop;
 /// What the viewer is told at its start.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Where to connect at once; without it the viewer asks.
-    pub trial: Option<Box<Trial>>,
-    /// What the address field shows at first.
+    /// Where to connect at once, as [`target::Target::parse`] takes it; if empty, the viewer asks.
     pub address: String,
     /// Start in full screen.
     pub fullscreen: bool,

@@ -2,6 +2,10 @@
 //! not get in and are told so on a page.
 
 use std::fs;
+use std::time::SystemTime;
+
+use kachel::io::net::identity::{DeviceKey, HostIdentity};
+use kachel::io::net::trial::{TRIAL_LIFE, Trial};
 
 use crate::seat::{
     Desk, PATIENCE, PROGRAMS, Remote, WindowManager, has, host_options, host_program, start_viewer, state_of,
@@ -101,6 +105,29 @@ fn strangers_get_in_nowhere_and_are_told() {
     let status = host.status().expect("the host answers");
     assert_eq!(status["sessions"][0]["viewers"], 0, "{status}");
     drop(cover);
+}
+
+#[test]
+fn an_expired_file_opens_a_window_that_says_so() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let (then, life) = (SystemTime::now() - 3 * TRIAL_LIFE, TRIAL_LIFE);
+    let identity = HostIdentity::load_or_create(folder.path(), then).expect("the folder is ours");
+    let key = DeviceKey::generate().expect("a key");
+    let certificate = identity.certify_device(&key, "desk", then, life).expect("a certificate");
+    let addresses = vec!["127.0.0.1:7474".to_owned()];
+    let trial = Trial::new(addresses, identity.host_id(), "trial", identity.ca_pem(), certificate, &key);
+    let file = folder.path().join("yesterday.kachel");
+    trial.write(&file).expect("the folder is ours");
+    // A file manager shows nobody what stands on the standard error.
+    let (mut viewer, window) = start_viewer(&desk, &file, "cpu");
+    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    let log = viewer.processes().log("kachel");
+    assert!(log.contains("has expired"), "{log}");
+    viewer.processes().assert_running();
 }
 
 /// Waits until the viewer has given up, and sees to it that it never shows the picture and stays alive.

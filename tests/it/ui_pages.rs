@@ -166,13 +166,17 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("unreachable", Notice::Unreachable { host: host.clone() }),
         ("unknown_host", Notice::UnknownHost { host }),
         ("file", Notice::BadFile { path: "Übung für später.kachel".to_owned() }),
+        ("file_unreadable", Notice::UnreadableFile { path: "Übung für später.kachel".to_owned() }),
+        ("file_expired", Notice::ExpiredFile { path: "Übung für später.kachel".to_owned() }),
+        ("clock", Notice::WrongClock { path: "Übung für später.kachel".to_owned() }),
+        ("needs_file", Notice::NeedsFile { host: "büro-ost.example.org:7474".to_owned() }),
         ("address", Notice::BadAddress),
     ]
 }
 
 fn pages(now: Instant) -> Vec<(String, Page)> {
     let recent =
-        || vec![host(), "10.20.30.40:4433".to_owned(), "/home/grüße/Schreibtisch/Außenstelle.kachel".to_owned()];
+        || vec![host(), "10.20.30.40:7474".to_owned(), "/home/grüße/Schreibtisch/Außenstelle.kachel".to_owned()];
     let mut pages = vec![
         ("connect_first".to_owned(), Page::Connect { address: String::new(), recent: Vec::new(), error: None }),
         ("connect".to_owned(), Page::Connect { address: host(), recent: recent(), error: None }),

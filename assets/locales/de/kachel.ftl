@@ -62,8 +62,20 @@ notice-name-next = Prüfen Sie die Schreibweise. In manchen Firmen muss zuerst d
 notice-file-title = Diese Datei ist nicht verwendbar
 notice-file-text = { $path } ist keine vollständige .kachel-Datei.
 notice-file-next = Bitten Sie die Verwaltung um eine neue.
+notice-unreadable-title = Diese Datei ist nicht lesbar
+notice-unreadable-text = { $path } ist nicht da, oder Sie dürfen sie nicht lesen.
+notice-unreadable-next = Sehen Sie nach, wo die Datei liegt, und öffnen Sie sie von dort.
+notice-expired-title = Diese Datei ist abgelaufen
+notice-expired-text = { $path } galt nur für begrenzte Zeit. Nach der Uhr dieses Computers ist sie vorbei.
+notice-expired-next = Bitten Sie die Verwaltung um eine neue. Geht die Uhr falsch, stellen Sie sie und öffnen Sie die Datei noch einmal.
+notice-clock-title = Eine Uhr geht falsch
+notice-clock-text = Nach der Uhr dieses Computers gilt { $path } noch nicht. Sie geht nach, oder die des Rechners geht vor.
+notice-clock-next = Stellen Sie Datum und Uhrzeit dieses Computers und öffnen Sie die Datei noch einmal.
+notice-needs-title = Dafür braucht Kachel eine .kachel-Datei
+notice-needs-text = { $host } lässt nur Geräte ein, die er durch eine solche Datei kennt. Kachel hat ihn nicht angesprochen.
+notice-needs-next = Bitten Sie seine Verwaltung um eine .kachel-Datei und öffnen Sie diese.
 notice-address-title = Das ist keine Adresse
-notice-address-text = Kachel erwartet einen Namen wie platz.example.org, bei Bedarf mit Port: platz.example.org:4433.
+notice-address-text = Kachel erwartet einen Namen wie platz.example.org, bei Bedarf mit Port: platz.example.org:{ $port }.
 notice-address-next = Berichtigen Sie die Adresse und verbinden Sie.
 
 ## Verbindungsleiste

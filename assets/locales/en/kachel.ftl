@@ -62,8 +62,20 @@ notice-name-next = Check the spelling. In some companies the VPN must be on firs
 notice-file-title = This file cannot be used
 notice-file-text = { $path } is not a complete .kachel file.
 notice-file-next = Ask the administrator for a new one.
+notice-unreadable-title = This file cannot be read
+notice-unreadable-text = { $path } is not there, or you may not read it.
+notice-unreadable-next = Look where the file lies, then open it from there.
+notice-expired-title = This file has expired
+notice-expired-text = { $path } was good for a limited time only. By this computer's clock, it is over.
+notice-expired-next = Ask the administrator for a new one. If the clock is wrong, set it and open the file again.
+notice-clock-title = A clock is wrong
+notice-clock-text = By this computer's clock, { $path } is not valid yet. The clock is slow, or that of the host is fast.
+notice-clock-next = Set date and time of this computer, then open the file again.
+notice-needs-title = Kachel needs a .kachel file for this
+notice-needs-text = { $host } lets in only devices that it knows by such a file. Kachel has not contacted it.
+notice-needs-next = Ask its administrator for a .kachel file and open that one.
 notice-address-title = This is not an address
-notice-address-text = Kachel expects a name such as desk.example.org, with a port if needed: desk.example.org:4433.
+notice-address-text = Kachel expects a name such as desk.example.org, with a port if needed: desk.example.org:{ $port }.
 notice-address-next = Correct the address and connect.
 
 ## Connection bar

@@ -21,10 +21,10 @@ use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
 use crate::viewer::print::PrintView;
 use crate::viewer::screen::{self, ScreenParts};
+use crate::viewer::target::{Target, notice_of_file};
 use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
 use crate::viewer::{Settings, spawn};
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -251,23 +251,21 @@ impl App {
     fn connect_to(&mut self, address: &str) {
         self.link.address = address.to_owned();
         self.link.error = None;
-        let name = Path::new(address).file_name().map_or_else(|| address.into(), |n| n.to_string_lossy().into_owned());
-        if address.ends_with(".kachel") || Path::new(address).is_file() {
-            match Trial::load(Path::new(address)) {
+        let notice = match Target::parse(address) {
+            Target::File(path) => match Trial::load(&path) {
                 Ok(trial) => return self.connect(Box::new(trial)),
                 Err(error) => {
                     tracing::warn!(%error, "File not usable");
-                    self.link.error = Some(Notice::BadFile { path: name });
+                    notice_of_file(&error, &path)
                 }
-            }
-        } else {
+            },
             // Without a file this device has no identity that a host would know.
-            self.link.error = Some(if is_address(address) {
-                Notice::UnknownDevice { host: address.to_owned() }
-            } else {
-                Notice::BadAddress
-            });
-        }
+            Target::Host(host) => Notice::NeedsFile { host },
+            Target::Nonsense => Notice::BadAddress,
+        };
+        self.link.error = Some(notice);
+        // The page that shows it is the one that asks where to.
+        self.link.state = None;
         self.refresh();
     }
 
@@ -662,10 +660,10 @@ impl ApplicationHandler<UiEvent> for App {
                 self.window = Some(opened);
                 self.scene(SceneChange::Window(size));
                 self.tell_viewport();
-                if let Some(trial) = self.settings.trial.take() {
-                    self.connect(trial);
+                match self.settings.address.clone() {
+                    address if address.is_empty() => self.refresh(),
+                    address => self.connect_to(&address),
                 }
-                self.refresh();
             }
             Err(error) => {
                 self.failure = Some(error);
@@ -795,11 +793,6 @@ impl ApplicationHandler<UiEvent> for App {
         let at = self.resize_at.into_iter().chain(self.repaint_at).min();
         event_loop.set_control_flow(at.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
-}
-
-fn is_address(text: &str) -> bool {
-    let host = text.rsplit_once(':').map_or(text, |(host, port)| if port.parse::<u16>().is_ok() { host } else { text });
-    !host.is_empty() && host.chars().all(|c| c.is_alphanumeric() || "-._:[]".contains(c))
 }
 
 /// A shape's pixels as winit wants them: red, green, blue, alpha, colours not multiplied.

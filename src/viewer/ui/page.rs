@@ -142,6 +142,26 @@ pub enum Notice {
         /// Its path, or the last part of it.
         path: String,
     },
+    /// There is no such file, or this user may not read it.
+    UnreadableFile {
+        /// Its path, or the last part of it.
+        path: String,
+    },
+    /// The file's time is over.
+    ExpiredFile {
+        /// Its path, or the last part of it.
+        path: String,
+    },
+    /// The file's time has not begun: a clock is wrong.
+    WrongClock {
+        /// Its path, or the last part of it.
+        path: String,
+    },
+    /// A computer was named, but there is no file that it would let this device in with. Nobody was asked.
+    NeedsFile {
+        /// `host:port`.
+        host: String,
+    },
     /// What was typed is neither `host[:port]` nor a file.
     BadAddress,
 }

@@ -369,9 +369,32 @@ impl View<'_> {
                 l.text("notice-file-text", &[("path", path.into())]),
                 l.plain("notice-file-next"),
             ],
-            Notice::BadAddress => {
-                [l.plain("notice-address-title"), l.plain("notice-address-text"), l.plain("notice-address-next")]
-            }
+            Notice::UnreadableFile { path } => [
+                l.plain("notice-unreadable-title"),
+                l.text("notice-unreadable-text", &[("path", path.into())]),
+                l.plain("notice-unreadable-next"),
+            ],
+            Notice::ExpiredFile { path } => [
+                l.plain("notice-expired-title"),
+                l.text("notice-expired-text", &[("path", path.into())]),
+                l.plain("notice-expired-next"),
+            ],
+            Notice::WrongClock { path } => [
+                l.plain("notice-clock-title"),
+                l.text("notice-clock-text", &[("path", path.into())]),
+                l.plain("notice-clock-next"),
+            ],
+            Notice::NeedsFile { host } => [
+                l.plain("notice-needs-title"),
+                l.text("notice-needs-text", &[("host", host.into())]),
+                l.plain("notice-needs-next"),
+            ],
+            Notice::BadAddress => [
+                l.plain("notice-address-title"),
+                // As a text: a number would get the language's groups.
+                l.text("notice-address-text", &[("port", crate::limits::PORT.to_string().into())]),
+                l.plain("notice-address-next"),
+            ],
         }
     }
 
