@@ -42,10 +42,9 @@ fn main() -> ExitCode {
         }
     }
     print_table(&results);
-    report::save(
-        "latency",
-        &json!({ "results": results.iter().map(Measured::json).collect::<Vec<_>>(), "failures": failures }),
-    );
+    let verdicts = report::verdicts(&claims(&results));
+    let results: Vec<Value> = results.iter().map(Measured::json).collect();
+    report::save("latency", &json!({ "results": results, "verdicts": verdicts, "failures": failures }));
     report::exit_code(&failures)
 }
 
@@ -129,6 +128,24 @@ impl Measured {
             "last_point_ms": self.times.iter().map(|time| time.map(|(_, last)| last)).collect::<Vec<_>>(),
         })
     }
+}
+
+/// No key is answered later than by TigerVNC, in the middle and at the 95th percentile.
+fn claims(results: &[Measured]) -> Vec<(String, bool)> {
+    let ours = results.iter().filter(|result| result.name == Peer::Kachel.name());
+    let rivals = |kind: Kind| {
+        let names = [Peer::TigerLossless, Peer::TigerDefault].map(Peer::name);
+        results.iter().filter(move |result| result.kind == kind && names.contains(&result.name))
+    };
+    let mut claims = Vec::new();
+    for (ours, rival) in ours.flat_map(|ours| rivals(ours.kind).map(move |rival| (ours, rival))) {
+        for (what, share) in [("median", 0.5), ("p95", 0.95)] {
+            let (a, b) = (ours.at(share), rival.at(share));
+            let claim = format!("{}, {what}: {}, {} {}", ours.kind.name(), ms(a), rival.name, ms(b));
+            claims.push((claim, a.is_some_and(|a| b.is_none_or(|b| a <= b))));
+        }
+    }
+    claims
 }
 
 fn print_table(results: &[Measured]) {

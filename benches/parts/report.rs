@@ -61,6 +61,18 @@ pub fn ms(value: Option<f64>) -> String {
     value.map_or("–".to_owned(), |value| format!("{value:.1} ms"))
 }
 
+/// Says of each claim of the project whether it holds in this run, and returns the same to be kept. A machine that does
+/// something else meanwhile proves nothing, so nothing fails.
+pub fn verdicts(claims: &[(String, bool)]) -> Value {
+    if !claims.is_empty() {
+        println!("\nIn this run:");
+    }
+    for (claim, holds) in claims {
+        println!("- {} {claim}", if *holds { "holds:" } else { "DOES NOT HOLD:" });
+    }
+    claims.iter().map(|(claim, holds)| serde_json::json!({ "claim": claim, "holds": holds })).collect()
+}
+
 /// Load of the machine over the last minute; figures taken beside other work are worth less.
 pub fn load() -> f64 {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
