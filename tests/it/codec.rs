@@ -175,6 +175,24 @@ fn whatever_is_drawn_the_viewer_holds_the_same_pixels() {
 }
 
 #[test]
+fn damage_without_a_change_makes_no_frame() {
+    let mut desk = settled_desk(Size::new(500, 300));
+    desk.encoder.handle_damage(desk.screen.size.rect());
+    assert!(desk.encoder.has_work(), "nobody has looked yet");
+    // The top byte of a pixel means nothing.
+    desk.screen.pixels.iter_mut().for_each(|pixel| *pixel ^= 0xa500_0000);
+    assert_eq!(desk.encoder.encode(&View::of(&desk.screen), 0, desk.now, FRAME_BYTES_TARGET), None);
+    assert!(!desk.encoder.has_work());
+    let before = desk.encoder.sequence();
+    desk.screen.pixels[7 * 500 + 320] ^= 1;
+    desk.encoder.handle_damage(desk.screen.size.rect());
+    let frame = desk.encoder.encode(&View::of(&desk.screen), 0, desk.now, FRAME_BYTES_TARGET).expect("a pixel differs");
+    assert!(desk.encoder.sequence() == before + 1 && frame.len() < 1_000, "{} bytes for a pixel", frame.len());
+    desk.deliver(vec![frame]);
+    desk.assert_exact();
+}
+
+#[test]
 fn a_scroll_step_costs_little_more_than_its_new_rows() {
     let size = Size::new(640, 480);
     let mut random = Random(5);

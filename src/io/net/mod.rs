@@ -179,3 +179,37 @@ impl ConnectionIdGenerator for RandomIds {
 fn var_int(code: crate::proto::wire::CloseCode) -> VarInt {
     VarInt::from_u32(code as u32)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quic_gets_every_limit() {
+        // What is not set by hand is quinn's own, which may be without a bound.
+        let field = |side, name: &str, value: String| {
+            let text = format!("{:?}", transport(side));
+            assert!(text.contains(&format!("{name}: {value},")), "{side:?}: {name} is not {value}: {text}");
+        };
+        let (host, viewer) = (Side::Host, Side::Viewer);
+        field(host, "max_concurrent_bidi_streams", limits::VIEWER_BIDI_STREAMS.to_string());
+        field(host, "max_concurrent_uni_streams", limits::VIEWER_UNI_STREAMS.to_string());
+        field(host, "stream_receive_window", limits::VIEWER_STREAM_WINDOW.to_string());
+        field(host, "receive_window", limits::VIEWER_CONNECTION_WINDOW.to_string());
+        field(viewer, "max_concurrent_bidi_streams", "0".to_owned());
+        field(viewer, "max_concurrent_uni_streams", limits::HOST_UNI_STREAMS.to_string());
+        field(viewer, "stream_receive_window", limits::HOST_STREAM_WINDOW.to_string());
+        field(viewer, "receive_window", limits::HOST_CONNECTION_WINDOW.to_string());
+        field(viewer, "keep_alive_interval", format!("Some({:?})", limits::KEEP_ALIVE));
+        field(host, "keep_alive_interval", "None".to_owned());
+        for side in [host, viewer] {
+            field(side, "send_window", limits::SEND_WINDOW.to_string());
+            field(side, "crypto_buffer_size", limits::CRYPTO_BUFFER.to_string());
+            field(side, "datagram_receive_buffer_size", format!("Some({})", limits::DATAGRAM_BUFFER));
+            field(side, "datagram_send_buffer_size", limits::DATAGRAM_BUFFER.to_string());
+            field(side, "max_idle_timeout", format!("Some({})", limits::IDLE_TIMEOUT.as_millis()));
+            field(side, "send_fairness", "false".to_owned());
+            field(side, "allow_spin", "false".to_owned());
+        }
+    }
+}
