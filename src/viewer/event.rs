@@ -7,8 +7,10 @@ use crate::proto::session::client::LinkState;
 use crate::proto::sound::jitter::JitterCounts;
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, LockKeys, PointerButton, Progress};
-use crate::viewer::print::PrintCommand;
+use crate::viewer::print::{PrintCommand, PrintView};
 use bytes::Bytes;
+use std::fmt;
+use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -227,7 +229,7 @@ pub enum Fact {
     Lost,
 }
 
-/// Any thread to ui: small and rare things.
+/// Any thread to ui, by way of [`UiSender`]: of each kind the newest is what counts.
 #[derive(Debug)]
 pub enum UiEvent {
     /// The link's state changed.
@@ -237,7 +239,7 @@ pub enum UiEvent {
     /// The host says how far it is.
     Progress(Progress),
     /// The session's pointer has this shape from now on; none hides it.
-    Cursor(Option<CursorShape>),
+    Cursor(Option<Arc<CursorShape>>),
     /// The picture has this size from now on.
     Picture(Size),
     /// Something was given to the window. On X11 the screen thread waits for answers on the connection that the window's
@@ -253,31 +255,74 @@ pub enum UiEvent {
     Talk(TalkState),
     /// What the sound page shows.
     Sound(Box<SoundView>),
-    /// Printers or print jobs changed: what the page shows of them waits in its [`Newest`].
-    Printing,
+    /// Printers or print jobs changed.
+    Printing(PrintView),
     /// Nothing can be drawn in this window.
     Fatal(String),
+}
+
+/// What comes by winit's own queue.
+#[derive(Debug)]
+pub enum Wake {
+    /// Something waits in [`UiWaiting`].
+    Events,
     /// An assistive technology wants something of the viewer's own pages.
     Access(egui_winit::accesskit_winit::Event),
 }
 
-/// The newest of what one thread has for another: what was not taken is replaced, so nothing queues up where [`UiEvent`]s
-/// would, which know no bound.
+/// The sending end of [`UiEvent`]s. winit's queue knows no bound, and three bytes of a host would fill it with a quarter of a
+/// megabyte: only a [`Wake`] goes through it, and no second one before the first was followed.
+#[derive(Clone)]
+pub struct UiSender {
+    waiting: UiWaiting,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
+
+impl UiSender {
+    /// What is sent waits there; `wake` is called when the place was empty.
+    pub fn new(waiting: UiWaiting, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { waiting, wake: Arc::new(wake) }
+    }
+
+    /// Tells the ui.
+    pub fn tell(&self, event: UiEvent) {
+        if self.waiting.put(event) {
+            (self.wake)();
+        }
+    }
+}
+
+impl fmt::Debug for UiSender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UiSender").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+/// Events that the ui has not taken yet, at most one of each kind.
 #[derive(Clone, Debug, Default)]
-pub struct Newest<T>(Arc<Mutex<Option<T>>>);
+pub struct UiWaiting(Arc<Mutex<Vec<UiEvent>>>);
 
-impl<T> Newest<T> {
-    /// Puts it there; whether the place was empty, so that the other thread has to be told.
-    pub fn put(&self, value: T) -> bool {
-        self.place().replace(value).is_none()
+impl UiWaiting {
+    /// Puts an event behind all others, in place of one of its kind; whether there was none at all.
+    ///
+    /// A link's states are kept one by one, for what a state means depends on the one before. A host cannot make them many:
+    /// each takes a packet's time-out, or a new connection.
+    fn put(&self, event: UiEvent) -> bool {
+        let mut events = self.events();
+        let was_empty = events.is_empty();
+        if !matches!(event, UiEvent::Link(_)) {
+            events.retain(|other| discriminant(other) != discriminant(&event));
+        }
+        events.push(event);
+        was_empty
     }
 
-    /// Takes what is there.
-    pub fn take(&self) -> Option<T> {
-        self.place().take()
+    /// Takes all, in the order in which they were told.
+    pub fn take(&self) -> Vec<UiEvent> {
+        std::mem::take(&mut self.events())
     }
 
-    fn place(&self) -> MutexGuard<'_, Option<T>> {
+    fn events(&self) -> MutexGuard<'_, Vec<UiEvent>> {
         // A thread that panicked left nothing half done in it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,22 +371,44 @@ pub struct Numbers {
     pub sound: Option<SoundNumbers>,
 }
 
-impl From<egui_winit::accesskit_winit::Event> for UiEvent {
+impl From<egui_winit::accesskit_winit::Event> for Wake {
     fn from(event: egui_winit::accesskit_winit::Event) -> Self {
-        UiEvent::Access(event)
+        Wake::Access(event)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn of_many_things_one_waits_and_the_other_thread_is_told_once() {
-        let place = Newest::default();
-        let other = place.clone();
-        let told = (0..1_000).filter(|number| place.put(*number)).count();
-        assert_eq!((told, other.take(), other.take()), (1, Some(999), None));
-        assert!(place.put(7));
+    fn of_each_kind_the_newest_waits_in_its_order_and_the_ui_is_woken_once() {
+        let (waiting, woken) = (UiWaiting::default(), Arc::new(AtomicUsize::new(0)));
+        let count = Arc::clone(&woken);
+        let ui = UiSender::new(waiting.clone(), move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        });
+        ui.tell(UiEvent::Welcome("first".into()));
+        ui.tell(UiEvent::Link(LinkState::Live));
+        ui.tell(UiEvent::Progress(Progress::ResumingDesktop));
+        ui.tell(UiEvent::Link(LinkState::Connecting));
+        ui.tell(UiEvent::Welcome("second".into()));
+        let taken = waiting.take();
+        assert!(
+            matches!(
+                &taken[..],
+                [
+                    UiEvent::Link(LinkState::Live),
+                    UiEvent::Progress(_),
+                    UiEvent::Link(LinkState::Connecting),
+                    UiEvent::Welcome(name),
+                ] if name == "second"
+            ),
+            "{taken:?}"
+        );
+        assert!(waiting.take().is_empty());
+        ui.tell(UiEvent::FirstPicture);
+        assert_eq!(woken.load(Ordering::Relaxed), 2);
     }
 }

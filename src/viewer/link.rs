@@ -16,17 +16,17 @@ use crate::proto::wire::{
     CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
 };
 use crate::viewer::event::{
-    Check, Command, Fact, Newest, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UserInput,
+    Check, Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UiSender, UserInput,
 };
-use crate::viewer::print::{PrintNews, PrintView, Printing};
+use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use winit::event_loop::EventLoopProxy;
 
 /// Answered input events that the latency is computed from.
 const LATENCIES_MAX: usize = 200;
@@ -61,15 +61,13 @@ pub struct Channels {
     /// To screen: tiles to check.
     pub checks: mpsc::Sender<Check>,
     /// To ui.
-    pub ui: EventLoopProxy<UiEvent>,
-    /// To ui: printers and print jobs.
-    pub print_view: Newest<PrintView>,
+    pub ui: UiSender,
 }
 
 /// The net thread's state.
 struct Link {
     started: Instant,
-    ui: EventLoopProxy<UiEvent>,
+    ui: UiSender,
     introduction: Introduction,
     viewport: Size,
     scale_percent: u16,
@@ -90,7 +88,7 @@ struct Link {
     complete: Option<u32>,
     /// Small frames that were shown since the host was last told.
     small_unshown: u32,
-    cursors: HashMap<u32, CursorShape>,
+    cursors: HashMap<u32, Arc<CursorShape>>,
     cursor: Option<u32>,
     input: Input,
     /// When input was sent last.
@@ -104,7 +102,6 @@ struct Link {
     stats_file: Option<StatsFile>,
     numbers_at: Option<Instant>,
     printing: Option<Printing>,
-    print_view: Newest<PrintView>,
     /// The host uses printing on this connection.
     prints: bool,
 }
@@ -118,41 +115,7 @@ pub async fn run(
     stats_file: Option<StatsFile>,
     printing: Option<Printing>,
 ) {
-    let mut link = Link {
-        started: Instant::now(),
-        ui: channels.ui,
-        introduction,
-        viewport: Size::new(1, 1),
-        scale_percent: 100,
-        visible: true,
-        connector: None,
-        session: idle_session(),
-        told: None,
-        connection: None,
-        assembler: Assembler::new(),
-        pending: None,
-        checks: channels.checks,
-        marks: None,
-        early_marks: None,
-        first_shown: false,
-        complete: None,
-        small_unshown: 0,
-        cursors: HashMap::new(),
-        cursor: None,
-        input: Input::new(),
-        input_at: Instant::now(),
-        meter: Meter::default(),
-        talk: Talk::new(channels.sound.is_some()),
-        told_talk: TalkState::default(),
-        sound: channels.sound,
-        sound_numbers: None,
-        watched: false,
-        numbers_at: stats_file.is_some().then(Instant::now),
-        stats_file,
-        printing,
-        print_view: channels.print_view,
-        prints: false,
-    };
+    let mut link = Link::new(channels.ui, channels.checks, channels.sound, introduction, stats_file, printing);
     let mut connecting: Option<Connecting> = None;
     loop {
         match link.session.poll_deed() {
@@ -237,6 +200,51 @@ fn idle_session() -> ClientSession {
 }
 
 impl Link {
+    /// A link that leads nowhere yet.
+    fn new(
+        ui: UiSender,
+        checks: mpsc::Sender<Check>,
+        sound: Option<mpsc::Sender<SoundCommand>>,
+        introduction: Introduction,
+        stats_file: Option<StatsFile>,
+        printing: Option<Printing>,
+    ) -> Self {
+        Self {
+            started: Instant::now(),
+            ui,
+            introduction,
+            viewport: Size::new(1, 1),
+            scale_percent: 100,
+            visible: true,
+            connector: None,
+            session: idle_session(),
+            told: None,
+            connection: None,
+            assembler: Assembler::new(),
+            pending: None,
+            checks,
+            marks: None,
+            early_marks: None,
+            first_shown: false,
+            complete: None,
+            small_unshown: 0,
+            cursors: HashMap::new(),
+            cursor: None,
+            input: Input::new(),
+            input_at: Instant::now(),
+            meter: Meter::default(),
+            talk: Talk::new(sound.is_some()),
+            told_talk: TalkState::default(),
+            sound,
+            sound_numbers: None,
+            watched: false,
+            numbers_at: stats_file.is_some().then(Instant::now),
+            stats_file,
+            printing,
+            prints: false,
+        }
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -409,17 +417,17 @@ impl Link {
                 if let Some(printing) = &mut self.printing {
                     printing.handle_welcome(self.prints);
                 }
-                self.tell(UiEvent::Welcome(welcome.session));
+                self.ui.tell(UiEvent::Welcome(welcome.session));
             }
-            HostMessage::Progress(step) => self.tell(UiEvent::Progress(step)),
+            HostMessage::Progress(step) => self.ui.tell(UiEvent::Progress(step)),
             HostMessage::Cursor(0) => {
                 self.cursor = None;
-                self.tell(UiEvent::Cursor(None));
+                self.ui.tell(UiEvent::Cursor(None));
             }
             HostMessage::Cursor(id) => {
                 self.cursor = Some(id);
                 if let Some(shape) = self.cursors.get(&id) {
-                    self.tell(UiEvent::Cursor(Some(shape.clone())));
+                    self.ui.tell(UiEvent::Cursor(Some(Arc::clone(shape))));
                 }
             }
             HostMessage::Print(word) if self.prints => {
@@ -468,16 +476,15 @@ impl Link {
         while let Some(wish) = self.printing.as_mut().and_then(Printing::poll_wish) {
             self.send(&ViewerMessage::Print(wish));
         }
-        if let Some(view) = self.printing.as_mut().and_then(Printing::poll_view)
-            && self.print_view.put(view)
-        {
-            self.tell(UiEvent::Printing);
+        if let Some(view) = self.printing.as_mut().and_then(Printing::poll_view) {
+            self.ui.tell(UiEvent::Printing(view));
         }
     }
 
     fn handle_cursor(&mut self, shape: CursorShape) {
+        let shape = Arc::new(shape);
         if self.cursor == Some(shape.id) {
-            self.tell(UiEvent::Cursor(Some(shape.clone())));
+            self.ui.tell(UiEvent::Cursor(Some(Arc::clone(&shape))));
         }
         self.cursors.insert(shape.id, shape);
     }
@@ -512,7 +519,7 @@ impl Link {
                 self.meter.handle_shown(input, presented, decode);
                 if presented && !self.first_shown {
                     self.first_shown = true;
-                    self.tell(UiEvent::FirstPicture);
+                    self.ui.tell(UiEvent::FirstPicture);
                 }
             }
             Fact::Marks(found) => {
@@ -558,7 +565,7 @@ impl Link {
             self.tell_sound(SoundCommand::Microphone(state.microphone));
         }
         self.told_talk = state;
-        self.tell(UiEvent::Talk(state));
+        self.ui.tell(UiEvent::Talk(state));
     }
 
     /// The sound thread takes what comes; what it has no room for is late already.
@@ -593,7 +600,7 @@ impl Link {
         match self.assembler.poll_update() {
             Ok(update) => {
                 if let Some(size) = update.as_ref().and_then(|u| u.plan.key) {
-                    self.tell(UiEvent::Picture(size));
+                    self.ui.tell(UiEvent::Picture(size));
                 }
                 self.meter.frames_taken += u64::from(update.is_some());
                 self.pending = update;
@@ -714,13 +721,8 @@ impl Link {
         let state = self.session.state();
         if self.connector.is_some() && self.told != Some(state) {
             self.told = Some(state);
-            self.tell(UiEvent::Link(state));
+            self.ui.tell(UiEvent::Link(state));
         }
-    }
-
-    fn tell(&self, event: UiEvent) {
-        // The ui is gone when the program ends; then nobody needs to know.
-        let _ = self.ui.send_event(event);
     }
 
     /// Gives the numbers to whoever wants them, and comes back in a second if anybody does.
@@ -743,7 +745,7 @@ impl Link {
             file.write(&numbers, self.session.state());
         }
         if self.watched {
-            self.tell(UiEvent::Numbers(Box::new(numbers)));
+            self.ui.tell(UiEvent::Numbers(Box::new(numbers)));
         }
         self.numbers_at = (self.watched || self.stats_file.is_some()).then(|| Instant::now() + NUMBERS_EVERY);
     }
@@ -843,5 +845,45 @@ fn lost_from_reason(reason: &LostReason) -> Lost {
         LostReason::HostRestarted | LostReason::TimedOut | LostReason::Transport(_) | LostReason::Here => {
             Lost::Unreachable
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geom::Point;
+    use crate::proto::wire::{Progress, Welcome};
+    use crate::viewer::event::UiWaiting;
+
+    #[test]
+    fn a_host_that_repeats_itself_leaves_one_event_of_each_kind_to_a_ui_that_is_busy() {
+        let waiting = UiWaiting::default();
+        let ui = UiSender::new(waiting.clone(), || {});
+        let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
+        let mut link = Link::new(ui, mpsc::channel(1).0, Some(mpsc::channel(1).0), introduction, None, None);
+        for id in 1..=2 {
+            let shape = CursorShape { id, size: Size::new(1, 1), hot: Point::default(), pixels: vec![id] };
+            link.handle_cursor(shape);
+        }
+        for i in 0..100_000u32 {
+            link.handle_message(HostMessage::Cursor(1 + i % 2));
+            link.handle_message(HostMessage::Progress(Progress::ResumingDesktop));
+            let capabilities = if i % 2 == 0 { link.talk.offered() } else { 0 };
+            let welcome = Welcome { version: VERSION, capabilities, session: format!("session {i}") };
+            link.handle_message(HostMessage::Welcome(welcome));
+            link.tell_talk();
+        }
+        let events = waiting.take();
+        let mut kinds = [0; 4];
+        for event in &events {
+            match event {
+                UiEvent::Cursor(Some(shape)) if shape.id == 2 => kinds[0] += 1,
+                UiEvent::Progress(_) => kinds[1] += 1,
+                UiEvent::Welcome(session) if session == "session 99999" => kinds[2] += 1,
+                UiEvent::Talk(_) => kinds[3] += 1,
+                other => panic!("{other:?} is not the newest"),
+            }
+        }
+        assert_eq!(kinds, [1; 4]);
     }
 }

@@ -21,7 +21,8 @@ use crate::io::gpu::Renderer;
 use crate::io::keyboard::Layout;
 use app::App;
 use event::{
-    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, Newest, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiEvent,
+    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiSender,
+    UiWaiting, Wake,
 };
 use link::{Channels, Introduction};
 use locale::Locale;
@@ -105,7 +106,10 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         })
         .transpose()?;
 
-    let event_loop = EventLoop::<UiEvent>::with_user_event().build()?;
+    let event_loop = EventLoop::<Wake>::with_user_event().build()?;
+    let (waiting, proxy) = (UiWaiting::default(), event_loop.create_proxy());
+    // The ui is gone when the program ends; then nobody needs to know.
+    let ui = UiSender::new(waiting.clone(), move || drop(proxy.send_event(Wake::Events)));
     let (command_sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (update_sender, updates) = mpsc::channel(UPDATES_MAX);
     let (fact_sender, facts) = mpsc::channel(FACTS_MAX);
@@ -120,14 +124,13 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
     let (sound_sender, sound_commands) = mpsc::channel(SOUND_COMMANDS_MAX);
     let (sound_fact_sender, sound_facts) = mpsc::channel(SOUND_FACTS_MAX);
     let sound_sender = (!settings.silent).then_some(sound_sender);
-    let sound_ends = SoundEnds { commands: sound_commands, facts: sound_fact_sender, ui: event_loop.create_proxy() };
+    let sound_ends = SoundEnds { commands: sound_commands, facts: sound_fact_sender, ui: ui.clone() };
     // Without a sender it ends at once.
     let sound = spawn("sound", move |runtime| {
         if let Err(error) = runtime.block_on(sound::run(sound_ends)) {
             tracing::error!(%error, "No sound any more");
         }
     })?;
-    let print_view = Newest::default();
     let channels = Channels {
         commands,
         facts,
@@ -135,8 +138,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         checks: check_sender,
         sound: sound_sender.clone(),
         sound_facts,
-        ui: event_loop.create_proxy(),
-        print_view: print_view.clone(),
+        ui: ui.clone(),
     };
     let net = spawn("net", move |runtime| runtime.block_on(link::run(channels, introduction, stats_file, printing)))?;
     let mut app = App::new(
@@ -150,7 +152,8 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
             sound: sound_sender,
             screen: Some(app::ScreenEnds { updates, checks, scenes, facts: fact_sender, renderer_fact }),
             proxy: event_loop.create_proxy(),
-            print_view,
+            ui,
+            waiting,
         },
     );
     event_loop.run_app(&mut app)?;

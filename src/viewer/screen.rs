@@ -13,12 +13,11 @@ use crate::io::gpu::present::{Presenter, Shown};
 use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
 use crate::proto::screen::assembler::Update;
-use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, UiEvent};
+use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, UiEvent, UiSender};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::mpsc;
-use winit::event_loop::EventLoopProxy;
 use winit::window::Window;
 
 /// What the screen thread needs to begin.
@@ -38,7 +37,7 @@ pub struct ScreenParts {
     /// To net.
     pub facts: mpsc::Sender<Fact>,
     /// To ui.
-    pub ui: EventLoopProxy<UiEvent>,
+    pub ui: UiSender,
     /// Filled in once the renderer is known.
     pub renderer_fact: Arc<OnceLock<RendererFact>>,
 }
@@ -83,13 +82,13 @@ pub async fn run(parts: ScreenParts) {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!(%error, "Nothing can be drawn");
-            let _ = ui.send_event(UiEvent::Fatal(error.to_string()));
+            ui.tell(UiEvent::Fatal(error.to_string()));
             return;
         }
     };
     tracing::info!(tier = ?fact.tier, adapter = fact.adapter, "Renderer");
     let _ = renderer_fact.set(fact.clone());
-    let _ = ui.send_event(UiEvent::Renderer(fact));
+    ui.tell(UiEvent::Renderer(fact));
     let inner = window.inner_size();
     let mut screen = Screen {
         window,
@@ -124,17 +123,17 @@ pub async fn run(parts: ScreenParts) {
             }
         };
         if std::mem::take(&mut screen.presented) {
-            let _ = ui.send_event(UiEvent::Presented);
+            ui.tell(UiEvent::Presented);
         }
         let Err(error) = done else { continue };
         tracing::error!(%error, "The renderer failed");
         match screen.fall_back() {
             Ok(fact) => {
-                let _ = ui.send_event(UiEvent::Renderer(fact));
+                ui.tell(UiEvent::Renderer(fact));
                 let _ = facts.send(Fact::Lost).await;
             }
             Err(error) => {
-                let _ = ui.send_event(UiEvent::Fatal(error.to_string()));
+                ui.tell(UiEvent::Fatal(error.to_string()));
                 return;
             }
         }

@@ -6,12 +6,11 @@
 use crate::io::opus::{OpusError, Player, Talker};
 use crate::io::sound::{DeviceLook, Input, Output, SoundDevices, SoundSystem, prefer_this_thread};
 use crate::proto::sound::packet::{RATE, SoundKind, SoundPacket};
-use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent};
+use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent, UiSender};
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
-use winit::event_loop::EventLoopProxy;
 
 /// How often the rings are looked after while anything plays or records.
 const PUMP: Duration = Duration::from_millis(5);
@@ -48,14 +47,14 @@ pub struct SoundEnds {
     /// To net.
     pub facts: mpsc::Sender<SoundFact>,
     /// To ui.
-    pub ui: EventLoopProxy<UiEvent>,
+    pub ui: UiSender,
 }
 
 /// The thread's state.
 struct Sound {
     started: Instant,
     facts: mpsc::Sender<SoundFact>,
-    ui: EventLoopProxy<UiEvent>,
+    ui: UiSender,
     system: Option<SoundSystem>,
     look: Option<DeviceLook>,
     devices: SoundDevices,
@@ -408,7 +407,7 @@ impl Sound {
                 level: if self.input.is_some() { self.level } else { 0.0 },
                 test: self.test.state(),
             };
-            let _ = self.ui.send_event(UiEvent::Sound(Box::new(view)));
+            self.ui.tell(UiEvent::Sound(Box::new(view)));
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::proto::session::client::{LinkState, retry_after};
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CursorShape, PointerButton, Progress};
 use crate::viewer::event::{
-    Check, Command, Fact, Newest, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
-    UserInput,
+    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
+    UiSender, UiWaiting, UserInput, Wake,
 };
 use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
@@ -56,10 +56,12 @@ pub struct Ends {
     pub sound: Option<mpsc::Sender<SoundCommand>>,
     /// What the screen thread gets once there is a window.
     pub screen: Option<ScreenEnds>,
-    /// For the screen thread and assistive technologies.
-    pub proxy: EventLoopProxy<UiEvent>,
-    /// From net: printers and print jobs.
-    pub print_view: Newest<PrintView>,
+    /// For assistive technologies.
+    pub proxy: EventLoopProxy<Wake>,
+    /// For the screen thread.
+    pub ui: UiSender,
+    /// From all threads.
+    pub waiting: UiWaiting,
 }
 
 /// The screen thread's ends, until it is started.
@@ -96,7 +98,7 @@ pub struct App {
     /// A motion that found the channel full.
     motion: Option<Point>,
     cursors: HashMap<u32, CustomCursor>,
-    cursor: Option<CursorShape>,
+    cursor: Option<Arc<CursorShape>>,
     stats_shown: bool,
     bar_summoned: bool,
     talk: TalkState,
@@ -237,7 +239,7 @@ impl App {
                 checks: ends.checks,
                 scenes: ends.scenes,
                 facts: ends.facts,
-                ui: self.ends.proxy.clone(),
+                ui: self.ends.ui.clone(),
                 renderer_fact: ends.renderer_fact,
             };
             let body = move |runtime: tokio::runtime::Runtime| runtime.block_on(screen::run(parts));
@@ -597,7 +599,64 @@ impl App {
         }
     }
 
-    fn handle_cursor(&mut self, event_loop: &ActiveEventLoop, shape: Option<CursorShape>) {
+    fn handle_event(&mut self, event_loop: &ActiveEventLoop, event: UiEvent) {
+        match event {
+            UiEvent::Link(state) => self.handle_link(state),
+            UiEvent::Welcome(session) => {
+                self.link.step = ConnectStep::FirstPicture;
+                if let Some(opened) = &self.window {
+                    opened.window.set_title(&format!("{session} – {} – Kachel", self.link.host));
+                }
+                self.link.session = Some(session);
+                self.refresh();
+            }
+            UiEvent::Progress(step) => {
+                self.link.step = match step {
+                    Progress::Ready => ConnectStep::FirstPicture,
+                    Progress::StartingDesktop | Progress::ResumingDesktop => ConnectStep::StartingDesktop,
+                };
+                self.refresh();
+            }
+            UiEvent::Cursor(shape) => self.handle_cursor(event_loop, shape),
+            UiEvent::Presented => {}
+            UiEvent::Picture(size) => self.link.picture = size,
+            UiEvent::FirstPicture => {
+                self.link.has_picture = true;
+                if std::mem::take(&mut self.settings.asks_for_microphone) {
+                    self.show_sound(true);
+                }
+                self.refresh();
+                self.repaint_cursor();
+            }
+            UiEvent::Renderer(fact) => self.renderer = Some(fact),
+            UiEvent::Numbers(numbers) => {
+                self.numbers = *numbers;
+                self.refresh();
+            }
+            UiEvent::Talk(talk) => {
+                self.talk = talk;
+                self.refresh();
+            }
+            UiEvent::Sound(view) => {
+                self.sound_view = *view;
+                if self.sound_shown {
+                    self.refresh();
+                }
+            }
+            UiEvent::Printing(view) => {
+                let asked = |view: &PrintView| view.jobs.iter().filter(|job| job.is_question()).count();
+                // A question that nobody sees is none.
+                let asks = asked(&view) > asked(&self.print_view);
+                self.print_view = view;
+                if asks { self.show_printing(true) } else { self.refresh() }
+            }
+            UiEvent::Fatal(error) => {
+                self.failure = Some(error);
+            }
+        }
+    }
+
+    fn handle_cursor(&mut self, event_loop: &ActiveEventLoop, shape: Option<Arc<CursorShape>>) {
         if let Some(shape) = &shape
             && self.cursor.as_ref() != Some(shape)
         {
@@ -649,7 +708,7 @@ impl App {
     }
 }
 
-impl ApplicationHandler<UiEvent> for App {
+impl ApplicationHandler<Wake> for App {
     fn resumed(&mut self, event_loop: &ActiveEventLoop) {
         if self.window.is_some() {
             return;
@@ -672,63 +731,14 @@ impl ApplicationHandler<UiEvent> for App {
         }
     }
 
-    fn user_event(&mut self, event_loop: &ActiveEventLoop, event: UiEvent) {
-        match event {
-            UiEvent::Link(state) => self.handle_link(state),
-            UiEvent::Welcome(session) => {
-                self.link.step = ConnectStep::FirstPicture;
-                if let Some(opened) = &self.window {
-                    opened.window.set_title(&format!("{session} – {} – Kachel", self.link.host));
-                }
-                self.link.session = Some(session);
-                self.refresh();
-            }
-            UiEvent::Progress(step) => {
-                self.link.step = match step {
-                    Progress::Ready => ConnectStep::FirstPicture,
-                    Progress::StartingDesktop | Progress::ResumingDesktop => ConnectStep::StartingDesktop,
-                };
-                self.refresh();
-            }
-            UiEvent::Cursor(shape) => self.handle_cursor(event_loop, shape),
-            UiEvent::Presented => {}
-            UiEvent::Picture(size) => self.link.picture = size,
-            UiEvent::FirstPicture => {
-                self.link.has_picture = true;
-                if std::mem::take(&mut self.settings.asks_for_microphone) {
-                    self.show_sound(true);
-                }
-                self.refresh();
-                self.repaint_cursor();
-            }
-            UiEvent::Renderer(fact) => self.renderer = Some(fact),
-            UiEvent::Numbers(numbers) => {
-                self.numbers = *numbers;
-                self.refresh();
-            }
-            UiEvent::Talk(talk) => {
-                self.talk = talk;
-                self.refresh();
-            }
-            UiEvent::Sound(view) => {
-                self.sound_view = *view;
-                if self.sound_shown {
-                    self.refresh();
+    fn user_event(&mut self, event_loop: &ActiveEventLoop, wake: Wake) {
+        match wake {
+            Wake::Events => {
+                for event in self.ends.waiting.take() {
+                    self.handle_event(event_loop, event);
                 }
             }
-            UiEvent::Printing => {
-                let Some(view) = self.ends.print_view.take() else { return };
-                let asked = |view: &PrintView| view.jobs.iter().filter(|job| job.is_question()).count();
-                // A question that nobody sees is none.
-                let asks = asked(&view) > asked(&self.print_view);
-                self.print_view = view;
-                if asks { self.show_printing(true) } else { self.refresh() }
-            }
-            UiEvent::Fatal(error) => {
-                self.failure = Some(error);
-                event_loop.exit();
-            }
-            UiEvent::Access(event) => {
+            Wake::Access(event) => {
                 if let (Some(opened), egui_winit::accesskit_winit::WindowEvent::ActionRequested(request)) =
                     (&mut self.window, event.window_event)
                 {
