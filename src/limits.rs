@@ -59,15 +59,21 @@ pub const VIEWER_BIDI_STREAMS: u32 = 2;
 pub const ACKS_OWED_MAX: u32 = 9;
 /// Streams that a host may have open towards a viewer: all frames in flight and some cursor shapes, and so many more that
 /// the leave to open further ones, given for an eighth of them at once, costs one packet in sixteen frames. What is in
-/// them is bounded by [`HOST_CONNECTION_WINDOW`].
+/// them is bounded by [`HOST_UNFINISHED_BYTES_MAX`].
 pub const HOST_UNI_STREAMS: u32 = 128;
+/// Bytes that a viewer keeps of all streams together that have not come whole. QUIC's windows do not bound them, as they are
+/// read when they come; on a path that loses packets, every frame in flight may lack one. So many of the longest, twice: a
+/// session process that starts anew does not wait for what its predecessor had sent. Frames and cursor shapes are in
+/// truth far shorter than that.
+pub const HOST_UNFINISHED_BYTES_MAX: usize =
+    2 * FRAMES_IN_FLIGHT_MAX as usize * (crate::codec::format::FRAME_BYTES_MAX + 1);
 /// What a host takes from one stream of a viewer before it must read.
 pub const VIEWER_STREAM_WINDOW: u32 = 64 << 10;
 /// What a host takes from one connection before it must read.
 pub const VIEWER_CONNECTION_WINDOW: u32 = 256 << 10;
 /// What a viewer takes from one stream: a whole frame.
 pub const HOST_STREAM_WINDOW: u32 = crate::codec::format::FRAME_BYTES_MAX as u32;
-/// What a viewer takes from one connection: four of the longest frames.
+/// What a viewer takes from one connection before it must read: four of the longest frames.
 pub const HOST_CONNECTION_WINDOW: u32 = 4 * crate::codec::format::FRAME_BYTES_MAX as u32;
 /// What either end keeps of data sent and not acknowledged.
 pub const SEND_WINDOW: u64 = 8 << 20;

@@ -841,7 +841,10 @@ fn lost_from_reason(reason: &LostReason) -> Lost {
     match reason {
         LostReason::Closed(code) => Lost::Closed(*code),
         LostReason::DeviceRefused => Lost::DeviceRefused,
-        LostReason::Protocol(_) | LostReason::Stream { .. } | LostReason::ClosedUnknown(_) => Lost::Broken,
+        LostReason::Protocol(_)
+        | LostReason::Stream { .. }
+        | LostReason::Unfinished { .. }
+        | LostReason::ClosedUnknown(_) => Lost::Broken,
         LostReason::HostRestarted | LostReason::TimedOut | LostReason::Transport(_) | LostReason::Here => {
             Lost::Unreachable
         }

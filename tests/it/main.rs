@@ -6,6 +6,8 @@ mod ctx;
 mod fuzz;
 mod fuzz_regression;
 mod layers;
+#[cfg(feature = "net")]
+mod net;
 mod platform;
 mod print;
 mod screen;

@@ -461,6 +461,7 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("VIEWER_BIDI_STREAMS", limits::VIEWER_BIDI_STREAMS.into()),
         ("ACKS_OWED_MAX", limits::ACKS_OWED_MAX.into()),
         ("HOST_UNI_STREAMS", limits::HOST_UNI_STREAMS.into()),
+        ("HOST_UNFINISHED_BYTES_MAX", limits::HOST_UNFINISHED_BYTES_MAX as u64),
         ("VIEWER_STREAM_WINDOW", limits::VIEWER_STREAM_WINDOW.into()),
         ("VIEWER_CONNECTION_WINDOW", limits::VIEWER_CONNECTION_WINDOW.into()),
         ("HOST_STREAM_WINDOW", limits::HOST_STREAM_WINDOW.into()),

@@ -125,6 +125,12 @@ pub enum LostReason {
         /// What had come.
         bytes: usize,
     },
+    /// The host began streams and ended none of them; the connection has been closed.
+    #[error("the host's streams hold {bytes} bytes and do not end")]
+    Unfinished {
+        /// What had come.
+        bytes: usize,
+    },
     /// QUIC itself failed.
     #[error("the connection broke: {0}")]
     Transport(String),
@@ -410,6 +416,30 @@ impl ViewerConnection {
                 Poll::Pending => break,
             }
         }
+        let polled = self.poll_streams(cx);
+        let unfinished = self.streams.iter().map(|stream| stream.bytes.len()).sum();
+        if unfinished > limits::HOST_UNFINISHED_BYTES_MAX {
+            return self.lose(LostReason::Unfinished { bytes: unfinished });
+        }
+        match polled {
+            Poll::Ready(Ok(received)) => return Poll::Ready(received),
+            Poll::Ready(Err(reason)) => return self.lose(reason),
+            Poll::Pending => {}
+        }
+        // Documents last: they can wait for every picture.
+        if let Some(document) = &mut self.document {
+            match document.poll_bytes(cx) {
+                Poll::Ready(Ok(Some(bytes))) => return Poll::Ready(Received::DocumentBytes(bytes)),
+                Poll::Ready(Ok(None)) => self.document = None,
+                Poll::Ready(Err(reason)) => return self.lose(reason),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Reads what has come of all streams, until one is whole.
+    fn poll_streams(&mut self, cx: &mut Context<'_>) -> Poll<Result<Received, LostReason>> {
         let mut index = 0;
         while index < self.streams.len() {
             match self.streams[index].poll_whole(cx) {
@@ -419,19 +449,10 @@ impl ViewerConnection {
                     if let Received::Document { .. } = received {
                         self.document = Some(DocumentIn { stream, begin: bytes.freeze() });
                     }
-                    return Poll::Ready(received);
+                    return Poll::Ready(Ok(received));
                 }
                 Poll::Ready(Ok(None)) => drop(self.streams.remove(index)),
-                Poll::Ready(Err(reason)) => return self.lose(reason),
-            }
-        }
-        // Documents last: they can wait for every picture.
-        if let Some(document) = &mut self.document {
-            match document.poll_bytes(cx) {
-                Poll::Ready(Ok(Some(bytes))) => return Poll::Ready(Received::DocumentBytes(bytes)),
-                Poll::Ready(Ok(None)) => self.document = None,
-                Poll::Ready(Err(reason)) => return self.lose(reason),
-                Poll::Pending => {}
+                Poll::Ready(Err(reason)) => return Poll::Ready(Err(reason)),
             }
         }
         Poll::Pending
@@ -456,7 +477,7 @@ impl ViewerConnection {
 
     fn lose(&mut self, reason: LostReason) -> Poll<Received> {
         debug!(%reason, "Connection lost");
-        if matches!(reason, LostReason::Protocol(_) | LostReason::Stream { .. }) {
+        if matches!(reason, LostReason::Protocol(_) | LostReason::Stream { .. } | LostReason::Unfinished { .. }) {
             self.connection.close(var_int(CloseCode::Protocol), &[]);
         }
         self.streams.clear();
