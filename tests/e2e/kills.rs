@@ -2,6 +2,8 @@
 //! its programs survive all of it, and what was typed meanwhile arrives once.
 
 use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -57,6 +59,71 @@ fn desktop_survives_front_session_process_and_viewer() {
     }
     seat.settle("after all kills");
     seat.assert_no_panic();
+}
+
+#[test]
+fn a_viewer_that_gets_another_address_goes_on_in_the_same_connection() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, TIERS[0]);
+    let trial = fs::read_to_string(seat.host.trial_file()).expect("the host has written it");
+    let host = trial.split('"').find_map(|word| word.parse::<SocketAddr>().ok()).expect("the trial has an address");
+    let (outside, moves) = router(host);
+    fs::write(seat.host.trial_file(), trial.replace(&host.to_string(), &outside.to_string())).expect("ours");
+    seat.replace_viewer(TIERS[0]);
+    let file = seat.file("typed");
+    seat.open_typewriter(&file);
+    let mut input = seat.input();
+    let connections = seat.status_number("viewers_total");
+    let mut wanted = String::new();
+    for place in ["127.0.0.2:0", "127.0.0.3:0", "127.0.0.1:0"] {
+        let (before, after) = (format!("vor {place} "), format!("nach {place}\n"));
+        input.type_by_layout(&before, QUICK);
+        moves.send(place.parse().expect("an address")).expect("the router runs");
+        input.type_by_layout(&after, QUICK);
+        wanted += &(before + &after);
+        let same = wait_for(PATIENCE, || (fs::read_to_string(&file).ok()? == wanted).then_some(()));
+        assert!(same.is_some(), "wanted {wanted:?}, found {:?}", fs::read_to_string(&file));
+        seat.settle(place);
+    }
+    assert_eq!(seat.status_number("viewers_total"), connections, "the connection was made anew");
+    // The first line may be from before the first connection.
+    let states: Vec<_> = seat.viewer.stats().iter().skip(1).map(|line| line["state"].clone()).collect();
+    assert!(states.len() > 3 && states.iter().all(|state| state == "live"), "{states:?}");
+    seat.assert_no_panic();
+}
+
+/// Stands between viewers and a host as a router does that translates addresses: the host sees packets of the router's own
+/// address, which is another one from each order on. Runs until the program ends.
+fn router(host: SocketAddr) -> (SocketAddr, Sender<SocketAddr>) {
+    let inside = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    inside.set_read_timeout(Some(Duration::from_millis(1))).expect("a timeout");
+    let outside = move |place: SocketAddr| {
+        let socket = UdpSocket::bind(place).expect("an address of this machine");
+        socket.connect(host).expect("the host's address");
+        socket.set_nonblocking(true).expect("a socket");
+        socket
+    };
+    let address = inside.local_addr().expect("it is bound");
+    let (orders, moves) = channel();
+    std::thread::spawn(move || {
+        let (mut viewer, mut socket, mut packet) =
+            (None, outside("127.0.0.1:0".parse().expect("an address")), [0; 2048]);
+        loop {
+            if let Ok(place) = moves.try_recv() {
+                socket = outside(place);
+            }
+            if let Ok((count, from)) = inside.recv_from(&mut packet) {
+                viewer = Some(from);
+                socket.send(&packet[..count]).ok();
+            }
+            while let (Some(viewer), Ok(count)) = (viewer, socket.recv(&mut packet)) {
+                inside.send_to(&packet[..count], viewer).ok();
+            }
+        }
+    });
+    (address, orders)
 }
 
 #[test]
