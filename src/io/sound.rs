@@ -332,7 +332,7 @@ impl Input {
 }
 
 /// Asks the system to let this thread go before others, as sound is little work and late at once. Where it does not allow
-/// that, the thread's share stays everybody's.
+/// that (Linux: to root, and to users with a limit on `nice`), the thread's share stays everybody's.
 pub fn prefer_this_thread() {
     // For Linux a thread is a process here.
     #[cfg(target_os = "linux")]
@@ -429,7 +429,12 @@ fn build_output<T: SizedSample + FromSample<f32>>(
     state: &Arc<Shared>,
 ) -> Result<cpal::Stream, cpal::Error> {
     let (shared, failed) = (Arc::clone(state), Arc::clone(state));
+    let mut is_preferred = false;
     let play = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
+        // Some backends make the thread, and none of them says which one it is before it calls.
+        if !std::mem::replace(&mut is_preferred, true) {
+            prefer_this_thread();
+        }
         let count = ring.slots().min(data.len());
         if let Ok(chunk) = ring.read_chunk(count) {
             for (out, sample) in data.iter_mut().zip(chunk) {
@@ -455,7 +460,11 @@ where
     f32: FromSample<T>,
 {
     let (shared, failed) = (Arc::clone(state), Arc::clone(state));
+    let mut is_preferred = false;
     let record = move |data: &[T], _: &cpal::InputCallbackInfo| {
+        if !std::mem::replace(&mut is_preferred, true) {
+            prefer_this_thread();
+        }
         let count = ring.slots().min(data.len());
         for sample in &data[..count] {
             let _ = ring.push(f32::from_sample(*sample));

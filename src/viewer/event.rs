@@ -105,6 +105,8 @@ pub struct SoundNumbers {
     pub depth: Duration,
     /// What happened to the packets.
     pub counts: JitterCounts,
+    /// Times that the loudspeaker wanted more than there was, in the middle of a sound.
+    pub dry: u64,
 }
 
 /// What the sound page shows.

@@ -69,7 +69,9 @@ struct Sound {
     gain: f32,
     microphone: bool,
     ahead: Duration,
+    /// What the open loudspeaker has counted, and what of that counts, of all loudspeakers.
     missed: u64,
+    dry: u64,
     fault_at: Instant,
     sounded_at: Instant,
     look_at: Instant,
@@ -118,6 +120,7 @@ pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
         microphone: false,
         ahead: AHEAD[0],
         missed: 0,
+        dry: 0,
         fault_at: now,
         sounded_at: now,
         look_at: now,
@@ -165,6 +168,7 @@ impl Sound {
             SoundCommand::Reset => {
                 self.player = Player::new(SoundKind::Sound)?;
                 self.talker = Talker::new(SoundKind::Microphone)?;
+                self.dry = 0;
             }
             SoundCommand::Microphone(on) => {
                 self.microphone = on;
@@ -314,6 +318,7 @@ impl Sound {
         };
         if output.missed() > self.missed && self.player.is_busy() {
             self.ahead = (self.ahead + AHEAD_STEP).min(AHEAD[1]);
+            self.dry += output.missed() - self.missed;
             self.fault_at = now;
         } else if self.ahead > AHEAD[0] && now - self.fault_at > AHEAD_LESS {
             self.ahead -= AHEAD_STEP.min(self.ahead - AHEAD[0]);
@@ -392,6 +397,7 @@ impl Sound {
                 delay: jitter.delay() + waiting + ring,
                 depth: jitter.depth(clock),
                 counts: jitter.counts(),
+                dry: self.dry,
             };
             let _ = self.facts.try_send(SoundFact::Numbers(numbers));
         }

@@ -61,6 +61,7 @@ impl StatsFile {
             "sound_gaps": numbers.sound.map(|s| s.counts.gaps),
             "sound_late": numbers.sound.map(|s| s.counts.late),
             "sound_skipped": numbers.sound.map(|s| s.counts.skipped),
+            "sound_dry": numbers.sound.map(|s| s.dry),
         });
         if let Err(error) = writeln!(self.file, "{line}") {
             tracing::debug!(%error, "Statistics line lost");

@@ -28,6 +28,8 @@ pub struct PulseServer {
     listener: UnixListener,
     clients: Vec<Client>,
     device: Device,
+    /// Of programs that are gone.
+    underruns_before: u64,
 }
 
 /// What all clients share.
@@ -54,7 +56,7 @@ pub struct PulseCounts {
     pub playing: usize,
     /// Streams that record now.
     pub recording: usize,
-    /// Times that a playing stream ran dry.
+    /// Times that a stream ran dry while it played, of programs that are gone too.
     pub underruns: u64,
 }
 
@@ -90,7 +92,7 @@ impl PulseServer {
             streams: 0,
             events: Vec::new(),
         };
-        Ok(PulseServer { listener, clients: Vec::new(), device })
+        Ok(PulseServer { listener, clients: Vec::new(), device, underruns_before: 0 })
     }
 
     /// All descriptors to wait for, and whether one waits to write.
@@ -102,18 +104,15 @@ impl PulseServer {
     /// Accepts, reads, answers and writes whatever is possible at once.
     pub fn handle_ready(&mut self) {
         self.accept();
-        let device = &mut self.device;
-        self.clients.retain_mut(|client| match client.handle_ready(device) {
-            Ok(()) => true,
-            Err(ClientError::Gone) => {
-                client.leave(device);
-                false
-            }
-            Err(error) => {
+        let (device, underruns) = (&mut self.device, &mut self.underruns_before);
+        self.clients.retain_mut(|client| {
+            let Err(error) = client.handle_ready(device) else { return true };
+            if !matches!(error, ClientError::Gone) {
                 tracing::info!(%error, "Program sent away from the sound server");
-                client.leave(device);
-                false
             }
+            *underruns += client.underruns();
+            client.leave(device);
+            false
         });
         self.publish();
     }
@@ -168,7 +167,7 @@ impl PulseServer {
             clients: self.clients.len(),
             playing: self.clients.iter().map(Client::playing).sum(),
             recording: self.clients.iter().map(Client::recording).sum(),
-            underruns: self.clients.iter().map(Client::underruns).sum(),
+            underruns: self.underruns_before + self.clients.iter().map(Client::underruns).sum::<u64>(),
         }
     }
 
