@@ -242,6 +242,14 @@ impl Remote {
         windows_of(&self.connection, self.root)
     }
 
+    /// What the display's resources say of `name`.
+    pub fn resource(&self, name: &str) -> Option<String> {
+        let (property, kind) = (AtomEnum::RESOURCE_MANAGER, AtomEnum::STRING);
+        let request = self.connection.get_property(false, self.root, property, kind, 0, 1 << 16).ok()?;
+        let text = String::from_utf8_lossy(&request.reply().ok()?.value).into_owned();
+        text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(':')?.trim().to_owned()))
+    }
+
     /// Waits for a window whose title or class contains `text`.
     pub fn wait_window(&self, text: &str) -> WindowInfo {
         wait_until(PATIENCE, &format!("a window {text:?} in the session"), || {

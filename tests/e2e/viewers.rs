@@ -2,6 +2,7 @@
 //! not get in and are told so on a page.
 
 use std::fs;
+use std::path::Path;
 use std::time::SystemTime;
 
 use kachel::io::net::identity::{DeviceKey, HostIdentity};
@@ -10,7 +11,7 @@ use kachel::io::net::trial::{TRIAL_LIFE, Trial};
 use crate::seat::{
     Desk, PATIENCE, PROGRAMS, Remote, WindowManager, has, host_options, host_program, start_viewer, state_of,
 };
-use crate::support::link::{Host, Viewer};
+use crate::support::link::{Host, Viewer, ViewerOptions};
 use crate::support::picture::Picture;
 use crate::support::wait::{wait_for, wait_until};
 use x11rb::protocol::xproto::Window;
@@ -159,4 +160,31 @@ fn is_address(line: &str) -> bool {
 
 fn address_of(trial: &str) -> &str {
     trial.lines().find(|line| is_address(line)).expect("a trial has addresses")
+}
+
+#[test]
+fn text_has_the_size_that_the_viewers_screen_asks_for() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    let mut host = Host::start(&host_program(), &host_options(0));
+    let remote = Remote::of(&mut host, 0);
+    let told = host.state().with_file_name("dpi");
+    for (factor, wanted) in [("1", "96"), ("1.5", "144"), ("2", "192"), ("1", "96")] {
+        let environment = vec![("WINIT_X11_SCALE_FACTOR".to_owned(), factor.to_owned())];
+        let options = ViewerOptions { renderer: "cpu", environment, ..ViewerOptions::on(desk.name()) };
+        let viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options);
+        let followed = wait_for(PATIENCE, || {
+            // Both of what programs ask: the display's resources, and the settings of the desktop (-1 is its own 96).
+            let ask = format!("xfconf-query -c xsettings -p /Xft/DPI >{}.new; mv {0}.new {0}", told.display());
+            host.exec(&["sh", "-c", &ask]);
+            let settings = fs::read_to_string(&told).ok()?;
+            let resource = remote.resource("Xft.dpi");
+            let same = |said: &str| said.trim() == wanted || wanted == "96" && said.trim() == "-1";
+            (state_of(&viewer) == "live" && same(&settings) && resource.map_or(wanted == "96", |said| same(&said))).then_some(())
+        });
+        let said = (remote.resource("Xft.dpi"), fs::read_to_string(&told));
+        assert!(followed.is_some(), "scale {factor}: wanted {wanted} dots to an inch, found {said:?}");
+    }
 }

@@ -5,7 +5,8 @@
 use crate::geom::Size;
 use crate::host::policy::Policy;
 use crate::io::linux::desktop::{ConfigHome, Desktop, DesktopError};
-use crate::io::linux::process::{ProcessId, spawn_detached};
+use crate::io::linux::process::{ProcessId, find_program, spawn_detached};
+use crate::io::linux::screen::dots_per_inch;
 use crate::io::linux::xserver::{self, XserverError, XserverInfo};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, OpenOptions};
@@ -181,6 +182,17 @@ impl Desk {
     /// Whether the screen may be given another size.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
+    }
+
+    /// Tells a desktop that has settings of its own how large text is to be; what is written among the X server's
+    /// resources reaches the programs of others.
+    pub fn set_text_scale(&self, percent: u16) {
+        let (Some(own), Some(program)) = (&self.own, find_program("xfconf-query")) else { return };
+        let dpi = dots_per_inch(percent).to_string();
+        let words = ["--channel", "xsettings", "--property", "/Xft/DPI", "--create", "--type", "int", "--set", &dpi];
+        if let Err(error) = own.desktop.spawn(&program, &words.map(str::to_owned)) {
+            tracing::warn!(%error, "The desktop keeps its size of text");
+        }
     }
 
     /// Whether the user is still logged in.

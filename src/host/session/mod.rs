@@ -504,6 +504,9 @@ impl Session {
             }
         }
         self.resize(hello.viewport)?;
+        if self.desk.is_own() && self.screen.set_text_scale(hello.scale_percent)? {
+            self.desk.set_text_scale(hello.scale_percent);
+        }
         self.cursor_changed = true;
         if let Some((_, viewer)) = &mut self.viewer {
             self.encoder.handle_viewer(viewer.frames_before);

@@ -21,9 +21,13 @@ use x11rb::{
         shm::ConnectionExt as _,
         xfixes::{ConnectionExt as _, CursorNotifyMask},
         xkb::EventType,
-        xproto::{ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder, Rectangle},
+        xproto::{
+            AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder, PropMode,
+            Rectangle,
+        },
     },
     rust_connection::RustConnection,
+    wrapper::ConnectionExt as _,
 };
 
 pub use super::randr::ResizeError;
@@ -208,6 +212,22 @@ impl Screen {
             self.adopt(randr::size_of(&self.conn, self.root)?)?;
         }
         Ok(self.size)
+    }
+
+    /// Tells programs how large text is to be: `Xft.dpi` among the display's resources, 96 for 100 %. What else stands
+    /// there stays. Returns whether it was another.
+    ///
+    /// # Errors
+    /// [`ScreenError::X11`] when the server is gone.
+    pub fn set_text_scale(&self, percent: u16) -> Result<bool, ScreenError> {
+        let wanted = dots_per_inch(percent);
+        let (property, kind) = (AtomEnum::RESOURCE_MANAGER, AtomEnum::STRING);
+        let request = self.conn.get_property(false, self.root, property, kind, 0, RESOURCES_MAX / 4);
+        let before = request.map_err(X11Error::from)?.reply().map_err(X11Error::from)?.value;
+        let Some(after) = with_text_size(&String::from_utf8_lossy(&before), wanted) else { return Ok(false) };
+        let request = self.conn.change_property8(PropMode::REPLACE, self.root, property, kind, after.as_bytes());
+        request.map_err(X11Error::from)?.check().map_err(X11Error::from)?;
+        Ok(true)
     }
 
     /// Fetches the pointer's shape; `None` if the server will not show it, then the last one stays.
@@ -426,9 +446,39 @@ fn cursor_from_x(serial: u32, full: Size, hot: Point, pixels: &[u32]) -> CursorI
     CursorImage { serial, size, hot, argb_premultiplied: words }
 }
 
+/// Most bytes of a display's resources that are read.
+const RESOURCES_MAX: u32 = 256 << 10;
+
+/// What a scale means to programs: dots to an inch of text.
+pub fn dots_per_inch(percent: u16) -> u32 {
+    (u32::from(percent) * 96 + 50) / 100
+}
+
+/// A display's resources with another size of text; none if they say so already, or nothing and nothing need be said.
+fn with_text_size(resources: &str, dpi: u32) -> Option<String> {
+    const NAME: &str = "Xft.dpi:";
+    let said = resources.lines().rev().find_map(|line| line.strip_prefix(NAME)).map(str::trim);
+    if said.map_or(dpi == 96, |said| said.parse() == Ok(dpi)) {
+        return None;
+    }
+    let others = resources.lines().filter(|line| !line.starts_with(NAME)).map(|line| format!("{line}\n"));
+    Some(others.collect::<String>() + &format!("{NAME}\t{dpi}\n"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_of_text_is_one_resource_among_others() {
+        let other = "*customization: -color\nXft.hinting:\t1\n";
+        assert_eq!(with_text_size(other, 96), None);
+        let larger = with_text_size(other, 144).expect("another size");
+        assert_eq!(larger, format!("{other}Xft.dpi:\t144\n"));
+        assert_eq!(with_text_size(&larger, 144), None);
+        assert_eq!(with_text_size(&larger, 96), Some(format!("{other}Xft.dpi:\t96\n")));
+        assert_eq!([50, 100, 125, 400].map(dots_per_inch), [48, 96, 120, 384]);
+    }
 
     #[test]
     fn large_cursors_are_cut_and_point_inside() {
