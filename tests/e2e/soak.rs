@@ -15,6 +15,10 @@ use crate::support::wait::{wait_for, wait_until};
 
 /// What one process may grow over the last half, when it has seen every size: allocators keep some pages.
 const GROWTH_MAX: u64 = 24 << 20;
+/// Files and sockets that it may have more at the end than in the middle: those of a moment.
+const FILES_MAX: usize = 8;
+/// Whose memory and files are looked at.
+const WATCHED: [&str; 4] = ["viewer", "front", "session", "X server"];
 /// Where the editor is, its title bar away from most clicks.
 const EDITOR: Rect = Rect::new(0, 20, 600, 440);
 /// What its windows are called.
@@ -55,7 +59,7 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     let before = desktop(&seat);
     let (begin, whole) = (Instant::now(), Duration::from_secs(seconds));
     let (mut kills, mut resizes, mut steps) = (0, 0, 0_u64);
-    let mut memory: Option<[u64; 3]> = None;
+    let mut half: Option<[Held; 4]> = None;
     let mut kill_at = Duration::from_secs(5);
     while begin.elapsed() < whole {
         steps += 1;
@@ -86,20 +90,18 @@ fn random_input_resizes_and_kills_leave_no_trace() {
             wait_until(PATIENCE, "the viewer is back", || (seat.status_number("viewers")? == 1).then_some(()));
             assert_eq!(desktop(&seat), before, "X server and desktop live after {steps} inputs and {kills} kills");
         }
-        if memory.is_none() && begin.elapsed() > whole / 2 {
-            memory = resident(&seat);
+        if half.is_none() && begin.elapsed() > whole / 2 {
+            half = held(&seat);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     release(&mut input);
-    let middle = memory.expect("half of the time has passed");
-    let end = wait_for(PATIENCE, || resident(&seat)).expect("the session answers");
-    eprintln!(
-        "soak of {seconds} s: {steps} inputs, {resizes} resizes, {kills} kills; KiB of viewer, front, session in the \
-         middle {:?}, at the end {:?}",
-        middle.map(|bytes| bytes >> 10),
-        end.map(|bytes| bytes >> 10)
-    );
+    let middle = half.expect("half of the time has passed");
+    let end = wait_for(PATIENCE, || held(&seat)).expect("the session answers");
+    eprintln!("soak of {seconds} s: {steps} inputs, {resizes} resizes, {kills} kills");
+    for (who, (middle, end)) in WATCHED.iter().zip(middle.iter().zip(&end)) {
+        eprintln!("{who}: in the middle {middle:?}, at the end {end:?}");
+    }
     seat.settle("after the soak");
     seat.assert_no_panic();
     wait_until(PATIENCE, "no key is down", || {
@@ -107,8 +109,9 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     });
     assert_eq!(seat.remote.buttons_down(), 0);
     assert_eq!(desktop(&seat), before, "X server and desktop are the same at the end");
-    for (who, (middle, end)) in ["viewer", "front", "session"].iter().zip(middle.into_iter().zip(end)) {
-        assert!(end < middle + GROWTH_MAX, "{who} has grown from {middle} to {end} bytes");
+    for (who, (middle, end)) in WATCHED.iter().zip(middle.iter().zip(&end)) {
+        assert!(end.bytes < middle.bytes + GROWTH_MAX, "{who} has grown from {middle:?} to {end:?}");
+        assert!(end.files <= middle.files + FILES_MAX, "{who} has more and more files: {middle:?}, {end:?}");
     }
 }
 
@@ -127,7 +130,8 @@ fn one_step(seat: &Seat, input: &mut Input, random: &mut Random) {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz     ";
     const KEYS: [&str; 8] = ["Return", "BackSpace", "Up", "Down", "Left", "Right", "Page_Up", "Page_Down"];
     let place = seat.desk.place(seat.window);
-    match random.below(12) {
+    let text = |random: &mut Random| (place.x + 40 + random.below(500), place.y + 160 + random.below(220));
+    match random.below(14) {
         0..=4 => {
             let letter = LETTERS[random.below(LETTERS.len() as u32) as usize] as char;
             input.type_by_layout(&letter.to_string(), Duration::ZERO);
@@ -141,8 +145,23 @@ fn one_step(seat: &Seat, input: &mut Input, random: &mut Random) {
         8 => input.click([Button::WheelUp, Button::WheelDown][random.below(2) as usize]),
         9 => {
             // Only inside the text, below the viewer's bar and the editor's menus.
-            input.move_to(place.x + 40 + random.below(500), place.y + 160 + random.below(220));
+            let (x, y) = text(random);
+            input.move_to(x, y);
             input.click(Button::Left);
+        }
+        10 => {
+            // Selects, and sometimes drags what is selected.
+            let ((x, y), (to_x, to_y)) = (text(random), text(random));
+            input.move_to(x, y);
+            input.button(Button::Left, true);
+            input.move_to(to_x, to_y);
+            input.button(Button::Left, false);
+        }
+        11 => {
+            let (x, y) = text(random);
+            input.move_to(x, y);
+            input.click(Button::Right);
+            input.press("Escape");
         }
         _ => input.move_to(place.x + 5 + random.below(590), place.y + 120 + random.below(300)),
     }
@@ -155,10 +174,26 @@ fn release(input: &mut Input) {
     input.sync();
 }
 
-/// Memory of viewer, front and session process.
-fn resident(seat: &Seat) -> Option<[u64; 3]> {
+/// What a process holds.
+#[derive(Debug)]
+struct Held {
+    /// Resident memory.
+    bytes: u64,
+    /// Open files and sockets.
+    files: usize,
+}
+
+/// What each of [`WATCHED`] holds.
+fn held(seat: &Seat) -> Option<[Held; 4]> {
     let (front, session) = seat.host_pids()?;
-    Some([seat.viewer.pid(), front, session].map(|pid| resident_bytes(&[pid])))
+    let xserver = seat.status()?["processes"][0].as_u64()? as u32;
+    let pids = [seat.viewer.pid(), front, session, xserver];
+    let files = pids.map(|pid| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count));
+    // One that is being replaced has none.
+    files
+        .iter()
+        .all(|files| *files > 0)
+        .then(|| std::array::from_fn(|i| Held { bytes: resident_bytes(&pids[i..=i]), files: files[i] }))
 }
 
 /// Marsaglia's xorshift64: the same run every time.

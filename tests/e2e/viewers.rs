@@ -182,7 +182,8 @@ fn text_has_the_size_that_the_viewers_screen_asks_for() {
             let settings = fs::read_to_string(&told).ok()?;
             let resource = remote.resource("Xft.dpi");
             let same = |said: &str| said.trim() == wanted || wanted == "96" && said.trim() == "-1";
-            (state_of(&viewer) == "live" && same(&settings) && resource.map_or(wanted == "96", |said| same(&said))).then_some(())
+            (state_of(&viewer) == "live" && same(&settings) && resource.map_or(wanted == "96", |said| same(&said)))
+                .then_some(())
         });
         let said = (remote.resource("Xft.dpi"), fs::read_to_string(&told));
         assert!(followed.is_some(), "scale {factor}: wanted {wanted} dots to an inch, found {said:?}");
