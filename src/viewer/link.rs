@@ -22,6 +22,7 @@ use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Future, pending};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -830,7 +831,15 @@ impl Meter {
 fn lost_from_error(error: &ConnectError) -> Lost {
     match error {
         ConnectError::Resolve { .. } => Lost::Unresolved,
-        ConnectError::Socket { .. } | ConnectError::Unreachable { .. } => Lost::Unreachable,
+        ConnectError::Socket { source, .. } => match source.kind() {
+            // Without an address of the host's kind there is no way either.
+            io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable => Lost::NoNetwork,
+            _ => Lost::Unreachable,
+        },
+        ConnectError::Unreachable { .. } => Lost::Unreachable,
         ConnectError::HostCertificate { .. } => Lost::WrongHost,
         ConnectError::Incompatible { .. } => Lost::Closed(CloseCode::Version),
         ConnectError::Lost { reason, .. } => lost_from_reason(reason),
@@ -845,9 +854,8 @@ fn lost_from_reason(reason: &LostReason) -> Lost {
         | LostReason::Stream { .. }
         | LostReason::Unfinished { .. }
         | LostReason::ClosedUnknown(_) => Lost::Broken,
-        LostReason::HostRestarted | LostReason::TimedOut | LostReason::Transport(_) | LostReason::Here => {
-            Lost::Unreachable
-        }
+        LostReason::HostRestarted => Lost::Restarted,
+        LostReason::TimedOut | LostReason::Transport(_) | LostReason::Here => Lost::Unreachable,
     }
 }
 
@@ -857,6 +865,23 @@ mod tests {
     use crate::geom::Point;
     use crate::proto::wire::{Progress, Welcome};
     use crate::viewer::event::UiWaiting;
+
+    #[test]
+    fn a_machine_without_a_network_is_not_called_a_host_that_is_silent() {
+        let address = "192.0.2.1:7474".parse().expect("an address");
+        for (kind, expected) in [
+            (io::ErrorKind::NetworkUnreachable, Lost::NoNetwork),
+            (io::ErrorKind::HostUnreachable, Lost::NoNetwork),
+            (io::ErrorKind::NetworkDown, Lost::NoNetwork),
+            (io::ErrorKind::AddrNotAvailable, Lost::NoNetwork),
+            (io::ErrorKind::PermissionDenied, Lost::Unreachable),
+        ] {
+            assert_eq!(lost_from_error(&ConnectError::Socket { address, source: kind.into() }), expected, "{kind}");
+        }
+        assert_eq!(lost_from_error(&ConnectError::Unreachable { address }), Lost::Unreachable);
+        assert_eq!(lost_from_reason(&LostReason::HostRestarted), Lost::Restarted);
+        assert_eq!(lost_from_reason(&LostReason::TimedOut), Lost::Unreachable);
+    }
 
     #[test]
     fn a_host_that_repeats_itself_leaves_one_event_of_each_kind_to_a_ui_that_is_busy() {

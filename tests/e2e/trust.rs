@@ -22,7 +22,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{RootCertStore, SignatureAlgorithm, SignatureScheme};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -473,6 +473,32 @@ async fn refused_device_learns_only_that_it_is_refused() {
     let trial = Trial::new(trial.addresses, stranger.host_id(), "desk", stranger.ca_pem(), certificate, &key);
     let error = Connector::new(&trial).expect("connector").connect().await.expect_err("another host");
     assert!(matches!(error, ConnectError::HostCertificate { .. }), "{error:?}");
+}
+
+/// A machine without any network, which is a namespace that nothing was set up in: this test calls itself in one.
+#[tokio::test]
+async fn a_machine_without_a_network_says_so_and_not_that_the_host_is_silent() {
+    const NAME: &str = "trust::a_machine_without_a_network_says_so_and_not_that_the_host_is_silent";
+    const INSIDE: &str = "KACHEL_TEST_NO_NETWORK";
+    if std::env::var_os(INSIDE).is_none() {
+        let mut inside = Command::new("unshare");
+        inside.args(["--map-root-user", "--net"]).arg(std::env::current_exe().expect("this test's program"));
+        let status = inside.args(["--exact", NAME]).env(INSIDE, "yes").status().expect("unshare runs");
+        assert!(status.success(), "{status}");
+        return;
+    }
+    let dir = TempDir::new().expect("dir");
+    let identity = HostIdentity::load_or_create(dir.path(), SystemTime::now()).expect("identity");
+    let key = DeviceKey::generate().expect("key");
+    let certificate = identity.certify_device(&key, "x", SystemTime::now(), TRIAL_LIFE).expect("certificate");
+    for address in ["192.0.2.1:7474", "[2001:db8::1]:7474"] {
+        let addresses = vec![address.to_owned()];
+        let trial = Trial::new(addresses, identity.host_id(), "desk", identity.ca_pem(), certificate.clone(), &key);
+        let error = Connector::new(&trial).expect("connector").connect().await.expect_err("no way there");
+        let ConnectError::Socket { source, .. } = &error else { panic!("{address}: {error:?}") };
+        let kinds = [ErrorKind::NetworkUnreachable, ErrorKind::AddrNotAvailable];
+        assert!(kinds.contains(&source.kind()), "{address}: {error:?}");
+    }
 }
 
 #[tokio::test]

@@ -164,6 +164,8 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("protocol", Notice::Protocol { host: host.clone(), code: 0x1a3 }),
         ("version", Notice::VersionMismatch { host: host.clone(), ours: "1.2".to_owned(), theirs: "2.0".to_owned() }),
         ("unreachable", Notice::Unreachable { host: host.clone() }),
+        ("busy", Notice::Busy { host: host.clone() }),
+        ("no_network", Notice::NoNetwork { host: host.clone() }),
         ("unknown_host", Notice::UnknownHost { host }),
         ("file", Notice::BadFile { path: "Übung für später.kachel".to_owned() }),
         ("file_unreadable", Notice::UnreadableFile { path: "Übung für später.kachel".to_owned() }),
@@ -211,6 +213,7 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
         ("no_answer", LossReason::NoAnswer, Duration::from_millis(3100)),
         ("closed", LossReason::Closed, Duration::ZERO),
         ("network", LossReason::NoNetwork, Duration::from_secs(1)),
+        ("name", LossReason::NoName, Duration::from_millis(400)),
         ("restart", LossReason::HostRestart, Duration::from_secs(12)),
     ] {
         let page = Page::Reconnecting { attempt: 3, next_in, reason, host: host() };

@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -623,6 +623,8 @@ async fn attempt(
     host_name: String,
 ) -> Result<ViewerConnection, ConnectError> {
     let socket = |source| ConnectError::Socket { address, source };
+    // QUIC takes a packet that cannot be sent for one that was lost. A socket of its own is told that there is no way.
+    UdpSocket::bind(any_address(address)).and_then(|probe| probe.connect(address)).map_err(socket)?;
     let endpoint = viewer_endpoint(address).map_err(socket)?;
     let connecting =
         endpoint.connect_with(config, address, &host_name).map_err(|error| socket(io::Error::other(error)))?;

@@ -34,6 +34,10 @@ pub enum Lost {
     Closed(CloseCode),
     /// The host cannot be reached, or went away without a word.
     Unreachable,
+    /// The host's process is another one than before: it was killed, or restarted without a word.
+    Restarted,
+    /// This machine has no way into the host's network.
+    NoNetwork,
     /// The host's name cannot be resolved.
     Unresolved,
     /// The host is not the one that this device was given.
@@ -101,9 +105,10 @@ impl Lost {
     /// Whether trying again by itself can help.
     pub fn is_passing(self) -> bool {
         match self {
-            Lost::Unreachable => true,
+            // Without a network no name is resolved either.
+            Lost::Unreachable | Lost::Restarted | Lost::NoNetwork | Lost::Unresolved => true,
             Lost::Closed(CloseCode::Restarting | CloseCode::Timeout | CloseCode::Full) => true,
-            Lost::Closed(_) | Lost::Unresolved | Lost::WrongHost | Lost::DeviceRefused | Lost::Broken => false,
+            Lost::Closed(_) | Lost::WrongHost | Lost::DeviceRefused | Lost::Broken => false,
         }
     }
 }
@@ -213,7 +218,11 @@ impl ClientSession {
     pub fn handle_retry(&mut self, now: Duration) {
         if !matches!(self.state, LinkState::Live | LinkState::Connecting) && !self.connecting {
             self.attempts += 1;
-            self.state = LinkState::Reconnecting { attempt: self.attempts, at: now, reason: Lost::Unreachable };
+            let reason = match self.state {
+                LinkState::Reconnecting { reason, .. } | LinkState::Ended(reason) => reason,
+                LinkState::Connecting | LinkState::Live | LinkState::Stalled { .. } => Lost::Unreachable,
+            };
+            self.state = LinkState::Reconnecting { attempt: self.attempts, at: now, reason };
             self.connecting = true;
             self.look_at = None;
             self.deed = Some(Deed::Connect);
@@ -325,6 +334,21 @@ mod tests {
         s.handle_connected(hours(25));
         s.handle_packets(1, 1, hours(26));
         assert_eq!((s.poll_deed(), s.state()), (None, LinkState::Live));
+    }
+
+    #[test]
+    fn what_mends_itself_is_tried_again_once_there_was_a_connection() {
+        let restarting = Lost::Closed(CloseCode::Restarting);
+        for reason in [Lost::Unreachable, Lost::Restarted, Lost::NoNetwork, Lost::Unresolved, restarting] {
+            let mut first = ClientSession::new();
+            first.handle_lost(reason, 1_000 * MS);
+            assert_eq!(first.state(), LinkState::Ended(reason), "a first attempt fails for the user to see");
+            let mut s = live();
+            s.handle_lost(reason, 2_000 * MS);
+            assert_eq!(s.state(), LinkState::Reconnecting { attempt: 1, at: 2_200 * MS, reason });
+            s.handle_retry(2_100 * MS);
+            assert_eq!(s.state(), LinkState::Reconnecting { attempt: 2, at: 2_100 * MS, reason });
+        }
     }
 
     #[test]

@@ -13,21 +13,7 @@ use std::time::{Duration, Instant};
 impl App {
     /// Why there is no session any more, as the user is told.
     pub(super) fn notice(&self, lost: Lost) -> Notice {
-        let host = self.link.host.clone();
-        match lost {
-            Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
-            Lost::Closed(CloseCode::Ended | CloseCode::NoDesktop | CloseCode::Bye) => Notice::HostEnded { host },
-            Lost::Closed(CloseCode::UnknownDevice) | Lost::DeviceRefused => Notice::UnknownDevice { host },
-            Lost::Closed(CloseCode::Version) => {
-                let unknown = "?".to_owned();
-                Notice::VersionMismatch { host, ours: VERSION.to_string(), theirs: unknown }
-            }
-            Lost::Closed(code) => Notice::Protocol { host, code: code as u64 },
-            Lost::Broken => Notice::Protocol { host, code: CloseCode::Protocol as u64 },
-            Lost::Unreachable => Notice::Unreachable { host },
-            Lost::Unresolved => Notice::UnknownHost { host },
-            Lost::WrongHost => Notice::RefusedCertificate { host },
-        }
+        notice_of(lost, self.link.host.clone())
     }
 
     /// What the window shows now.
@@ -51,11 +37,7 @@ impl App {
             Some(LinkState::Reconnecting { attempt, reason, .. }) => Page::Reconnecting {
                 attempt,
                 next_in: link.retry_at.saturating_duration_since(Instant::now()),
-                reason: match reason {
-                    Lost::Closed(CloseCode::Restarting) => LossReason::HostRestart,
-                    Lost::Closed(_) => LossReason::Closed,
-                    _ => LossReason::NoAnswer,
-                },
+                reason: loss_reason(reason),
                 host,
             },
             Some(LinkState::Ended(lost)) => Page::Ended { notice: self.notice(lost) },
@@ -125,6 +107,66 @@ impl App {
             },
             keyboard: format!("{}{variant}", self.layout.layout),
             sound: n.sound.map(|s| (s.delay, s.counts.concealed)),
+        }
+    }
+}
+
+fn notice_of(lost: Lost, host: String) -> Notice {
+    match lost {
+        Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
+        Lost::Closed(CloseCode::Ended | CloseCode::NoDesktop | CloseCode::Bye) => Notice::HostEnded { host },
+        Lost::Closed(CloseCode::UnknownDevice) | Lost::DeviceRefused => Notice::UnknownDevice { host },
+        Lost::Closed(CloseCode::Version) => {
+            let unknown = "?".to_owned();
+            Notice::VersionMismatch { host, ours: VERSION.to_string(), theirs: unknown }
+        }
+        Lost::Closed(CloseCode::Restarting | CloseCode::Full | CloseCode::Timeout) => Notice::Busy { host },
+        Lost::Closed(code) => Notice::Protocol { host, code: code as u64 },
+        Lost::Broken => Notice::Protocol { host, code: CloseCode::Protocol as u64 },
+        Lost::Unreachable | Lost::Restarted => Notice::Unreachable { host },
+        Lost::NoNetwork => Notice::NoNetwork { host },
+        Lost::Unresolved => Notice::UnknownHost { host },
+        Lost::WrongHost => Notice::RefusedCertificate { host },
+    }
+}
+
+/// Why the connection is made again, as the user is told.
+fn loss_reason(lost: Lost) -> LossReason {
+    match lost {
+        Lost::Restarted | Lost::Closed(CloseCode::Restarting) => LossReason::HostRestart,
+        Lost::Closed(_) => LossReason::Closed,
+        Lost::NoNetwork => LossReason::NoNetwork,
+        Lost::Unresolved => LossReason::NoName,
+        // The last three end a session; only the user has them tried again.
+        Lost::Unreachable | Lost::WrongHost | Lost::DeviceRefused | Lost::Broken => LossReason::NoAnswer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_loss_is_told_as_what_it_is() {
+        let host = || "desk:7474".to_owned();
+        for (lost, reason, notice) in [
+            (Lost::Unreachable, LossReason::NoAnswer, Notice::Unreachable { host: host() }),
+            (Lost::Restarted, LossReason::HostRestart, Notice::Unreachable { host: host() }),
+            (Lost::NoNetwork, LossReason::NoNetwork, Notice::NoNetwork { host: host() }),
+            (Lost::Unresolved, LossReason::NoName, Notice::UnknownHost { host: host() }),
+            (Lost::Closed(CloseCode::Restarting), LossReason::HostRestart, Notice::Busy { host: host() }),
+            (Lost::Closed(CloseCode::Full), LossReason::Closed, Notice::Busy { host: host() }),
+            (
+                Lost::Closed(CloseCode::Protocol),
+                LossReason::Closed,
+                Notice::Protocol { host: host(), code: CloseCode::Protocol as u64 },
+            ),
+            (Lost::Closed(CloseCode::TakenOver), LossReason::Closed, Notice::TakenOver),
+            (Lost::Closed(CloseCode::Ended), LossReason::Closed, Notice::HostEnded { host: host() }),
+            (Lost::DeviceRefused, LossReason::NoAnswer, Notice::UnknownDevice { host: host() }),
+            (Lost::WrongHost, LossReason::NoAnswer, Notice::RefusedCertificate { host: host() }),
+        ] {
+            assert_eq!((loss_reason(lost), notice_of(lost, host())), (reason, notice), "{lost:?}");
         }
     }
 }

@@ -87,7 +87,9 @@ pub enum LossReason {
     Closed,
     /// This computer has no way into any network.
     NoNetwork,
-    /// The host said that it restarts.
+    /// The host's name is not found at the moment.
+    NoName,
+    /// The host said that it restarts, or is another process by now.
     HostRestart,
 }
 
@@ -127,8 +129,18 @@ pub enum Notice {
         /// Version of the host.
         theirs: String,
     },
+    /// The host takes nobody now: it restarts, or is full.
+    Busy {
+        /// Host name as the user knows it.
+        host: String,
+    },
     /// No answer from the host.
     Unreachable {
+        /// Host name as the user knows it.
+        host: String,
+    },
+    /// This computer has no way into the host's network.
+    NoNetwork {
         /// Host name as the user knows it.
         host: String,
     },

@@ -220,6 +220,7 @@ impl View<'_> {
             LossReason::NoAnswer => "loss-no-answer",
             LossReason::Closed => "loss-closed",
             LossReason::NoNetwork => "loss-network",
+            LossReason::NoName => "loss-name",
             LossReason::HostRestart => "loss-restart",
         };
         let seconds = next_in.as_millis().div_ceil(1000) as u64;
@@ -354,10 +355,20 @@ impl View<'_> {
                 ),
                 l.plain("notice-version-next"),
             ],
+            Notice::Busy { host } => [
+                l.text("notice-busy-title", &[("host", host.into())]),
+                l.plain("notice-busy-text"),
+                l.plain("notice-busy-next"),
+            ],
             Notice::Unreachable { host } => [
                 l.text("notice-unreachable-title", &[("host", host.into())]),
                 l.plain("notice-unreachable-text"),
                 l.plain("notice-unreachable-next"),
+            ],
+            Notice::NoNetwork { host } => [
+                l.plain("notice-network-title"),
+                l.text("notice-network-text", &[("host", host.into())]),
+                l.plain("notice-network-next"),
             ],
             Notice::UnknownHost { host } => [
                 l.text("notice-name-title", &[("host", host.into())]),
