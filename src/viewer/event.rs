@@ -227,6 +227,8 @@ pub enum Fact {
         /// What decoding took, if it is known already.
         decode: Option<Duration>,
     },
+    /// What draws the picture from now on.
+    Renderer(RendererFact),
     /// The picture is lost with its GPU; a key frame is needed.
     Lost,
 }

@@ -533,6 +533,11 @@ impl Link {
                 let (sequence, first) = (marks.sequence, marks.first);
                 self.send(&ViewerMessage::Agreement(Agreement { sequence, first, wrong }));
             }
+            Fact::Renderer(renderer) => {
+                if let Some(file) = &mut self.stats_file {
+                    file.handle_renderer(renderer);
+                }
+            }
             Fact::Lost => self.send(&ViewerMessage::Refresh),
         }
     }

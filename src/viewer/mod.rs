@@ -30,7 +30,6 @@ use sound::SoundEnds;
 use stats_file::StatsFile;
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
 use thiserror::Error;
 use tokio::sync::mpsc;
 use ui::Theme;
@@ -96,14 +95,10 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         .clone()
         .or_else(|| keyboard.layout())
         .unwrap_or_else(|| crate::io::keyboard::layout_from_locale(&system));
-    let renderer_fact = Arc::new(OnceLock::new());
     let stats_file = settings
         .stats_file
         .as_ref()
-        .map(|path| {
-            StatsFile::create(path, Arc::clone(&renderer_fact))
-                .map_err(|source| ViewerError::StatsFile { path: path.clone(), source })
-        })
+        .map(|path| StatsFile::open(path).map_err(|source| ViewerError::StatsFile { path: path.clone(), source }))
         .transpose()?;
 
     let event_loop = EventLoop::<Wake>::with_user_event().build()?;
@@ -150,7 +145,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
             commands: command_sender,
             scenes: scene_sender,
             sound: sound_sender,
-            screen: Some(app::ScreenEnds { updates, checks, scenes, facts: fact_sender, renderer_fact }),
+            screen: Some(app::ScreenEnds { updates, checks, scenes, facts: fact_sender }),
             proxy: event_loop.create_proxy(),
             ui,
             waiting,

@@ -14,7 +14,7 @@ use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
 use crate::proto::screen::assembler::Update;
 use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, UiEvent, UiSender};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -38,8 +38,6 @@ pub struct ScreenParts {
     pub facts: mpsc::Sender<Fact>,
     /// To ui.
     pub ui: UiSender,
-    /// Filled in once the renderer is known.
-    pub renderer_fact: Arc<OnceLock<RendererFact>>,
 }
 
 /// Nothing can be drawn.
@@ -76,8 +74,7 @@ struct Screen {
 
 /// Runs until net and ui hang up.
 pub async fn run(parts: ScreenParts) {
-    let ScreenParts { window, surface, renderer, mut updates, mut checks, mut scenes, facts, ui, renderer_fact } =
-        parts;
+    let ScreenParts { window, surface, renderer, mut updates, mut checks, mut scenes, facts, ui } = parts;
     let (painter, fact) = match open(&window, surface, renderer) {
         Ok(opened) => opened,
         Err(error) => {
@@ -87,7 +84,7 @@ pub async fn run(parts: ScreenParts) {
         }
     };
     tracing::info!(tier = ?fact.tier, adapter = fact.adapter, "Renderer");
-    let _ = renderer_fact.set(fact.clone());
+    let _ = facts.send(Fact::Renderer(fact.clone())).await;
     ui.tell(UiEvent::Renderer(fact));
     let inner = window.inner_size();
     let mut screen = Screen {
@@ -129,6 +126,7 @@ pub async fn run(parts: ScreenParts) {
         tracing::error!(%error, "The renderer failed");
         match screen.fall_back() {
             Ok(fact) => {
+                let _ = facts.send(Fact::Renderer(fact.clone())).await;
                 ui.tell(UiEvent::Renderer(fact));
                 let _ = facts.send(Fact::Lost).await;
             }

@@ -3,31 +3,35 @@
 use crate::io::gpu::Tier;
 use crate::proto::session::client::LinkState;
 use crate::viewer::event::{Numbers, RendererFact};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
 
 /// Where the lines go.
 #[derive(Debug)]
 pub struct StatsFile {
     file: File,
-    renderer: Arc<OnceLock<RendererFact>>,
+    renderer: Option<RendererFact>,
 }
 
 impl StatsFile {
-    /// Makes the file, or empties it. `renderer` is filled in by the screen thread when it knows.
+    /// Opens the file, or makes it; lines come behind those that are there.
     ///
     /// # Errors
     /// What the system says.
-    pub fn create(path: &Path, renderer: Arc<OnceLock<RendererFact>>) -> io::Result<StatsFile> {
-        Ok(StatsFile { file: File::create(path)?, renderer })
+    pub fn open(path: &Path) -> io::Result<StatsFile> {
+        Ok(StatsFile { file: OpenOptions::new().append(true).create(true).open(path)?, renderer: None })
+    }
+
+    /// From now on this draws.
+    pub fn handle_renderer(&mut self, renderer: RendererFact) {
+        self.renderer = Some(renderer);
     }
 
     /// Adds a line. A full disk costs the line and nothing else.
     pub fn write(&mut self, numbers: &Numbers, state: LinkState) {
         let us = |d: std::time::Duration| d.as_micros() as u64;
-        let renderer = self.renderer.get();
+        let renderer = self.renderer.as_ref();
         let line = serde_json::json!({
             "state": match state {
                 LinkState::Connecting => "connecting",
@@ -75,5 +79,32 @@ pub fn tier_word(tier: Tier) -> &'static str {
         Tier::Compute => "compute",
         Tier::Gl => "gl",
         Tier::Cpu => "cpu",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn lines_are_added_to_those_of_former_starts_and_name_who_draws_now() {
+        let folder = tempfile::tempdir().expect("a temporary directory");
+        let path = folder.path().join("stats.jsonl");
+        let fact = |tier, adapter: &str| RendererFact { tier, adapter: adapter.to_owned() };
+        for _ in 0..2 {
+            let mut file = StatsFile::open(&path).expect("the folder is ours");
+            file.write(&Numbers::default(), LinkState::Connecting);
+            for renderer in [fact(Tier::Compute, "a GPU"), fact(Tier::Cpu, "softbuffer")] {
+                file.handle_renderer(renderer);
+                file.write(&Numbers::default(), LinkState::Live);
+            }
+        }
+        let text = std::fs::read_to_string(&path).expect("it has been written");
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+        let tiers: Vec<&Value> = lines.iter().map(|line| &line["tier"]).collect();
+        let once = [json!(null), json!("compute"), json!("cpu")];
+        assert_eq!(tiers, once.iter().chain(&once).collect::<Vec<_>>());
+        assert_eq!(lines[5]["adapter"], "softbuffer");
     }
 }

@@ -414,6 +414,7 @@ impl Seat {
         let (viewer, window) = start_viewer(&desk, &host.trial_file(), renderer);
         let mut seat = Self { desk, host, remote, viewer, window, options };
         seat.wait_exact("the first picture", PATIENCE);
+        seat.assert_tier(renderer);
         seat
     }
 
@@ -427,6 +428,31 @@ impl Seat {
     /// Starts another viewer and looks at that one from now on. Its picture comes later.
     pub fn open_viewer(&mut self, renderer: &'static str) {
         (self.viewer, self.window) = start_viewer(&self.desk, &self.host.trial_file(), renderer);
+        self.assert_tier(renderer);
+    }
+
+    /// Sees to it that the tier is at work that was asked for: one that falls back shows the same picture.
+    fn assert_tier(&mut self, renderer: &'static str) {
+        let has_hardware = || kachel::io::gpu::has_hardware(&kachel::io::gpu::instance(None));
+        let wanted: &[&str] = match renderer {
+            "gpu" => &["compute"],
+            "gl" => &["gl"],
+            // A real GPU may be too old for compute shaders.
+            "auto" if has_hardware() => &["compute", "gl"],
+            "auto" | "cpu" => &["cpu"],
+            _ => panic!("no renderer is called {renderer}"),
+        };
+        let tier = wait_for(PATIENCE, || Some(self.viewer.stats().last()?["tier"].as_str()?.to_owned()));
+        let tier = tier.unwrap_or_default();
+        assert!(wanted.contains(&&*tier), "{renderer}: {tier} draws\n{}", self.viewer.processes().log_tail("kachel"));
+    }
+
+    /// Waits until the last line of the viewer's statistics has a number for each of these.
+    pub fn wait_numbers(&self, names: &[&str]) {
+        wait_until(PATIENCE, &format!("{names:?} in the statistics"), || {
+            let line = self.viewer.stats().pop()?;
+            names.iter().all(|name| line[name].as_u64().is_some_and(|number| number > 0)).then_some(())
+        });
     }
 
     /// Kills the front and starts it again.

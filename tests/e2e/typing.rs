@@ -81,6 +81,7 @@ fn two_hundred_characters_arrive_once_and_in_order_on_every_tier() {
         input.press("ctrl+s");
         wait_for_text(&file, &text, renderer);
         assert_eq!(seat.status_number("keys_down"), Some(0), "{renderer}");
+        seat.wait_numbers(&["latency_median_us", "latency_p95_us", "decode_us", "rtt_us"]);
     }
     seat.assert_no_panic();
 }

@@ -9,7 +9,7 @@ use kachel::io::net::identity::{DeviceKey, HostIdentity};
 use kachel::io::net::trial::{TRIAL_LIFE, Trial};
 
 use crate::seat::{
-    Desk, PATIENCE, PROGRAMS, Remote, WindowManager, has, host_options, host_program, start_viewer, state_of,
+    Desk, PATIENCE, PROGRAMS, Remote, Seat, WindowManager, has, host_options, host_program, start_viewer, state_of,
 };
 use crate::support::link::{Host, Viewer, ViewerOptions};
 use crate::support::picture::Picture;
@@ -59,6 +59,15 @@ fn each_viewer_sees_its_own_desktop_and_the_last_one_takes_over() {
         viewer.processes().assert_running();
     }
     drop(covers);
+}
+
+#[test]
+fn a_viewer_that_is_told_nothing_finds_who_draws() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    // The seat sees to it that a real GPU is taken, and no other.
+    Seat::new(WindowManager::Openbox, "auto").assert_no_panic();
 }
 
 #[test]

@@ -13,25 +13,31 @@ mod window;
 
 use kachel::io::gpu::{AdapterKind, Gpu, Tier};
 
-/// A device on each adapter; those of the compute tier only where it can decode.
+/// A device on each of [`adapters`].
 fn gpus(tier: Tier) -> Vec<Gpu> {
+    let open = |adapter| Gpu::new(adapter, tier).expect("an adapter that is listed opens");
+    adapters(tier).into_iter().map(open).collect()
+}
+
+/// All adapters; for the compute tier those that can decode.
+fn adapters(tier: Tier) -> Vec<wgpu::Adapter> {
     let instance = kachel::io::gpu::instance(None);
-    let mut gpus = Vec::new();
+    let mut found = Vec::new();
     for backend in [wgpu::Backends::VULKAN, wgpu::Backends::GL] {
-        let before = gpus.len();
+        let before = found.len();
         for adapter in pollster::block_on(instance.enumerate_adapters(backend)) {
             if tier == Tier::Compute && !AdapterKind::of(&adapter).can_decode {
                 continue;
             }
-            gpus.push(Gpu::new(adapter, tier).expect("an adapter that is listed opens"));
+            found.push(adapter);
         }
-        if gpus.len() == before {
+        if found.len() == before {
             let is_required = std::env::var("KACHEL_TEST_GPU").is_ok_and(|v| v == "require");
             assert!(!is_required, "no {backend:?} adapter for {tier:?}, but KACHEL_TEST_GPU=require");
             eprintln!("SKIPPED: no {backend:?} adapter for {tier:?}");
         }
     }
-    gpus
+    found
 }
 
 /// Numbers that are the same in every run (SplitMix64).

@@ -25,7 +25,7 @@ use crate::viewer::target::{Target, notice_of_file};
 use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
 use crate::viewer::{Settings, spawn};
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -74,8 +74,6 @@ pub struct ScreenEnds {
     pub scenes: mpsc::Receiver<SceneChange>,
     /// To net.
     pub facts: mpsc::Sender<Fact>,
-    /// Filled in by the screen thread.
-    pub renderer_fact: Arc<OnceLock<RendererFact>>,
 }
 
 /// The ui thread's state.
@@ -240,7 +238,6 @@ impl App {
                 scenes: ends.scenes,
                 facts: ends.facts,
                 ui: self.ends.ui.clone(),
-                renderer_fact: ends.renderer_fact,
             };
             let body = move |runtime: tokio::runtime::Runtime| runtime.block_on(screen::run(parts));
             self.screen = Some(spawn("screen", body).map_err(|e| e.to_string())?);
