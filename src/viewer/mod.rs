@@ -9,6 +9,7 @@ pub mod event;
 pub mod keymap;
 pub mod link;
 pub mod locale;
+pub mod preferences;
 pub mod print;
 pub mod screen;
 pub mod sound;
@@ -19,6 +20,7 @@ pub mod ui;
 
 use crate::io::gpu::Renderer;
 use crate::io::keyboard::Layout;
+use crate::io::net::files::user_state;
 use app::App;
 use event::{
     CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiSender,
@@ -26,6 +28,7 @@ use event::{
 };
 use link::{Channels, Introduction};
 use locale::Locale;
+use preferences::Keeper;
 use sound::SoundEnds;
 use stats_file::StatsFile;
 use std::io;
@@ -119,13 +122,23 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
     let (sound_sender, sound_commands) = mpsc::channel(SOUND_COMMANDS_MAX);
     let (sound_fact_sender, sound_facts) = mpsc::channel(SOUND_FACTS_MAX);
     let sound_sender = (!settings.silent).then_some(sound_sender);
-    let sound_ends = SoundEnds { commands: sound_commands, facts: sound_fact_sender, ui: ui.clone() };
+    let keeper = Keeper::open(user_state().as_deref());
+    let sound_ends = SoundEnds {
+        commands: sound_commands,
+        facts: sound_fact_sender,
+        ui: ui.clone(),
+        preferences: keeper.chosen.clone(),
+    };
     // Without a sender it ends at once.
     let sound = spawn("sound", move |runtime| {
         if let Err(error) = runtime.block_on(sound::run(sound_ends)) {
             tracing::error!(%error, "No sound any more");
         }
     })?;
+    if keeper.chosen.muted {
+        // The first command of all, so there is room.
+        let _ = command_sender.try_send(event::Command::Mute(true));
+    }
     let channels = Channels {
         commands,
         facts,
@@ -141,6 +154,7 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         locale,
         keyboard,
         layout,
+        keeper,
         app::Ends {
             commands: command_sender,
             scenes: scene_sender,

@@ -7,6 +7,7 @@ use crate::io::opus::{OpusError, Player, Talker};
 use crate::io::sound::{DeviceLook, Input, Output, SoundDevices, SoundSystem, prefer_this_thread};
 use crate::proto::sound::packet::{RATE, SoundKind, SoundPacket};
 use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent, UiSender};
+use crate::viewer::preferences::Preferences;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -48,6 +49,8 @@ pub struct SoundEnds {
     pub facts: mpsc::Sender<SoundFact>,
     /// To ui.
     pub ui: UiSender,
+    /// What the user chose in an earlier run.
+    pub preferences: Preferences,
 }
 
 /// The thread's state.
@@ -113,10 +116,10 @@ pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
         talker: Talker::new(SoundKind::Microphone)?,
         output: None,
         input: None,
-        chosen_output: None,
-        chosen_input: None,
-        volume: 1.0,
-        gain: 1.0,
+        volume: ends.preferences.volume(),
+        gain: ends.preferences.volume(),
+        chosen_output: ends.preferences.output,
+        chosen_input: ends.preferences.input,
         microphone: false,
         ahead: AHEAD[0],
         missed: 0,

@@ -19,6 +19,7 @@ use crate::viewer::event::{
 };
 use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
+use crate::viewer::preferences::Keeper;
 use crate::viewer::print::PrintView;
 use crate::viewer::screen::{self, ScreenParts};
 use crate::viewer::target::{Target, notice_of_file};
@@ -81,6 +82,7 @@ pub struct App {
     settings: Settings,
     keyboard: Keyboard,
     layout: Layout,
+    keeper: Keeper,
     ends: Ends,
     ui: Ui,
     window: Option<Opened>,
@@ -141,8 +143,15 @@ struct LinkView {
 
 impl App {
     /// Puts the ui together; the window comes with the event loop.
-    pub fn new(settings: Settings, locale: Locale, keyboard: Keyboard, layout: Layout, ends: Ends) -> Self {
-        let now = Instant::now();
+    pub fn new(
+        settings: Settings,
+        locale: Locale,
+        keyboard: Keyboard,
+        layout: Layout,
+        keeper: Keeper,
+        ends: Ends,
+    ) -> Self {
+        let (now, volume) = (Instant::now(), keeper.chosen.volume());
         Self {
             ui: Ui::new(locale, settings.theme),
             link: LinkView {
@@ -161,6 +170,7 @@ impl App {
             settings,
             keyboard,
             layout,
+            keeper,
             ends,
             window: None,
             screen: None,
@@ -175,7 +185,7 @@ impl App {
             stats_shown: false,
             bar_summoned: false,
             talk: TalkState::default(),
-            sound_view: SoundView { volume: 1.0, ..SoundView::default() },
+            sound_view: SoundView { volume, ..SoundView::default() },
             sound_shown: false,
             print_view: PrintView::default(),
             printing_shown: false,
@@ -191,7 +201,9 @@ impl App {
     }
 
     /// Hangs up, and hands over the screen thread to be joined and what went wrong, if anything did.
-    pub fn finish(self) -> (Option<JoinHandle<()>>, Option<String>) {
+    pub fn finish(mut self) -> (Option<JoinHandle<()>>, Option<String>) {
+        self.keeper.keep();
+        self.keeper.join();
         (self.screen, self.failure)
     }
 
@@ -393,6 +405,8 @@ impl App {
         self.sound_shown = shown;
         if shown {
             self.input(UserInput::FocusLost);
+        } else {
+            self.keeper.keep();
         }
         self.sound(SoundCommand::Watch(shown));
         self.refresh();
@@ -576,15 +590,25 @@ impl App {
             Action::Close => self.closing = true,
             Action::ToggleFullscreen => self.toggle_fullscreen(),
             Action::ToggleStats => self.toggle_stats(),
-            Action::ToggleMute => self.command(Command::Mute(!self.talk.muted)),
+            Action::ToggleMute => {
+                self.keeper.chosen.muted = !self.talk.muted;
+                self.command(Command::Mute(self.keeper.chosen.muted));
+            }
             Action::ToggleMicrophone => self.command(Command::Microphone(!self.talk.microphone)),
             Action::ShowSound(shown) => self.show_sound(shown),
             Action::SetVolume(percent) => {
-                self.sound_view.volume = f32::from(percent) / 100.0;
+                self.keeper.chosen.volume_percent = percent;
+                self.sound_view.volume = self.keeper.chosen.volume();
                 self.sound(SoundCommand::Volume(self.sound_view.volume));
             }
-            Action::UseOutput(id) => self.sound(SoundCommand::UseOutput(id)),
-            Action::UseInput(id) => self.sound(SoundCommand::UseInput(id)),
+            Action::UseOutput(id) => {
+                self.keeper.chosen.output.clone_from(&id);
+                self.sound(SoundCommand::UseOutput(id));
+            }
+            Action::UseInput(id) => {
+                self.keeper.chosen.input.clone_from(&id);
+                self.sound(SoundCommand::UseInput(id));
+            }
             Action::TestTone => self.sound(SoundCommand::TestTone),
             Action::TestLoop => self.sound(SoundCommand::TestLoop),
             Action::ShowPrinting(shown) => self.show_printing(shown),
