@@ -201,7 +201,7 @@ impl SoundSystem {
     /// Plays a file at a sink and waits for its end.
     pub fn play(&mut self, sink: &str, file: &Path) {
         let mut command = self.command("paplay");
-        self.processes.run("paplay", command.args(["--device", sink, "--latency-msec=20"]).arg(file));
+        self.processes.run("paplay", command.args(["--device", sink]).arg(file));
     }
 
     /// The processes, to look at their logs.
