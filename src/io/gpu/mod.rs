@@ -307,6 +307,8 @@ mod tests {
     fn a_device_that_is_gone_is_an_error_and_no_panic() {
         let instance = instance(None);
         let Ok(Choice { adapter: Some(adapter), .. }) = choose(&instance, Renderer::Gpu, None) else {
+            let is_required = std::env::var("KACHEL_TEST_GPU").is_ok_and(|v| v == "require");
+            assert!(!is_required, "no adapter, but KACHEL_TEST_GPU=require");
             eprintln!("SKIPPED: no adapter");
             return;
         };
