@@ -106,6 +106,9 @@ pub const VIEWER_OUTBOX: usize = 64 << 10;
 pub const RELAY_QUEUE: usize = crate::codec::format::FRAME_BYTES_MAX;
 /// Bytes that the front keeps for a session process that does not read. Then it reads no more from the viewer.
 pub const RELAY_BACKLOG: usize = 256 << 10;
+/// Bytes that a session process keeps for a front that does not read: the longest frame, which is sent only when nothing
+/// waits, and far more small messages than one can be the cause of that reads nothing. Whoever is behind by more is gone.
+pub const SESSION_BACKLOG: usize = RELAY_BYTES_MAX + RELAY_BACKLOG;
 /// The front tells the session about the path at most this often.
 pub const PATH_INTERVAL: Duration = Duration::from_millis(20);
 /// What QUIC takes at least ahead of the congestion window; the rest waits in the front, where it is counted.

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
+use kachel::geom::Rect;
 use rustix::process::Signal;
 
 use crate::seat::{PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has};
@@ -15,6 +16,12 @@ use crate::support::wait::{wait_for, wait_until};
 const QUICK: Duration = Duration::from_millis(8);
 /// The picture greys this long after the first key that nobody answers; the aim is 1 s.
 const GREYS_WITHIN: Duration = Duration::from_millis(1800);
+
+/// Pointer shapes that a front does not read.
+const SHAPES: usize = 200;
+/// What a session may grow by meanwhile: one shape that waits, and 2 MB for the picture before it, which may not have
+/// settled. All shapes would be 13 MB.
+const KEPT_MAX: usize = 6 << 20;
 
 #[test]
 fn desktop_survives_front_session_process_and_viewer() {
@@ -173,6 +180,43 @@ fn link_that_stands_still_is_told_within_a_second_and_heals() {
     let whole = seat.remote.picture().map(|remote| below_bar(&remote) == below_bar(&seat.desk.picture(seat.window)));
     assert_eq!(whole, Some(true));
     seat.assert_no_panic();
+}
+
+#[test]
+fn front_that_stands_still_costs_its_session_nothing() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, "cpu");
+    let (front, session) = seat.host_pids().expect("the session answers");
+    let viewers = seat.status_number("viewers_total");
+    {
+        let cover = seat.remote.cover(0x30_3030, 0x40_4040);
+        let shows = |color: u32| (seat.desk.picture(seat.window).at(30, 310) == color).then_some(());
+        wait_until(PATIENCE, "the cover is shown", || shows(0x30_3030));
+        let before = kept_bytes(session);
+        send(front, Signal::STOP);
+        for _ in 0..SHAPES {
+            cover.point(128);
+            // The session takes one shape after the other.
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        let grown = kept_bytes(session).saturating_sub(before);
+        send(front, Signal::CONT);
+        eprintln!("{SHAPES} pointer shapes of 64 KiB grew the session by {} KiB", grown >> 10);
+        assert!(grown < KEPT_MAX, "{grown} bytes");
+        cover.fill(Rect::new(20, 300, 100, 100), 0x12_3456);
+        wait_until(PATIENCE, "the front goes on", || shows(0x12_3456));
+    }
+    assert_eq!(seat.status_number("viewers_total"), viewers, "the viewer is the same");
+    seat.settle("after the standstill");
+}
+
+/// Memory that a process has written to, in bytes.
+fn kept_bytes(pid: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("Linux counts it");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") << 10
 }
 
 /// Kills the session process and waits for the one that follows.

@@ -355,6 +355,24 @@ impl Cover<'_> {
 }
 
 impl Cover<'_> {
+    /// Gives the pointer, which is always over the cover, a shape that was never there: a square.
+    pub fn point(&self, side: u16) {
+        let connection = &self.remote.connection;
+        let id = || connection.generate_id().expect("X has ids left");
+        let (bits, gc, cursor) = (id(), id(), id());
+        connection.create_pixmap(1, bits, self.window, side, side).expect("lives");
+        connection.create_gc(gc, bits, &CreateGCAux::new().foreground(1)).expect("lives");
+        let whole = Rectangle { x: 0, y: 0, width: side, height: side };
+        connection.poly_fill_rectangle(bits, gc, &[whole]).expect("lives");
+        connection.create_cursor(cursor, bits, bits, !0, 0, 0, 0, 0, 0, 0, 0).expect("lives");
+        let look = ChangeWindowAttributesAux::new().cursor(cursor);
+        connection.change_window_attributes(self.window, &look).expect("lives");
+        connection.free_cursor(cursor).expect("lives");
+        connection.free_gc(gc).expect("lives");
+        connection.free_pixmap(bits).expect("lives");
+        self.remote.sync();
+    }
+
     /// Shows a picture from row `top` on, all of it at once.
     pub fn show(&self, picture: &Picture, top: u32) {
         let (connection, size) = (&self.remote.connection, self.remote.size());
@@ -380,6 +398,11 @@ impl Cover<'_> {
 
 impl Drop for Cover<'_> {
     fn drop(&mut self) {
+        // When the pointer changes its shape because the window under it goes, X.Org 21.1 reports no damage for some of what
+        // was covered, so that no host could know of it.
+        let look = ChangeWindowAttributesAux::new().cursor(x11rb::NONE);
+        self.remote.connection.change_window_attributes(self.window, &look).ok();
+        self.remote.sync();
         self.remote.connection.destroy_window(self.window).ok();
         self.remote.connection.flush().ok();
     }

@@ -480,6 +480,7 @@ fn limits_of_the_document_are_those_of_the_code() {
         ("VIEWER_OUTBOX", limits::VIEWER_OUTBOX as u64),
         ("RELAY_QUEUE", limits::RELAY_QUEUE as u64),
         ("RELAY_BACKLOG", limits::RELAY_BACKLOG as u64),
+        ("SESSION_BACKLOG", limits::SESSION_BACKLOG as u64),
         ("PATH_INTERVAL", ms(limits::PATH_INTERVAL)),
         ("SEND_WINDOW_MIN", limits::SEND_WINDOW_MIN),
         ("PRINTERS_MAX", limits::PRINTERS_MAX as u64),

@@ -16,7 +16,7 @@ use crate::io::linux::keyboard::KeyboardLayout;
 use crate::io::linux::screen::{Capture, Screen, ScreenError, ScreenEvent};
 use crate::proto::screen::pacer::{Part, Slot};
 use crate::proto::session::host::Wish;
-use crate::proto::wire::{CloseCode, Hello, HostMessage, InputEvent, Relay};
+use crate::proto::wire::{CloseCode, Hello, HostMessage, InputEvent, LockKeys, Relay};
 use bytes::Bytes;
 use desk::{Desk, DeskError};
 use print::{Outgoing, Printing};
@@ -86,6 +86,8 @@ struct Session {
     /// DAMAGE has something for us; fetched only when somebody looks.
     damaged: bool,
     cursor_changed: bool,
+    /// Lock keys that the viewer has not been told of.
+    locks: Option<LockKeys>,
     peers: Vec<Peer>,
     /// Which peer is the front, and its viewer.
     viewer: Option<(usize, Viewer)>,
@@ -133,6 +135,7 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
         injector,
         damaged: true,
         cursor_changed: true,
+        locks: None,
         peers: Vec::new(),
         viewer: None,
         layout: None,
@@ -279,25 +282,30 @@ impl Session {
                 ScreenEvent::Mapped(place) => self.encoder.handle_mapped(place),
                 ScreenEvent::Cursor => self.cursor_changed = true,
                 ScreenEvent::Resized(size) => self.encoder.handle_resize(size),
-                ScreenEvent::Locks(locks) => self.send_control(&HostMessage::Locks(locks)),
+                ScreenEvent::Locks(locks) => self.locks = Some(locks),
             }
         }
         Ok(any)
     }
 
-    /// Sends pointer shape and pictures as long as there is a slot; returns when the next one comes.
+    /// Sends pointer shape, lock keys, and pictures as long as there is a slot; returns when the next one comes.
     fn send_what_there_is(&mut self) -> Result<Option<Duration>, End> {
         if !self.viewer.as_ref().is_some_and(|(_, v)| v.pacer.is_attached()) {
             return Ok(None);
         }
-        if std::mem::take(&mut self.cursor_changed) {
-            self.send_cursor()?;
-        }
         loop {
             let Some((front, viewer)) = &self.viewer else { return Ok(None) };
-            // What the socket has not taken is not on its way yet: no new picture before.
+            // What the socket has not taken is not on its way yet: before that nothing new, which can merge until then.
             if self.peers[*front].backlog() > 0 {
                 return Ok(None);
+            }
+            if std::mem::take(&mut self.cursor_changed) {
+                self.send_cursor()?;
+                continue;
+            }
+            if let Some(locks) = self.locks.take() {
+                self.send_control(&HostMessage::Locks(locks));
+                continue;
             }
             let mut wake = None;
             if self.damaged || self.encoder.has_work() {

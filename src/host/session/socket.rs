@@ -2,10 +2,12 @@
 //!
 //! Bytes in, [`Relay`] messages out, and back; nothing blocks. Who may connect: only processes of the same user.
 
+use crate::limits::SESSION_BACKLOG;
 use crate::proto::wire::{Relay, WireError};
 use bytes::{Buf, BytesMut};
 use rustix::net::sockopt::socket_peercred;
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -20,6 +22,12 @@ pub enum PeerError {
     /// It hung up, or its socket failed.
     #[error("the peer is gone")]
     Gone(#[from] io::Error),
+    /// It does not read.
+    #[error("the peer is {bytes} bytes behind")]
+    Behind {
+        /// What would have to be kept for it.
+        bytes: usize,
+    },
     /// It does not speak the relay's language.
     #[error("the peer sent a malformed message")]
     Wire(#[from] WireError),
@@ -115,10 +123,18 @@ impl Peer {
     /// Sends a message, as much of it as the socket takes now; the rest follows with [`Peer::flush`].
     ///
     /// # Errors
-    /// [`PeerError::Gone`] when the peer hung up.
+    /// [`PeerError::Gone`] when the peer hung up; [`PeerError::Behind`] when more than [`SESSION_BACKLOG`] would have to be
+    /// kept for it. Nothing is kept then, and reading says that it is gone.
     pub fn send(&mut self, message: &Relay) -> Result<(), PeerError> {
         let mut bytes = Vec::new();
         message.encode(&mut bytes);
+        let behind = self.output.len() + bytes.len();
+        if behind > SESSION_BACKLOG {
+            self.output = BytesMut::new();
+            // A socket that is closed already is what is wanted.
+            let _ = self.stream.shutdown(Shutdown::Both);
+            return Err(PeerError::Behind { bytes: behind });
+        }
         self.output.extend_from_slice(&bytes);
         self.flush()
     }
@@ -148,5 +164,30 @@ impl Peer {
 impl AsFd for Peer {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peer_that_does_not_read_is_gone_before_it_costs_much() {
+        let (stream, _silent) = UnixStream::pair().expect("a pair of sockets");
+        stream.set_nonblocking(true).expect("a socket");
+        let mut peer = Peer { stream, input: BytesMut::new(), output: BytesMut::new() };
+        let message = Relay::Cursor(vec![0; 256 << 10].into());
+        let mut kept = Vec::new();
+        let error = loop {
+            match peer.send(&message) {
+                Ok(()) => kept.push(peer.backlog()),
+                Err(error) => break error,
+            }
+            assert!(kept.len() < 100, "{:?} bytes are kept", kept.last());
+        };
+        assert!(matches!(error, PeerError::Behind { bytes } if bytes > SESSION_BACKLOG), "{error}");
+        assert!(kept.last().is_some_and(|bytes| *bytes > SESSION_BACKLOG / 2), "a frame has room");
+        assert_eq!(peer.backlog(), 0);
+        assert!(matches!(peer.receive(), Err(PeerError::Gone(_))), "reading tells that it is gone");
     }
 }
