@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use kachel::geom::Rect;
+use kachel::geom::{Rect, Size};
 use serde_json::Value;
 
 use crate::seat::{PATIENCE, PROGRAMS, Seat, WindowManager, has};
@@ -72,11 +72,16 @@ fn hidden_window_gets_no_frames_and_is_exact_when_it_returns() {
         wait_until(PATIENCE, "the cover is shown", || {
             (seat.desk.picture(seat.window).at(20, 300) == 0x30_3030).then_some(())
         });
+        cover.point(24);
+        let input = seat.input();
+        wait_until(PATIENCE, "the pointer is shown", || (seat.desk.pointer_size() == Size::new(24, 24)).then_some(()));
+        drop(input);
         seat.desk.minimise(seat.window);
         let mut turn = 0_u32;
         let mut paint = || {
             turn += 1;
             cover.fill(Rect::new(10 + turn * 7 % 400, 100 + turn * 13 % 500, 40, 40), turn.wrapping_mul(0x01_3579));
+            cover.point(40);
         };
         // The host hears of it: soon a change makes no frame any more.
         let stopped = wait_for(PATIENCE, || {
@@ -89,13 +94,22 @@ fn hidden_window_gets_no_frames_and_is_exact_when_it_returns() {
         let before = (seat.status_number("frames"), seat.viewer.stats().len());
         wait_until(PATIENCE, "changes go on for some seconds", || {
             paint();
-            (seat.viewer.stats().len() >= before.1 + 3).then_some(())
+            (seat.viewer.stats().len() >= before.1 + 4).then_some(())
         });
         assert_eq!(seat.status_number("frames"), before.0, "hidden");
+        let lines = seat.viewer.stats();
+        let received =
+            number(&lines[lines.len() - 1], "bytes_received") - number(&lines[before.1 + 1], "bytes_received");
+        eprintln!("hidden: {received} bytes came while picture and pointer changed");
+        assert!(received <= IDLE_BYTES_MAX, "{received} bytes came while picture and pointer changed");
         seat.desk.restore(seat.window);
         let exact = wait_for(PATIENCE, || seat.difference()?.is_none().then_some(()));
         assert!(exact.is_some(), "not exact after the window is back: {:?}", seat.difference());
         assert!(seat.status_number("frames") > before.0, "frames are sent again");
+        let input = seat.input();
+        let size = wait_for(PATIENCE, || (seat.desk.pointer_size() == Size::new(40, 40)).then_some(()));
+        assert!(size.is_some(), "the pointer has the newest shape: {:?}", seat.desk.pointer_size());
+        drop(input);
     }
     seat.settle("after the return");
 }

@@ -11,6 +11,7 @@ use kachel::geom::{Rect, Size};
 use rustix::process::Signal;
 use serde_json::Value;
 use x11rb::connection::{Connection, RequestConnection as _};
+use x11rb::protocol::xfixes::ConnectionExt as _;
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
     CreateWindowAux, EventMask, ImageFormat, InputFocus, Rectangle, StackMode, SubwindowMode, Window, WindowClass,
@@ -157,6 +158,14 @@ impl Desk {
             return Picture::new(Size::default(), Vec::new());
         }
         grab(&self.connection, self.root, Some(place))
+    }
+
+    /// The size of the pointer as it is shown now.
+    pub fn pointer_size(&self) -> Size {
+        self.connection.xfixes_query_version(5, 0).expect("the X connection holds").reply().expect("XFIXES");
+        let image = self.connection.xfixes_get_cursor_image().expect("the X connection holds").reply();
+        let image = image.expect("the display has a pointer");
+        Size::new(image.width.into(), image.height.into())
     }
 
     /// Gives the display behind all windows a colour.

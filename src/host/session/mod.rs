@@ -290,7 +290,7 @@ impl Session {
 
     /// Sends pointer shape, lock keys, and pictures as long as there is a slot; returns when the next one comes.
     fn send_what_there_is(&mut self) -> Result<Option<Duration>, End> {
-        if !self.viewer.as_ref().is_some_and(|(_, v)| v.pacer.is_attached()) {
+        if !self.viewer.as_ref().is_some_and(|(_, v)| v.pacer.is_seen()) {
             return Ok(None);
         }
         loop {

@@ -170,7 +170,7 @@ impl Pacer {
 
     /// Whether the next frame may be encoded; `rest` says that it continues a picture.
     pub fn poll_slot(&self, rest: bool, now: Duration) -> Slot {
-        if !self.attached || self.hidden || self.in_flight() >= FRAMES_IN_FLIGHT_MAX as usize {
+        if !self.is_seen() || self.in_flight() >= FRAMES_IN_FLIGHT_MAX as usize {
             return Slot::Wait;
         }
         // The rest of a picture has to be sent whatever comes after it, so nothing is gained by holding it back.
@@ -196,7 +196,7 @@ impl Pacer {
     pub fn poll_refinement(&self) -> Option<usize> {
         let window = u64::from(self.path.window_bytes).max(WINDOW_BYTES_MIN);
         let in_flight: u64 = self.in_flight.iter().map(|f| f.bytes).sum();
-        let is_free = self.attached && !self.hidden && self.in_flight() + 1 < self.pictures_max() as usize;
+        let is_free = self.is_seen() && self.in_flight() + 1 < self.pictures_max() as usize;
         let most =
             if self.is_fast() { REFINEMENT_BYTES_FAST << self.refinement_doublings } else { REFINEMENT_BYTES_MAX };
         let budget = window.saturating_sub(in_flight).min(most);
@@ -223,6 +223,11 @@ impl Pacer {
     pub fn in_flight(&self) -> usize {
         let small = self.in_flight.iter().filter(|f| f.bytes <= SMALL_FRAME_BYTES as u64).count();
         self.in_flight.len() - small.min(SMALL_FRAMES_UNSHOWN_MAX as usize)
+    }
+
+    /// Whether a viewer is attached whose window can be seen. Otherwise nothing is sent that only shows.
+    pub fn is_seen(&self) -> bool {
+        self.attached && !self.hidden
     }
 
     /// Whether a viewer is attached.
@@ -254,7 +259,9 @@ mod tests {
         assert_eq!(Pacer::new().poll_slot(false, MS), Slot::Wait);
         let mut p = attached();
         p.handle_visible(false);
-        assert_eq!(p.poll_slot(false, MS), Slot::Wait);
+        assert_eq!((p.is_seen(), p.poll_slot(false, MS)), (false, Slot::Wait));
+        p.handle_visible(true);
+        assert!(p.is_seen());
     }
 
     #[test]
