@@ -25,6 +25,7 @@ use x11rb::{
     protocol::{
         Event,
         randr::ConnectionExt as _,
+        xinput::{self, ConnectionExt as _},
         xproto::{self, ConnectionExt as _, CreateGCAux, CreateWindowAux, EventMask, WindowClass},
     },
     rust_connection::RustConnection,
@@ -347,6 +348,46 @@ fn keys_repeat_only_when_told_and_never_stick() {
         let down = client.query_keymap().expect("ask").reply().expect("keys").keys;
         assert_eq!(down, [0; 32]);
     }
+}
+
+#[test]
+fn what_a_killed_process_held_is_released_by_the_next() {
+    for kind in KINDS {
+        let server = Server::start(kind, Size::new(640, 480));
+        let (client, root) = server.client();
+        let mut killed = server.injector();
+        for usage in [0x04, 0xe1] {
+            killed.key(usage, KeyAction::Press).expect("press");
+        }
+        for button in [1, 9] {
+            killed.button(button, true).expect("press");
+        }
+        let held = || {
+            let keys = client.query_keymap().expect("ask").reply().expect("keys").keys;
+            let state = client.xinput_query_device_state(xtest_pointer(&client)).expect("ask").reply().expect("state");
+            let buttons = state.classes.iter().find_map(|class| match &class.data {
+                xinput::InputStateData::Button(buttons) => Some(buttons.buttons),
+                _ => None,
+            });
+            let count = |bits: &[u8]| bits.iter().map(|byte| byte.count_ones()).sum::<u32>();
+            (count(&keys), count(&buttons.expect("a pointer has buttons")))
+        };
+        until("all is down", || held() == (2, 2));
+        // Its end would release them; a killed process has none.
+        std::mem::forget(killed);
+        server.injector().release_left_behind().expect("release");
+        until("all is up", || held() == (0, 0));
+        let pointer = client.query_pointer(root).expect("ask").reply().expect("pointer");
+        assert_eq!(u16::from(pointer.mask), 0, "{kind:?}");
+    }
+}
+
+/// The device that XTEST's buttons come from.
+fn xtest_pointer(client: &RustConnection) -> u8 {
+    client.xinput_xi_query_version(2, 0).expect("ask").reply().expect("XInput 2");
+    let devices = client.xinput_xi_query_device(0u16).expect("ask").reply().expect("devices").infos;
+    let device = devices.iter().find(|device| device.name.ends_with(b" XTEST pointer")).expect("XTEST has a pointer");
+    device.deviceid as u8
 }
 
 #[test]

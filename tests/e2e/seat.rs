@@ -226,8 +226,11 @@ impl Remote {
     /// The screen of session `index`.
     pub fn of(host: &mut Host, index: usize) -> Self {
         let (display, xauthority) = host.session_display(index);
-        let file = xauthority.expect("a desktop of our own has a cookie");
-        let (connection, root) = connect_with_cookie(&display, Path::new(&file));
+        let (connection, root) = match xauthority {
+            Some(file) => connect_with_cookie(&display, Path::new(&file)),
+            // Only a desktop of our own has a cookie.
+            None => connect(&display),
+        };
         Self { connection, root }
     }
 
@@ -440,7 +443,16 @@ impl Seat {
 
     /// The same with a desk that is there already.
     pub fn with_desk(desk: Desk, renderer: &'static str) -> Self {
-        let options = host_options(0);
+        Self::with_host(desk, host_options(0), renderer)
+    }
+
+    /// The same with a display that is there already instead of a desktop.
+    pub fn attached(desk: Desk, display: &Display, renderer: &'static str) -> Self {
+        let options = HostOptions { attach: Some(display.name().to_owned()), ..host_options(0) };
+        Self::with_host(desk, options, renderer)
+    }
+
+    fn with_host(desk: Desk, options: HostOptions, renderer: &'static str) -> Self {
         let mut host = Host::start(&host_program(), &options);
         let remote = Remote::of(&mut host, 0);
         let (viewer, window) = start_viewer(&desk, &host.trial_file(), renderer);

@@ -9,7 +9,9 @@ use kachel::geom::Size;
 use rustix::process::Signal;
 
 use crate::seat::{Desk, EXACT_WITHIN, PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, has};
+use crate::support::display::Display;
 use crate::support::input::{Button, Input};
+use crate::support::process::send;
 use crate::support::wait::{wait_for, wait_until};
 
 /// A fast typist's pace.
@@ -149,11 +151,38 @@ fn no_key_stays_down() {
     keys.iter().for_each(|key| input.hold(key, false));
     wait_released(&seat, "another viewer");
 
+    // The session process dies under held keys.
+    let mut input = seat.input();
+    hold(&seat, &mut input, &keys);
+    kill_session(&seat);
+    wait_released(&seat, "another session process");
+    keys.iter().for_each(|key| input.hold(key, false));
+
     // And everything still writes.
     let mut input = seat.input();
     input.type_by_layout("frei\n", QUICK);
     let wrote = wait_for(PATIENCE, || fs::read_to_string(&file).ok()?.ends_with("frei\n").then_some(()));
     assert!(wrote.is_some(), "{:?}", fs::read_to_string(&file));
+}
+
+#[test]
+fn no_key_stays_down_on_a_display_that_is_not_ours() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    // As large as the viewer's window.
+    let shared = Display::start(Size::new(1280, 800));
+    let seat = Seat::attached(Desk::new(WindowManager::Openbox), &shared, "cpu");
+    let mut input = seat.input();
+    hold(&seat, &mut input, &["shift", "ctrl", "Left"]);
+    kill_session(&seat);
+    wait_released(&seat, "another session process");
+}
+
+fn kill_session(seat: &Seat) {
+    let (_, pid) = seat.host_pids().expect("the session answers");
+    send(pid, Signal::KILL);
+    wait_until(PATIENCE, "another session process", || (seat.host_pids()?.1 != pid).then_some(()));
 }
 
 fn hold(seat: &Seat, input: &mut Input, keys: &[&str]) {

@@ -120,9 +120,7 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     };
     let screen = Screen::connect(&desk.display, desk.xauthority.as_deref())?;
     let mut injector = Injector::connect(&desk.display, desk.xauthority.as_deref())?;
-    if desk.is_own() {
-        injector.release_left_behind()?;
-    }
+    injector.release_left_behind()?;
     let printing = if options.policy.printing { start_printing(&options.place) } else { None };
     let mut session = Session {
         policy: options.policy,

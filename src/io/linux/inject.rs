@@ -12,11 +12,9 @@ use x11rb::{
     connection::Connection,
     protocol::{
         Event,
+        xinput::{ConnectionExt as _, InputStateData},
         xkb::EventType,
-        xproto::{
-            BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, ConnectionExt as _, KEY_PRESS_EVENT, KEY_RELEASE_EVENT,
-            MOTION_NOTIFY_EVENT,
-        },
+        xproto::{BUTTON_PRESS_EVENT, BUTTON_RELEASE_EVENT, KEY_PRESS_EVENT, KEY_RELEASE_EVENT, MOTION_NOTIFY_EVENT},
         xtest::ConnectionExt as _,
     },
     rust_connection::RustConnection,
@@ -178,19 +176,35 @@ impl Injector {
         self.flush()
     }
 
-    /// Releases whatever is down, whoever pressed it: what a session process that was killed has left behind. Only for a
-    /// server that has no keyboard and pointer but ours.
+    /// Releases whatever XTEST holds down: what a session process that was killed has left behind. What hands hold at the
+    /// display's own devices stays down.
     ///
     /// # Errors
     /// [`InjectError::X11`] if the connection is lost.
     pub fn release_left_behind(&mut self) -> Result<(), InjectError> {
-        let keys = self.conn.query_keymap().map_err(X11Error::from)?.reply().map_err(X11Error::from)?.keys;
-        for keycode in (8..=255u8).filter(|k| keys[usize::from(k / 8)] >> (k % 8) & 1 == 1) {
-            self.send(KEY_RELEASE_EVENT, keycode)?;
-        }
-        let pointer = self.conn.query_pointer(self.root).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
-        for button in (1..=5u8).filter(|b| u16::from(pointer.mask) >> (7 + b) & 1 == 1) {
-            self.send(BUTTON_RELEASE_EVENT, button)?;
+        let conn = &self.conn;
+        conn.xinput_xi_query_version(2, 0).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
+        let devices = conn.xinput_xi_query_device(ALL_DEVICES).map_err(X11Error::from)?;
+        for device in devices.reply().map_err(X11Error::from)?.infos {
+            // The server gives each pair of keyboard and pointer two more devices with such names.
+            let name = String::from_utf8_lossy(&device.name);
+            let (true, Ok(id)) = (name.contains(" XTEST "), device.deviceid.try_into()) else { continue };
+            let state = conn.xinput_query_device_state(id).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
+            for class in state.classes {
+                match class.data {
+                    InputStateData::Key(keys) => {
+                        for keycode in ones(&keys.keys) {
+                            self.send(KEY_RELEASE_EVENT, keycode)?;
+                        }
+                    }
+                    InputStateData::Button(buttons) => {
+                        for button in ones(&buttons.buttons) {
+                            self.send(BUTTON_RELEASE_EVENT, button)?;
+                        }
+                    }
+                    _ => {}
+                }
+            }
         }
         self.flush()
     }
@@ -252,6 +266,11 @@ impl Drop for Injector {
     }
 }
 
+/// The numbers of the bits that are set, the lowest bit of the first byte first.
+fn ones(bits: &[u8; 32]) -> impl Iterator<Item = u8> {
+    (0..=255u8).filter(|i| bits[usize::from(i / 8)] >> (i % 8) & 1 == 1)
+}
+
 /// Takes whole detents out of `rest + delta`, at most [`CLICKS_MAX`] of them.
 fn detents(rest: &mut i32, delta: i32) -> i32 {
     if rest.signum() * delta.signum() < 0 {
@@ -262,6 +281,8 @@ fn detents(rest: &mut i32, delta: i32) -> i32 {
     (sum / DETENT).clamp(-CLICKS_MAX, CLICKS_MAX)
 }
 
+/// XInput's word for all devices, masters too.
+const ALL_DEVICES: u16 = 0;
 /// Units of one wheel detent.
 const DETENT: i32 = 120;
 /// Clicks per call; a hostile delta must not keep the server busy.
