@@ -7,7 +7,7 @@ use clap::{Parser, ValueEnum};
 use kachel::io::gpu::Renderer;
 use kachel::io::ipp::client::Source;
 use kachel::io::keyboard::Layout;
-use kachel::io::terminal;
+use kachel::io::{spooler, terminal};
 use kachel::viewer::print::PrintSettings;
 use kachel::viewer::{self, Settings};
 use std::path::PathBuf;
@@ -65,6 +65,9 @@ enum RendererWord {
 }
 
 fn main() -> ExitCode {
+    if let Some(end) = spooler::render_if_asked() {
+        return end;
+    }
     terminal::attach();
     let arguments = Arguments::parse();
     let filter = arguments.log_level.clone().or_else(|| std::env::var("KACHEL_LOG").ok());

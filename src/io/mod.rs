@@ -19,6 +19,8 @@ pub mod soft;
 #[cfg(feature = "viewer")]
 pub mod sound;
 #[cfg(feature = "viewer")]
+pub mod spooler;
+#[cfg(feature = "viewer")]
 pub mod terminal;
 #[cfg(feature = "viewer")]
 pub mod window;

@@ -11,6 +11,7 @@ pub mod link;
 pub mod locale;
 pub mod preferences;
 pub mod print;
+mod printers;
 pub mod screen;
 pub mod sound;
 pub mod spool;

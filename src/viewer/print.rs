@@ -3,12 +3,13 @@
 //! Lives in the net thread, which never waits for a print system or a disk: threads of their own do ([`work`],
 //! [`JournalThread`]).
 
-use crate::io::ipp::client::{self, Document, LocalPrinter, Source, find_printers};
+use crate::io::ipp::client::{Document, Source};
 use crate::io::journal::{JournalFile, JournalThread, Written};
 use crate::io::net::files::{private_dir, user_state, write_private};
 use crate::limits::JOBS_MAX;
 use crate::proto::print::viewer::{Found, JobView, Step, Submitted, ViewerAction, ViewerJobs};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
+use crate::viewer::printers::{AnyPrinter, Finder};
 use crate::viewer::spool::Spool;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
@@ -75,7 +76,7 @@ enum Order {
     Find(JobId, PrinterKey, u64),
     Watch(JobId, PrinterKey, i32),
     Unwatch(JobId),
-    Cancel(PrinterKey, i32),
+    Cancel(JobId, PrinterKey, i32),
 }
 
 /// From the print thread.
@@ -306,7 +307,7 @@ impl Printing {
                 ViewerAction::Find { job, printer, since } => Order::Find(job, printer, since),
                 ViewerAction::Watch { job, printer, number } => Order::Watch(job, printer, number),
                 ViewerAction::Unwatch(job) => Order::Unwatch(job),
-                ViewerAction::Cancel { printer, number, .. } => Order::Cancel(printer, number),
+                ViewerAction::Cancel { job, printer, number } => Order::Cancel(job, printer, number),
             };
             room.send(order);
         }
@@ -346,16 +347,20 @@ async fn work(sources: Vec<Source>, place: [u8; 16], mut orders: mpsc::Receiver<
 }
 
 /// All printers that were ever found in this run; the present ones first.
-type Printers = Rc<RefCell<Vec<LocalPrinter>>>;
+type Printers = Rc<RefCell<Vec<AnyPrinter>>>;
 
 /// Looks for printers again and again. Orders do not wait for it: a print system may take its time to answer.
 async fn look(sources: Vec<Source>, place: [u8; 16], printers: Printers, news: mpsc::Sender<PrintNews>) {
     let mut told: Option<Vec<Printer>> = None;
-    while !sources.is_empty() {
-        let found = find_printers(&sources, &place).await;
-        let present: Vec<Printer> = found.iter().map(|p| p.printer.clone()).collect();
+    if sources.is_empty() {
+        return;
+    }
+    let mut finder = Finder::new(sources);
+    loop {
+        let found = finder.find(&place).await;
+        let present: Vec<Printer> = found.iter().map(|p| p.printer().clone()).collect();
         // A printer that is away for a moment is asked after all the same.
-        printers.borrow_mut().retain(|old| found.iter().all(|new| new.printer.key != old.printer.key));
+        printers.borrow_mut().retain(|old| found.iter().all(|new| new.printer().key != old.printer().key));
         printers.borrow_mut().splice(0..0, found);
         if told.as_ref() != Some(&present) {
             told = Some(present.clone());
@@ -391,7 +396,7 @@ impl Desk {
                 let printer = printer(&self.printers, offer.printer);
                 self.begin(Task::HandOver(offer.job), async move {
                     let submitted = match &printer {
-                        Some(printer) => client::submit(printer, &offer, document).await,
+                        Some(printer) => printer.submit(&offer, document).await,
                         None => Submitted::NotSent,
                     };
                     let _ = news.send(PrintNews::Submitted(offer.job, submitted)).await;
@@ -401,7 +406,7 @@ impl Desk {
                 let printer = printer(&self.printers, key);
                 self.begin(Task::HandOver(job), async move {
                     let found = match &printer {
-                        Some(printer) => client::find_job(printer, job, since).await,
+                        Some(printer) => printer.find_job(job, since).await,
                         // Not found yet, or gone: its print system cannot be asked now.
                         None => Found::Away,
                     };
@@ -418,12 +423,12 @@ impl Desk {
                 }
             }
             // One that is under way says the same as another one would.
-            Order::Cancel(key, number) if self.tasks.contains_key(&Task::Cancel(key, number)) => {}
-            Order::Cancel(key, number) => {
+            Order::Cancel(_, key, number) if self.tasks.contains_key(&Task::Cancel(key, number)) => {}
+            Order::Cancel(job, key, number) => {
                 let printer = printer(&self.printers, key);
                 self.begin(Task::Cancel(key, number), async move {
                     if let Some(printer) = &printer {
-                        client::cancel(printer, number).await;
+                        printer.cancel(job, number).await;
                     }
                 });
             }
@@ -442,8 +447,8 @@ impl Desk {
     }
 }
 
-fn printer(printers: &Printers, key: PrinterKey) -> Option<LocalPrinter> {
-    printers.borrow().iter().find(|p| p.printer.key == key).cloned()
+fn printer(printers: &Printers, key: PrinterKey) -> Option<AnyPrinter> {
+    printers.borrow().iter().find(|p| p.printer().key == key).cloned()
 }
 
 /// Tells how a job fares, again and again. Its printer may be found only later: a viewer that was started again asks
@@ -452,7 +457,7 @@ async fn watch(printers: Printers, key: PrinterKey, job: JobId, number: i32, new
     let begun = Instant::now();
     loop {
         let (state, reason) = match printer(&printers, key) {
-            Some(printer) => client::job_state(&printer, number).await,
+            Some(printer) => printer.job_state(job, number).await,
             None => (JobState::Stopped, JobReason::NoPrinter),
         };
         if news.send(PrintNews::State(job, state, reason)).await.is_err() {
@@ -506,6 +511,7 @@ fn clock() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::io::ipp::client::LocalPrinter;
     use crate::proto::wire::print::JobOptions;
 
     /// A settings' source where nobody listens: it is no printer, but one that could be asked.
@@ -529,7 +535,7 @@ mod tests {
             tokio::task::spawn_local(watch(Rc::clone(&printers), KEY, JOB, 7, told));
             let next = news.recv().await;
             assert!(matches!(next, Some(PrintNews::State(JOB, JobState::Stopped, JobReason::NoPrinter))), "{next:?}");
-            printers.borrow_mut().push(LocalPrinter::at(KEY, nobody()));
+            printers.borrow_mut().push(AnyPrinter::Ipp(LocalPrinter::at(KEY, nobody())));
             let next = news.recv().await;
             let asked = PrintNews::State(JOB, JobState::Stopped, JobReason::NoPrintSystem);
             assert_eq!(format!("{next:?}"), format!("{:?}", Some(asked)));
@@ -541,9 +547,9 @@ mod tests {
         in_local_tasks(async {
             let (news, _told) = mpsc::channel(4);
             let mut desk = Desk { printers: Printers::default(), tasks: BTreeMap::new(), news };
-            desk.printers.borrow_mut().push(LocalPrinter::at(KEY, nobody()));
+            desk.printers.borrow_mut().push(AnyPrinter::Ipp(LocalPrinter::at(KEY, nobody())));
             for _ in 0..1_000 {
-                desk.handle(Order::Cancel(KEY, 7));
+                desk.handle(Order::Cancel(JOB, KEY, 7));
             }
             assert_eq!(desk.tasks.len(), 1);
             let metrics = tokio::runtime::Handle::current().metrics();

@@ -7,7 +7,7 @@ mod describe;
 
 use super::write::{attribute, collection, keyword, keywords, mime, name, several, uri};
 use super::{HEAD_BYTES_MAX, Head, head};
-use crate::limits::{NAME_BYTES_MAX, PRINTERS_MAX};
+use crate::limits::NAME_BYTES_MAX;
 use crate::proto::print::viewer::{Found, Submitted};
 use crate::proto::wire::print::{ColorMode, JobId, JobOffer, JobReason, JobState, Printer, PrinterKey, Sides};
 use aws_lc_rs::digest;
@@ -81,6 +81,13 @@ pub enum Document {
     File(Arc<File>, u32),
 }
 
+/// A document on its way to a print system.
+#[derive(Debug)]
+pub struct DocumentReader {
+    document: Document,
+    offset: u64,
+}
+
 /// Where printers are looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
@@ -109,6 +116,43 @@ enum Address {
     Tcp(String, u16),
 }
 
+impl Document {
+    /// Reads it from its beginning.
+    pub fn into_reader(self) -> DocumentReader {
+        DocumentReader { document: self, offset: 0 }
+    }
+
+    fn size(&self) -> u64 {
+        match self {
+            Document::Memory(bytes) => bytes.len() as u64,
+            Document::File(_, size) => u64::from(*size),
+        }
+    }
+}
+
+impl DocumentReader {
+    /// Bytes that are still to be read.
+    fn left(&self) -> u64 {
+        self.document.size() - self.offset
+    }
+}
+
+impl Read for DocumentReader {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let room = into.len().min(usize::try_from(self.left()).unwrap_or(usize::MAX));
+        let count = match &self.document {
+            Document::Memory(bytes) => (&bytes[self.offset as usize..]).read(&mut into[..room])?,
+            Document::File(file, _) => {
+                let mut file: &File = file;
+                file.seek(SeekFrom::Start(self.offset))?;
+                file.read(&mut into[..room])?
+            }
+        };
+        self.offset += count as u64;
+        Ok(count)
+    }
+}
+
 impl Source {
     /// Reads what a user says: a URI, or the name of a queue.
     pub fn parse(text: &str) -> Source {
@@ -118,7 +162,7 @@ impl Source {
 
 /// Finds the printers of these sources. `place` is this device's own id, from which the printers' keys are made.
 ///
-/// A source that does not answer has none.
+/// A source that does not answer has none. The same printer may be found twice.
 pub async fn find_printers(sources: &[Source], place: &[u8; 16]) -> Vec<LocalPrinter> {
     let mut found: Vec<LocalPrinter> = Vec::new();
     for source in sources {
@@ -137,18 +181,6 @@ pub async fn find_printers(sources: &[Source], place: &[u8; 16]) -> Vec<LocalPri
                 tracing::debug!(%error, cause, ?source, "No printers");
             }
         }
-    }
-    let mut keys: Vec<PrinterKey> = Vec::new();
-    found.retain(|p| {
-        !keys.contains(&p.printer.key) && keys.len() < PRINTERS_MAX && {
-            keys.push(p.printer.key);
-            true
-        }
-    });
-    // One default at most; a single printer is it.
-    let default = found.iter().position(|p| p.printer.is_default).or((found.len() == 1).then_some(0));
-    for (index, printer) in found.iter_mut().enumerate() {
-        printer.printer.is_default = Some(index) == default;
     }
     found
 }
@@ -473,7 +505,7 @@ async fn talk(
         .header("host", host)
         .header("content-type", "application/ipp")
         .header("connection", "close")
-        .body(Outgoing::new(begin, document).map_err(|error| error.to_string())?)
+        .body(Outgoing::new(begin, document))
         .map_err(|error| error.to_string())?;
     let answer = async {
         let response = sender.send_request(request).await.map_err(failed)?;
@@ -512,38 +544,22 @@ async fn talk(
 /// A request's body: the head, then the document piece by piece.
 struct Outgoing {
     begin: Option<Bytes>,
-    document: Option<Document>,
-    offset: u64,
+    document: Option<DocumentReader>,
     length: u64,
 }
 
 impl Outgoing {
-    fn new(begin: Bytes, document: Option<Document>) -> io::Result<Outgoing> {
-        let size = match &document {
-            None => 0,
-            Some(Document::Memory(bytes)) => bytes.len() as u64,
-            Some(Document::File(_, size)) => u64::from(*size),
-        };
-        Ok(Outgoing { length: begin.len() as u64 + size, begin: Some(begin), document, offset: 0 })
+    fn new(begin: Bytes, document: Option<Document>) -> Outgoing {
+        let size = document.as_ref().map_or(0, Document::size);
+        let length = begin.len() as u64 + size;
+        Outgoing { begin: Some(begin), document: document.map(Document::into_reader), length }
     }
 
     fn piece(&mut self) -> io::Result<Option<Bytes>> {
-        let piece = match &self.document {
-            None => return Ok(None),
-            Some(Document::Memory(bytes)) => {
-                let from = self.offset as usize;
-                Bytes::copy_from_slice(&bytes[from..bytes.len().min(from + PIECE)])
-            }
-            Some(Document::File(file, size)) => {
-                let mut bytes = vec![0; PIECE.min((u64::from(*size) - self.offset) as usize)];
-                let mut file: &File = file;
-                file.seek(SeekFrom::Start(self.offset))?;
-                file.read_exact(&mut bytes)?;
-                bytes.into()
-            }
-        };
-        self.offset += piece.len() as u64;
-        Ok((!piece.is_empty()).then_some(piece))
+        let Some(document) = &mut self.document else { return Ok(None) };
+        let mut piece = vec![0; PIECE.min(document.left() as usize)];
+        document.read_exact(&mut piece)?;
+        Ok((!piece.is_empty()).then(|| piece.into()))
     }
 }
 

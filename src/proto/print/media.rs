@@ -56,6 +56,14 @@ impl Paper {
         Some(Paper { name: name.to_owned(), ppd, width, height })
     }
 
+    /// IPP's name of a size that programs know, in hundredths of a millimetre; what differs by less than a millimetre is
+    /// the same sheet.
+    pub fn known(width: u32, height: u32) -> Option<String> {
+        let is_near = |a: u32, b: u32| a.abs_diff(b) < 100;
+        let papers = KNOWN.iter().filter_map(|(name, _)| Paper::parse(name));
+        papers.filter(|p| is_near(p.width, width) && is_near(p.height, height)).map(|p| p.name).next()
+    }
+
     /// Width and height in PostScript points.
     pub fn points(&self) -> (u32, u32) {
         let points = |side: u32| (f64::from(side) * 72.0 / 2540.0).round() as u32;
@@ -77,6 +85,19 @@ mod tests {
             ["", "a4", "iso_a4_x297mm", "iso_a4_210x297", "x_1e9x1mm", "x_-1x1mm", "x_infxinfmm", "x_99999999x1mm"]
         {
             assert_eq!(size(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_that_programs_know_have_a_name() {
+        for (width, height, name) in [
+            (21_000, 29_700, Some("iso_a4_210x297mm")),
+            (20_990, 29_707, Some("iso_a4_210x297mm")),
+            (21_590, 27_940, Some("na_letter_8.5x11in")),
+            (29_700, 21_000, None),
+            (21_100, 29_700, None),
+        ] {
+            assert_eq!(Paper::known(width, height).as_deref(), name, "{width}x{height}");
         }
     }
 }

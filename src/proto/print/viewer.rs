@@ -104,8 +104,8 @@ pub enum Submitted {
 pub enum Found {
     /// It has that job.
     Job(i32),
-    /// It has no such job. `restarted`: and it certainly began to run after the time that was asked about, so it cannot
-    /// have got it.
+    /// It has no such job. `restarted`: and certainly nothing of it was printed, since it began to run after the time that
+    /// was asked about, or gave the job back untouched.
     Nothing {
         /// See above.
         restarted: bool,
