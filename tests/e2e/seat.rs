@@ -410,11 +410,6 @@ impl Cover<'_> {
 
 impl Drop for Cover<'_> {
     fn drop(&mut self) {
-        // When the pointer changes its shape because the window under it goes, X.Org 21.1 reports no damage for some of what
-        // was covered, so that no host could know of it.
-        let look = ChangeWindowAttributesAux::new().cursor(x11rb::NONE);
-        self.remote.connection.change_window_attributes(self.window, &look).ok();
-        self.remote.sync();
         self.remote.connection.destroy_window(self.window).ok();
         self.remote.connection.flush().ok();
     }

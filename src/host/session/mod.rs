@@ -121,6 +121,9 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     let screen = Screen::connect(&desk.display, desk.xauthority.as_deref())?;
     let mut injector = Injector::connect(&desk.display, desk.xauthority.as_deref())?;
     injector.release_left_behind()?;
+    if desk.is_own() {
+        screen.hide_pointer()?;
+    }
     let printing = if options.policy.printing { start_printing(&options.place) } else { None };
     let mut session = Session {
         policy: options.policy,

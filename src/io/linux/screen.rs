@@ -230,6 +230,19 @@ impl Screen {
         Ok(true)
     }
 
+    /// Has the server draw no pointer, as long as this connection lives: the viewer draws it. [`Screen::cursor`] and its
+    /// event go on.
+    ///
+    /// A pointer in the framebuffer hides changes: when X.Org 21.1 saves what is under it, windows with an alpha channel are
+    /// painted anew meanwhile (they are redirected), and that is then reported to nobody.
+    ///
+    /// # Errors
+    /// [`ScreenError::X11`] when the server is gone.
+    pub fn hide_pointer(&self) -> Result<(), ScreenError> {
+        self.conn.xfixes_hide_cursor(self.root).map_err(X11Error::from)?.check().map_err(X11Error::from)?;
+        Ok(())
+    }
+
     /// Fetches the pointer's shape; `None` if the server will not show it, then the last one stays.
     ///
     /// # Errors
