@@ -250,6 +250,83 @@ fn the_loudspeaker_follows_a_headset_that_is_plugged_in_and_survives_its_unplugg
 }
 
 #[test]
+fn devices_volume_and_silence_are_remembered() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let plug = ["load-module", "module-null-sink", "sink_name=headset", "rate=48000"];
+    let module = room.sound.control(&plug);
+    let headset = room.sound.record("headset.monitor", "headset");
+    let file = room.host.state().with_file_name("long.wav");
+    write_wav(&file, 1_000.0, LEVEL, Duration::from_secs(300));
+    room.host.exec(&["paplay", &file.to_string_lossy()]);
+    // Each viewer has another home than the one before, and the same place for what is to outlive it.
+    let state = room.host.state().with_file_name("viewer");
+    let restart = |room: &mut Room, arguments: &[&str]| {
+        room.viewer.processes().end("kachel", Signal::TERM);
+        let mut options =
+            ViewerOptions { environment: room.sound.environment(), ..ViewerOptions::on(room.desk.name()) };
+        options.environment.push(("XDG_STATE_HOME".to_owned(), state.display().to_string()));
+        options.arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
+        room.viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &room.host.trial_file(), &options);
+        room.window = room.viewer.window(PATIENCE).id;
+        wait_until(2 * PATIENCE, "the picture is there", || {
+            (room.viewer.stats().last()?["frames"].as_u64()? > 0).then_some(())
+        });
+        room.desk.focus(room.window);
+    };
+    let kept = state.join("kachel/preferences.toml");
+    // The sound page is open: the volume goes down, and two places further the session is silenced.
+    restart(&mut room, &["--mic"]);
+    let mut input = room.desk.input();
+    input.press("Tab");
+    for _ in 0..40 {
+        input.press("Left");
+    }
+    for key in ["Tab", "Tab", "space", "Escape"] {
+        input.press(key);
+    }
+    wait_until(PATIENCE, "the choice is kept", || {
+        let text = std::fs::read_to_string(&kept).ok()?;
+        (text == "volume_percent = 60\nmuted = true\n").then_some(())
+    });
+    restart(&mut room, &[]);
+    // The host is told at once: a program plays, and nothing is sent.
+    let mut before = None;
+    wait_until(PATIENCE, "nothing is sent", || {
+        let now = (room.number("packets_sent")?, room.viewer.stats().len());
+        let (packets, lines) = *before.get_or_insert(now);
+        if packets != now.0 {
+            before = Some(now);
+        }
+        (packets == now.0 && now.1 >= lines + 3).then_some(())
+    });
+    assert_eq!(room.number("playing"), Some(1));
+
+    let chosen = "output = \"pulseaudio:headset\"\nvolume_percent = 60\nmuted = false\n";
+    std::fs::write(&kept, chosen).expect("the group's folder is ours");
+    restart(&mut room, &[]);
+    let soft = |file: &Path| {
+        let samples = read_raw(file);
+        let heard = peak(&samples[samples.len().saturating_sub(24_000)..]);
+        ((heard - 0.6 * LEVEL).abs() < 0.05 * LEVEL).then_some(())
+    };
+    wait_until(PATIENCE, "the chosen loudspeaker plays", || soft(&headset));
+    // While it is unplugged the system's choice stands in.
+    let ear = room.sound.record("ear.monitor", "ear");
+    room.sound.control(&["unload-module", module.trim()]);
+    wait_until(PATIENCE, "the other loudspeaker plays", || soft(&ear));
+    // PulseAudio itself moved the sound there; the viewer must have seen it, too.
+    wait_until(PATIENCE, "the viewer has noticed", || {
+        room.viewer.processes().log("kachel").contains("pulseaudio:ear").then_some(())
+    });
+    room.sound.control(&plug);
+    let headset = room.sound.record("headset.monitor", "plugged");
+    wait_until(PATIENCE, "the chosen loudspeaker plays again", || soft(&headset));
+}
+
+#[test]
 fn a_policy_holds_against_a_patched_viewer() {
     if !has(PROGRAMS) {
         return;
