@@ -4,25 +4,36 @@
 #![windows_subsystem = "windows"]
 
 use clap::{Parser, ValueEnum};
+use kachel::geom::Size;
 use kachel::io::gpu::Renderer;
 use kachel::io::ipp::client::Source;
 use kachel::io::keyboard::Layout;
 use kachel::io::{spooler, terminal};
 use kachel::viewer::print::PrintSettings;
-use kachel::viewer::{self, Settings};
+use kachel::viewer::{self, Outcome, Settings};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 use tracing_subscriber::EnvFilter;
 
 /// Shows a desktop that runs on a Kachel host.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version = version(), about, after_help = EXIT_CODES)]
 struct Arguments {
     /// A .kachel file; without it the viewer asks for one.
     target: Option<String>,
     /// Start in full screen (Ctrl+Alt+Enter changes it).
     #[arg(short, long)]
     fullscreen: bool,
+    /// Start in a window, which is what happens anyway.
+    #[arg(long, conflicts_with = "fullscreen")]
+    window: bool,
+    /// The window's first size in pixels of the screen; the session takes it.
+    #[arg(long, value_name = "WxH", value_parser = size_from_text, conflicts_with = "fullscreen")]
+    size: Option<Size>,
+    /// Only show: neither keys nor pointer go to the session.
+    #[arg(long)]
+    view_only: bool,
     /// Who decodes and draws the picture.
     #[arg(long, value_enum, default_value_t = RendererWord::Auto)]
     renderer: RendererWord,
@@ -64,6 +75,48 @@ enum RendererWord {
     Cpu,
 }
 
+/// What the program's end says to whoever started it.
+const EXIT_CODES: &str = "\
+Exit codes, by what the window showed when it was closed:
+  0  the desktop, or nothing yet
+  1  nothing: it could not be opened, or not be drawn to
+  2  that the words of the command line are not understood
+  3  that the session has ended, or goes on at another device
+  4  that the host does not let this device in, or not now
+  5  that there is no network, no such computer, or no answer
+  6  that the file is not usable or has expired, or that another computer answered
+  7  that host and viewer do not understand each other";
+
+/// Smallest and largest side of a window, in pixels.
+const SIDE: std::ops::RangeInclusive<u32> = 240..=8192;
+
+fn code(outcome: Outcome) -> u8 {
+    match outcome {
+        Outcome::User => 0,
+        Outcome::Usage => 2,
+        Outcome::Ended => 3,
+        Outcome::Refused => 4,
+        Outcome::Network => 5,
+        Outcome::Certificate => 6,
+        Outcome::Broken => 7,
+    }
+}
+
+/// Version, what it was built for, and the commit where whoever built it said so by `KACHEL_COMMIT`.
+fn version() -> &'static str {
+    static WORDS: LazyLock<String> = LazyLock::new(|| {
+        let (version, commit) = (env!("CARGO_PKG_VERSION"), option_env!("KACHEL_COMMIT").unwrap_or("not given"));
+        format!("{version} ({} {}, commit {commit})", std::env::consts::OS, std::env::consts::ARCH)
+    });
+    &WORDS
+}
+
+fn size_from_text(text: &str) -> Result<Size, String> {
+    let side = |text: &str| text.parse().ok().filter(|side| SIDE.contains(side));
+    let sides = text.split_once(['x', 'X', '×']).and_then(|(w, h)| Some(Size::new(side(w)?, side(h)?)));
+    sides.ok_or_else(|| format!("a size is two numbers from {} to {}, such as 1280x800", SIDE.start(), SIDE.end()))
+}
+
 fn main() -> ExitCode {
     if let Some(end) = spooler::render_if_asked() {
         return end;
@@ -83,7 +136,7 @@ fn main() -> ExitCode {
         tracing::error!(place, "Kachel has a defect and must stop");
     }));
     match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(outcome) => ExitCode::from(code(outcome)),
         Err(error) => {
             terminal::tell_end(&format!("kachel: {error:#}"));
             ExitCode::FAILURE
@@ -91,10 +144,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let settings = Settings {
+fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    Ok(viewer::run(settings(arguments))?)
+}
+
+fn settings(arguments: Arguments) -> Settings {
+    Settings {
         address: arguments.target.unwrap_or_default(),
         fullscreen: arguments.fullscreen,
+        size: arguments.size,
+        view_only: arguments.view_only,
         renderer: match arguments.renderer {
             RendererWord::Auto => Renderer::Auto,
             RendererWord::Gpu => Renderer::Gpu,
@@ -118,6 +177,57 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         silent: arguments.no_audio,
         asks_for_microphone: arguments.mic,
         ..Settings::default()
-    };
-    Ok(viewer::run(settings)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_the_command_line_are_taken_as_help_says() {
+        let size = |w, h| Some(Size::new(w, h));
+        for (words, expected) in [
+            ("", Some(("", false, None, false))),
+            ("desk.kachel", Some(("desk.kachel", false, None, false))),
+            ("desk.example.org:7474", Some(("desk.example.org:7474", false, None, false))),
+            ("-f desk.kachel", Some(("desk.kachel", true, None, false))),
+            ("--fullscreen --view-only desk.kachel", Some(("desk.kachel", true, None, true))),
+            ("--window --size 1280x800", Some(("", false, size(1280, 800), false))),
+            ("--size 240x8192", Some(("", false, size(240, 8192), false))),
+            ("--size 239x800", None),
+            ("--size 800x8193", None),
+            ("--size 1280", None),
+            ("--size -1280x800", None),
+            ("--window --fullscreen", None),
+            ("--size 1280x800 --fullscreen", None),
+            ("one.kachel two.kachel", None),
+            ("--no-printers --printer office", None),
+            ("--mic --no-audio", None),
+            ("--kiosk", None),
+        ] {
+            let arguments = Arguments::try_parse_from(std::iter::once("kachel").chain(words.split_whitespace()));
+            let settings = arguments.ok().map(settings);
+            let found = settings.as_ref().map(|s| (s.address.as_str(), s.fullscreen, s.size, s.view_only));
+            assert_eq!(found, expected, "kachel {words}");
+        }
+    }
+
+    #[test]
+    fn version_says_what_it_was_built_for() {
+        let error = Arguments::try_parse_from(["kachel", "--version"]).expect_err("it only tells");
+        let text = error.to_string();
+        for part in [env!("CARGO_PKG_VERSION"), std::env::consts::ARCH, "commit"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_outcome_has_the_code_that_help_names() {
+        use Outcome::{Broken, Certificate, Ended, Network, Refused, Usage, User};
+        let codes = [User, Usage, Ended, Refused, Network, Certificate, Broken].map(code);
+        let named = EXIT_CODES.lines().filter_map(|line| line.trim().split_once("  ")?.0.parse::<u8>().ok());
+        // 1 is an error of the program's own.
+        assert_eq!(named.filter(|code| *code != 1).collect::<Vec<_>>(), codes);
+    }
 }

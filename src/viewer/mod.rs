@@ -19,6 +19,7 @@ pub mod stats_file;
 pub mod target;
 pub mod ui;
 
+use crate::geom::Size;
 use crate::io::gpu::Renderer;
 use crate::io::keyboard::Layout;
 use crate::io::net::files::user_state;
@@ -46,6 +47,10 @@ pub struct Settings {
     pub address: String,
     /// Start in full screen.
     pub fullscreen: bool,
+    /// The window's first size, in physical pixels; the viewer's own choice if not given.
+    pub size: Option<Size>,
+    /// Send nothing that the user does.
+    pub view_only: bool,
     /// Who decodes and draws.
     pub renderer: Renderer,
     /// The user's language; the system's if not given.
@@ -62,6 +67,25 @@ pub struct Settings {
     pub silent: bool,
     /// Show the sound page, where the microphone is switched on, as soon as there is a picture.
     pub asks_for_microphone: bool,
+}
+
+/// How it stood when the window was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing was wrong: the user had enough.
+    User,
+    /// What was given is neither a file nor enough to connect.
+    Usage,
+    /// The host had ended the session, or another device had taken it over.
+    Ended,
+    /// The host did not let this device in, or not now.
+    Refused,
+    /// There was no way to the host, or no answer.
+    Network,
+    /// The file was not usable, or somebody else answered.
+    Certificate,
+    /// One end did not understand the other.
+    Broken,
 }
 
 /// Why the viewer cannot run.
@@ -86,11 +110,11 @@ pub enum ViewerError {
     Window(String),
 }
 
-/// Runs until the window is closed.
+/// Runs until the window is closed, and says how it stood then.
 ///
 /// # Errors
 /// [`ViewerError`].
-pub fn run(settings: Settings) -> Result<(), ViewerError> {
+pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
     let locale = settings.locale.as_deref().map_or_else(Locale::from_system, Locale::new);
     let keyboard = crate::io::keyboard::Keyboard::open();
     let system = sys_locale::get_locale().unwrap_or_default();
@@ -167,12 +191,13 @@ pub fn run(settings: Settings) -> Result<(), ViewerError> {
         },
     );
     event_loop.run_app(&mut app)?;
+    let outcome = app.outcome();
     let (screen, failure) = app.finish();
     // A thread that panicked has said so already.
     let _ = net.join();
     let _ = sound.join();
     let _ = screen.map(std::thread::JoinHandle::join);
-    failure.map_or(Ok(()), |f| Err(ViewerError::Window(f)))
+    failure.map_or(Ok(outcome), |f| Err(ViewerError::Window(f)))
 }
 
 /// A viewer that cannot print shows a desktop all the same.

@@ -101,6 +101,7 @@ fn bar(quality: Quality) -> BarState {
         stats_shown: quality == Quality::Good,
         sound: None,
         printing: None,
+        view_only: false,
         summoned: false,
     }
 }
@@ -206,6 +207,10 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
         (
             "picture_talking".to_owned(),
             Page::Picture { overlay: None, bar: Some(BarState { sound: Some(TALKING), ..bar(Quality::Good) }) },
+        ),
+        (
+            "picture_view_only".to_owned(),
+            Page::Picture { overlay: None, bar: Some(BarState { view_only: true, ..bar(Quality::Fair) }) },
         ),
         ("picture_bar_poor".to_owned(), Page::Picture { overlay: None, bar: Some(bar(Quality::Poor)) }),
     ];

@@ -92,6 +92,7 @@ bar-stats = Statistik
 bar-stats-hide = Statistik ausblenden
 bar-disconnect = Trennen
 bar-disconnect-hint = Ihre Sitzung läuft ohne dieses Fenster weiter.
+bar-view-only = Nur ansehen
 quality-excellent = Sehr gut
 quality-good = Gut
 quality-fair = Mäßig

@@ -92,6 +92,7 @@ bar-stats = Statistics
 bar-stats-hide = Hide statistics
 bar-disconnect = Disconnect
 bar-disconnect-hint = Your session goes on without this window.
+bar-view-only = View only
 quality-excellent = Very good
 quality-good = Good
 quality-fair = Fair

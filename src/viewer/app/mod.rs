@@ -24,7 +24,7 @@ use crate::viewer::print::PrintView;
 use crate::viewer::screen::{self, ScreenParts};
 use crate::viewer::target::{Target, notice_of_file};
 use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
-use crate::viewer::{Settings, spawn};
+use crate::viewer::{Outcome, Settings, spawn};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -200,6 +200,15 @@ impl App {
         }
     }
 
+    /// How it stands, for whoever started the program.
+    pub fn outcome(&self) -> Outcome {
+        match self.link.state {
+            Some(LinkState::Ended(lost)) => pages::outcome(Some(lost), None),
+            Some(_) => pages::outcome(None, None),
+            None => pages::outcome(None, self.link.error.as_ref()),
+        }
+    }
+
     /// Hangs up, and hands over the screen thread to be joined and what went wrong, if anything did.
     pub fn finish(mut self) -> (Option<JoinHandle<()>>, Option<String>) {
         self.keeper.keep();
@@ -210,7 +219,10 @@ impl App {
     fn open_window(&mut self, event_loop: &ActiveEventLoop) -> Result<Opened, String> {
         let mut attributes = Window::default_attributes()
             .with_title("Kachel")
-            .with_inner_size(WINDOW_FIRST)
+            .with_inner_size(match self.settings.size {
+                Some(size) => winit::dpi::Size::from(PhysicalSize::new(size.w, size.h)),
+                None => WINDOW_FIRST.into(),
+            })
             .with_min_inner_size(WINDOW_MIN)
             .with_window_icon(icon())
             // Assistive technologies have to be announced before the window is seen.
@@ -293,6 +305,7 @@ impl App {
     fn leave(&mut self) {
         self.command(Command::Disconnect);
         self.link.state = None;
+        self.link.error = None;
         self.link.has_picture = false;
         self.link.session = None;
         self.bar_summoned = false;
@@ -307,7 +320,7 @@ impl App {
     }
 
     fn input(&mut self, input: UserInput) {
-        if self.link.state.is_none() {
+        if self.link.state.is_none() || self.settings.view_only {
             return;
         }
         if let Some(position) = self.motion.take()

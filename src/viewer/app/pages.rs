@@ -7,6 +7,7 @@ use crate::io::gpu;
 use crate::proto::print::viewer::JobView;
 use crate::proto::session::client::{LinkState, Lost};
 use crate::proto::wire::{CloseCode, VERSION};
+use crate::viewer::Outcome;
 use crate::viewer::ui::{BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, SoundPage, Stats, Tier};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,7 @@ impl App {
             stats_shown: self.stats_shown,
             sound: (self.talk.sound || self.talk.microphone_allowed).then_some(self.talk),
             printing: self.printing_state(),
+            view_only: self.settings.view_only,
             summoned: self.bar_summoned,
         }
     }
@@ -111,6 +113,23 @@ impl App {
     }
 }
 
+/// How it stands when the window is closed: `lost` is why there is no session any more, `error` why there was none.
+pub(super) fn outcome(lost: Option<Lost>, error: Option<&Notice>) -> Outcome {
+    match (lost, error) {
+        (Some(Lost::Closed(CloseCode::Bye | CloseCode::TakenOver | CloseCode::Ended)), _) => Outcome::Ended,
+        (Some(Lost::Closed(CloseCode::UnknownDevice | CloseCode::NoDesktop)), _) => Outcome::Refused,
+        (Some(Lost::Closed(CloseCode::Restarting | CloseCode::Full | CloseCode::Timeout)), _) => Outcome::Refused,
+        (Some(Lost::DeviceRefused), _) => Outcome::Refused,
+        (Some(Lost::Closed(CloseCode::Protocol | CloseCode::Version) | Lost::Broken), _) => Outcome::Broken,
+        (Some(Lost::Unreachable | Lost::Restarted | Lost::NoNetwork | Lost::Unresolved), _) => Outcome::Network,
+        (Some(Lost::WrongHost), _) => Outcome::Certificate,
+        (None, Some(Notice::NeedsFile { .. } | Notice::BadAddress)) => Outcome::Usage,
+        // The other notices that come without a loss are about the file.
+        (None, Some(_)) => Outcome::Certificate,
+        (None, None) => Outcome::User,
+    }
+}
+
 fn notice_of(lost: Lost, host: String) -> Notice {
     match lost {
         Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
@@ -145,6 +164,29 @@ fn loss_reason(lost: Lost) -> LossReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_programs_end_tells_how_it_stood() {
+        let file = || "desk.kachel".to_owned();
+        for (lost, error, expected) in [
+            (None, None, Outcome::User),
+            (Some(Lost::Closed(CloseCode::Ended)), Some(Notice::TakenOver), Outcome::Ended),
+            (Some(Lost::Closed(CloseCode::TakenOver)), None, Outcome::Ended),
+            (Some(Lost::DeviceRefused), None, Outcome::Refused),
+            (Some(Lost::Closed(CloseCode::Full)), None, Outcome::Refused),
+            (Some(Lost::Unreachable), None, Outcome::Network),
+            (Some(Lost::NoNetwork), None, Outcome::Network),
+            (Some(Lost::Unresolved), None, Outcome::Network),
+            (Some(Lost::WrongHost), None, Outcome::Certificate),
+            (Some(Lost::Closed(CloseCode::Version)), None, Outcome::Broken),
+            (None, Some(Notice::ExpiredFile { path: file() }), Outcome::Certificate),
+            (None, Some(Notice::UnreadableFile { path: file() }), Outcome::Certificate),
+            (None, Some(Notice::NeedsFile { host: "desk:7474".to_owned() }), Outcome::Usage),
+            (None, Some(Notice::BadAddress), Outcome::Usage),
+        ] {
+            assert_eq!(outcome(lost, error.as_ref()), expected, "{lost:?} {error:?}");
+        }
+    }
 
     #[test]
     fn each_loss_is_told_as_what_it_is() {

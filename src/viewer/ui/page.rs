@@ -195,6 +195,8 @@ pub struct BarState {
     pub sound: Option<TalkState>,
     /// Whether there is anything to say about printing, and whether it needs the user.
     pub printing: Option<bool>,
+    /// Nothing that the user does reaches the session.
+    pub view_only: bool,
     /// Called by keyboard: stays, takes the keyboard, and Esc gives [`Action::HideBar`].
     pub summoned: bool,
 }

@@ -562,10 +562,15 @@ impl View<'_> {
         });
         let (rect, response) = ui.allocate_exact_size(vec2(3.0 * GRID, 2.0 * GRID), Sense::hover());
         quality_sign(ui, rect, state.quality, &p);
-        if narrow {
+        if state.view_only {
+            response.on_hover_text(quality);
+            ui.label(RichText::new(self.locale.plain("bar-view-only")).small().color(p.text));
+        } else if narrow {
             response.on_hover_text(quality);
         } else {
             ui.label(RichText::new(quality).small().color(p.weak));
+        }
+        if !narrow {
             let name = match &state.session {
                 Some(session) => format!("{session} · {}", state.host),
                 None => state.host.clone(),
