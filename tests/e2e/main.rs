@@ -4,6 +4,7 @@
 mod support;
 
 mod idle;
+mod keys;
 mod kills;
 mod linux;
 mod photos;

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use x11rb::connection::{Connection, RequestConnection as _};
 use x11rb::protocol::xfixes::ConnectionExt as _;
+use x11rb::protocol::xkb::{self, ConnectionExt as _};
 use x11rb::protocol::xproto::{
     AtomEnum, ChangeWindowAttributesAux, ClientMessageEvent, ConfigureWindowAux, ConnectionExt as _, CreateGCAux,
     CreateWindowAux, EventMask, ImageFormat, InputFocus, Rectangle, StackMode, SubwindowMode, Window, WindowClass,
@@ -162,10 +163,7 @@ impl Desk {
 
     /// The size of the pointer as it is shown now.
     pub fn pointer_size(&self) -> Size {
-        self.connection.xfixes_query_version(5, 0).expect("the X connection holds").reply().expect("XFIXES");
-        let image = self.connection.xfixes_get_cursor_image().expect("the X connection holds").reply();
-        let image = image.expect("the display has a pointer");
-        Size::new(image.width.into(), image.height.into())
+        self.pointer().size
     }
 
     /// Gives the display behind all windows a colour.
@@ -200,6 +198,16 @@ impl Desk {
         });
         self.focus(window);
         window
+    }
+
+    /// The lock keys' lights: Caps, Num, Scroll.
+    pub fn locks(&self) -> [bool; 3] {
+        locks_of(&self.connection)
+    }
+
+    /// The pointer's shape at this moment.
+    pub fn pointer(&self) -> Pointer {
+        pointer_of(&self.connection)
     }
 
     /// Waits until the X server has done everything so far.
@@ -316,6 +324,23 @@ impl Remote {
         self.connection.map_window(window).expect("the session's X server lives");
         self.sync();
         Cover { remote: self, window }
+    }
+
+    /// The lock keys' lights: Caps, Num, Scroll.
+    pub fn locks(&self) -> [bool; 3] {
+        locks_of(&self.connection)
+    }
+
+    /// The pointer's shape at this moment.
+    pub fn pointer(&self) -> Pointer {
+        pointer_of(&self.connection)
+    }
+
+    /// Where the pointer is.
+    pub fn pointer_at(&self) -> (u32, u32) {
+        let pointer = self.connection.query_pointer(self.root).expect("the session's X server lives").reply();
+        let pointer = pointer.expect("the session's X server lives");
+        (pointer.root_x as u32, pointer.root_y as u32)
     }
 
     /// Keys of the session's keyboard that are down, by the X server's own account.
@@ -468,6 +493,12 @@ impl Seat {
     pub fn open_viewer(&mut self, renderer: &'static str) {
         (self.viewer, self.window) = start_viewer(&self.desk, &self.host.trial_file(), renderer);
         self.assert_tier(renderer);
+    }
+
+    /// Ends the viewer as a user does not, and starts another in this way.
+    pub fn replace_viewer_by(&mut self, options: &ViewerOptions) {
+        self.viewer.processes().end("kachel", Signal::KILL);
+        (self.viewer, self.window) = start_viewer_by(&self.desk, &self.host.trial_file(), options);
     }
 
     /// Sees to it that the tier is at work that was asked for: one that falls back shows the same picture.
@@ -648,9 +679,13 @@ impl Seat {
 
 /// Starts a viewer with a trial file and waits for its window.
 pub fn start_viewer(desk: &Desk, trial: &Path, renderer: &'static str) -> (Viewer, Window) {
-    let options = ViewerOptions { renderer, ..ViewerOptions::on(desk.name()) };
+    start_viewer_by(desk, trial, &ViewerOptions { renderer, ..ViewerOptions::on(desk.name()) })
+}
+
+/// The same in a way of one's own.
+pub fn start_viewer_by(desk: &Desk, trial: &Path, options: &ViewerOptions) -> (Viewer, Window) {
     let before: Vec<Window> = kachel_windows(desk);
-    let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), trial, &options);
+    let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), trial, options);
     let window = wait_for(PATIENCE, || {
         viewer.processes().assert_running();
         kachel_windows(desk).into_iter().find(|window| !before.contains(window))
@@ -681,6 +716,31 @@ pub fn host_options(more_trials: usize) -> HostOptions {
 /// Where `kachel-host` is.
 pub fn host_program() -> PathBuf {
     env!("CARGO_BIN_EXE_kachel-host").into()
+}
+
+/// A pointer's shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pointer {
+    /// Width and height.
+    pub size: Size,
+    /// The pixel that points.
+    pub hot: (u16, u16),
+    /// 0xAARRGGBB, colours multiplied by alpha.
+    pub pixels: Vec<u32>,
+}
+
+fn locks_of(connection: &RustConnection) -> [bool; 3] {
+    connection.xkb_use_extension(1, 0).expect("the X connection holds").reply().expect("XKB");
+    let state = connection.xkb_get_indicator_state(xkb::ID::USE_CORE_KBD.into()).expect("the X connection holds");
+    let state = state.reply().expect("a keyboard has lights").state;
+    [1, 2, 4].map(|light| state & light != 0)
+}
+
+fn pointer_of(connection: &RustConnection) -> Pointer {
+    connection.xfixes_query_version(4, 0).expect("the X connection holds").reply().expect("XFIXES");
+    let image = connection.xfixes_get_cursor_image().expect("the X connection holds").reply().expect("a pointer");
+    let size = Size::new(image.width.into(), image.height.into());
+    Pointer { size, hot: (image.xhot, image.yhot), pixels: image.cursor_image }
 }
 
 fn kachel_windows(desk: &Desk) -> Vec<Window> {

@@ -8,7 +8,7 @@ use crate::geom::{Fit, Point, Size, fit};
 use crate::io::gpu::{self, Renderer};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
-use crate::io::window::blacken_new_parts;
+use crate::io::window::{blacken_new_parts, wants_multiplied_pointers};
 use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::{LinkState, retry_after};
 use crate::proto::sound::talk::TalkState;
@@ -695,7 +695,8 @@ impl App {
             && self.cursor.as_ref() != Some(shape)
         {
             let (w, h) = (shape.size.w as u16, shape.size.h as u16);
-            match CustomCursor::from_rgba(straight_rgba(shape), w, h, shape.hot.x as u16, shape.hot.y as u16) {
+            let is_multiplied = self.window.as_ref().is_some_and(|w| wants_multiplied_pointers(&w.window));
+            match CustomCursor::from_rgba(rgba(shape, is_multiplied), w, h, shape.hot.x as u16, shape.hot.y as u16) {
                 Ok(source) => {
                     self.cursors.insert(shape.id, event_loop.create_custom_cursor(source));
                 }
@@ -839,15 +840,15 @@ impl ApplicationHandler<Wake> for App {
     }
 }
 
-/// A shape's pixels as winit wants them: red, green, blue, alpha, colours not multiplied.
-fn straight_rgba(shape: &CursorShape) -> Vec<u8> {
+/// A shape's pixels as winit wants them: red, green, blue, alpha, and colours multiplied by alpha, as they are here, or not.
+fn rgba(shape: &CursorShape, is_multiplied: bool) -> Vec<u8> {
     shape
         .pixels
         .iter()
         .flat_map(|p| {
             let [b, g, r, a] = p.to_le_bytes();
             let straight = |v: u8| if a == 0 { 0 } else { (u32::from(v) * 255 / u32::from(a)).min(255) as u8 };
-            [straight(r), straight(g), straight(b), a]
+            if is_multiplied { [r, g, b, a] } else { [straight(r), straight(g), straight(b), a] }
         })
         .collect()
 }
