@@ -278,7 +278,8 @@ pub struct CursorShape {
 /// Between front and session process, over a Unix socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Relay {
-    /// Front to session: a viewer came; what it said so far follows as [`Relay::Control`].
+    /// Front to session: a viewer came; what it said so far follows as [`Relay::Control`]. The session says the same back,
+    /// and what it said before was for a viewer before.
     Attached {
         /// The device's name on the host's list.
         device: String,

@@ -171,8 +171,10 @@ impl Session {
     async fn expect_viewer(&mut self) {
         loop {
             match self.next_word().await {
-                Relay::Attached { device, .. } => {
+                attached @ Relay::Attached { .. } => {
+                    let Relay::Attached { device, .. } = &attached else { unreachable!("it was just seen") };
                     assert_eq!(device, "trial desk");
+                    self.send(&attached).await;
                     break;
                 }
                 Relay::Detached => {}
@@ -520,6 +522,29 @@ async fn revoked_viewer_is_cut_off_at_once() {
     eprintln!("revoked within {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(1));
     assert_eq!(session.next_word().await, Relay::Detached);
+}
+
+#[tokio::test]
+async fn what_was_said_to_a_former_viewer_reaches_no_other() {
+    let (host, listener) = Host::start();
+    let mut session = Session::accept(&listener).await;
+    let trial = host.trial();
+    let mut former = enter(&trial).await;
+    session.expect_viewer().await;
+    let locks = |caps| HostMessage::Locks(LockKeys { caps, ..LockKeys::default() });
+    session.say(&locks(false)).await;
+    assert!(matches!(recv(&mut former).await, Received::Control(_)));
+    let mut viewer = enter(&trial).await;
+    assert_eq!(recv(&mut former).await, Received::Closed(LostReason::Closed(CloseCode::TakenOver)));
+    // The session has not heard of it yet.
+    session.send(&Relay::Frame(vec![1, 2, 3].into())).await;
+    session.send(&Relay::Cursor(vec![1, 2, 3].into())).await;
+    session.say(&locks(true)).await;
+    session.send(&Relay::Close(CloseCode::Protocol as u32)).await;
+    session.expect_viewer().await;
+    session.say(&locks(false)).await;
+    let Received::Control(message) = recv(&mut viewer).await else { panic!("something else came first") };
+    assert_eq!(HostMessage::decode(&message).expect("ours"), locks(false));
 }
 
 #[tokio::test]

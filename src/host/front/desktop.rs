@@ -73,6 +73,8 @@ pub(super) struct Desktop {
     path_told: Option<(PathState, Instant)>,
     /// When the time of the viewer's device is over.
     leaves_at: Option<Instant>,
+    /// Introductions that the session has not answered: until then what it says is for a viewer before.
+    unanswered: u32,
 }
 
 /// What happened to a desktop.
@@ -114,6 +116,7 @@ impl Desktop {
             path_due: None,
             path_told: None,
             leaves_at: None,
+            unanswered: 0,
         }
     }
 
@@ -260,12 +263,16 @@ impl Desktop {
     }
 
     fn handle_relay(&mut self, message: Relay) {
-        let Some(viewer) = &mut self.viewer else {
-            if let Relay::Close(code) = message {
-                self.handle_close(code);
-            }
-            return;
-        };
+        match message {
+            Relay::Attached { .. } => self.unanswered = self.unanswered.saturating_sub(1),
+            Relay::Close(code) if self.unanswered == 0 || is_end(code) => self.handle_close(code),
+            message => self.pass_on(message),
+        }
+    }
+
+    /// Gives the viewer what the session says to it.
+    fn pass_on(&mut self, message: Relay) {
+        let Some(viewer) = self.viewer.as_mut().filter(|_| self.unanswered == 0) else { return };
         match message {
             Relay::Control(bytes) => {
                 let (bytes, granted) = granted(bytes, self.policy);
@@ -282,8 +289,7 @@ impl Desktop {
                 self.path_moved();
             }
             Relay::Cursor(bytes) => viewer.send_cursor(bytes),
-            Relay::Close(code) => self.handle_close(code),
-            other @ (Relay::Attached { .. } | Relay::Detached | Relay::Path(_) | Relay::Input(_)) => {
+            other @ (Relay::Attached { .. } | Relay::Close(_) | Relay::Detached | Relay::Path(_) | Relay::Input(_)) => {
                 debug!(session = self.name, ?other, "The session says what only the front says");
             }
             Relay::DocumentBegin(_) | Relay::Document(_) | Relay::DocumentEnd if !self.policy.printing => {
@@ -299,13 +305,14 @@ impl Desktop {
 
     fn handle_close(&mut self, code: u32) {
         info!(session = self.name, code, "The session closes");
-        self.ended |= code == CloseCode::Ended as u32 || code == CloseCode::NoDesktop as u32;
+        self.ended |= is_end(code);
         self.close_viewer(code);
     }
 
     fn handle_link(&mut self, link: Box<Link>) {
         info!(session = self.name, "Session process reached");
         self.session = Session::Up(link);
+        self.unanswered = 0;
         self.introduce_viewer();
     }
 
@@ -361,6 +368,7 @@ impl Desktop {
     fn introduce_viewer(&mut self) {
         let (Session::Up(link), Some(viewer)) = (&mut self.session, &mut self.viewer) else { return };
         let (frames, inputs) = (viewer.frames, viewer.inputs);
+        self.unanswered += 1;
         link.send(&Relay::Attached { device: viewer.device.name.clone(), frames, inputs });
         for message in viewer.said() {
             link.send(&Relay::Control(framed(message)));
@@ -432,6 +440,11 @@ impl Desktop {
             *at = now;
         }
     }
+}
+
+/// Whether a session that closes with this code is over.
+fn is_end(code: u32) -> bool {
+    code == CloseCode::Ended as u32 || code == CloseCode::NoDesktop as u32
 }
 
 /// A control message of the session as the viewer is to hear it, and what a welcome grants: a session process that

@@ -431,6 +431,8 @@ impl Session {
         while let Some(message) = self.peers[index].poll_message()? {
             match message {
                 Relay::Attached { device, frames, inputs } => {
+                    // What was said before was for the viewer before.
+                    self.peers[index].send(&Relay::Attached { device: device.clone(), frames, inputs })?;
                     let sound = self.desk.sound_process().map_or(0, |_| self.policy.sound_capabilities());
                     let printing = if self.printing.is_some() { self.policy.printing_capability() } else { 0 };
                     let capabilities = sound | printing;
