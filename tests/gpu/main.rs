@@ -4,6 +4,11 @@
 //! `KACHEL_TEST_GPU=require` is set.
 
 mod frames;
+#[path = "../support/fuzz.rs"]
+mod fuzz;
+#[path = "../support/fuzz_gpu.rs"]
+mod fuzz_gpu;
+mod fuzz_regression;
 mod layout;
 mod present;
 mod speed;

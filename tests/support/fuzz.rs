@@ -4,17 +4,26 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each fuzz target uses one of these")]
 
+#[path = "frames.rs"]
+pub mod frames;
 #[path = "net.rs"]
 pub mod net;
 
 use bytes::{Bytes, BytesMut};
 use kachel::codec::canvas::{Canvas, Picture};
+use kachel::codec::ctx::dictionary::Dictionary;
+use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
+use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::{
-    CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader, HARVESTS_MAX, SectionWriter, WAVE_LANE_BYTES_MAX,
+    CACHE_SLOTS, Content, FRAME_BYTES_MAX, Frame, FrameHeader, HARVESTS_MAX, SectionWriter, TileRecord,
+    WAVE_LANE_BYTES_MAX,
 };
 use kachel::codec::plan::{Plan, Wave};
+use kachel::codec::stage::harvest;
 use kachel::codec::wave::encode::WaveEncoder;
+use kachel::codec::wave::lift::{forward, place};
+use kachel::codec::wave::{COEFFICIENT_MAX, tone};
 use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use kachel::limits::JOBS_MAX;
 use kachel::proto::print::host::{ENDED_MAX, HostJobs};
@@ -30,10 +39,12 @@ use std::time::Duration;
 pub type Oracle = fn(&[u8]);
 
 /// All oracles by the name of their target, which is also the name of their folder in `tests/data/fuzz`.
-pub const ORACLES: [(&str, Oracle); 15] = [
+pub const ORACLES: [(&str, Oracle); 17] = [
     ("assembler", assembler),
+    ("ctx", ctx),
     ("cursor_shape", cursor_shape),
     ("frame_parse", frame_parse),
+    ("frames", frames),
     ("host_message", host_message),
     ("input_message", input_message),
     ("ipp_head", ipp_head),
@@ -117,6 +128,29 @@ pub fn frame_parse(data: &[u8]) {
     let mut other = Canvas::new();
     other.apply(&Plan { key: Some(size), ..Plan::default() });
     other.apply(&Plan::new(&frame, grid, |tile| BlockMask(0x5a5a ^ tile.0 as u16)));
+}
+
+/// Sound frames of every kind, with damaged payloads, and those of a desktop: only what a plan names as damage changes, and
+/// the viewer of the desktop holds the same pixels in the end.
+pub fn frames(data: &[u8]) {
+    let mut before = Picture::default();
+    frames::play(data, &mut |plan, screen| {
+        assert!(screen.pixels.iter().all(|p| *p <= 0x00ff_ffff));
+        assert!(plan.key.is_some() || before.size == screen.size);
+        for damage in &plan.damage {
+            assert!(screen.size.rect().contains(*damage));
+            if plan.key.is_none() {
+                let rows = (damage.y..damage.bottom()).map(|y| (y * screen.size.w + damage.x) as usize);
+                for row in rows.map(|start| start..start + damage.w as usize) {
+                    before.pixels[row.clone()].copy_from_slice(&screen.pixels[row]);
+                }
+            }
+        }
+        if plan.key.is_some() {
+            before = screen.clone();
+        }
+        assert!(before == *screen, "something changed outside the damage");
+    });
 }
 
 /// Whatever is drawn, the viewer holds the same pixels.
@@ -220,12 +254,73 @@ pub fn wave(data: &[u8]) {
     let frame = Frame::parse(out.into(), size).expect("our own frame");
     let mut canvas = Canvas::new();
     canvas.apply(&Plan::new(&frame, TileGrid::new(size), |_| BlockMask::ALL));
+    let is_near = !is_cut(&frame, &pixels);
     for (i, (found, pixel)) in canvas.screen.pixels.iter().zip(&pixels).enumerate() {
         let is_coded = blocks.contains((i / 64 / 16 * 4 + i % 64 / 16) as u32);
         let apart = [0, 8, 16].map(|s| (found >> s & 255).abs_diff(pixel >> s & 255)).into_iter().max();
         // A coefficient is off by a step at most, and a pixel is made of a few of each level.
-        assert!(!is_coded || apart <= Some(40 << quantiser), "pixel {i} is {found:06x}, not {pixel:06x}");
+        let is_as_promised = !is_coded || !is_near || apart <= Some(40 << quantiser);
+        assert!(is_as_promised, "pixel {i} is {found:06x}, not {pixel:06x}");
         assert!(is_coded || *found == 0, "a block too many");
+    }
+}
+
+/// Whether a wavelet tile has coefficients that are cut because they are too large, as only noise has.
+fn is_cut(frame: &Frame, pixels: &Pixels) -> bool {
+    let [TileRecord { blocks, content: Content::Wave { head, .. }, .. }] = &*frame.tiles else { return false };
+    let base = tone(head.base);
+    (0..3).any(|component| {
+        let mut plane = [[0; 64]; 64];
+        for (i, pixel) in pixels.iter().enumerate() {
+            let (x, y) = (i % 64, i / 64);
+            let is_coded = blocks.contains((y / 16 * 4 + x / 16) as u32);
+            plane[y][place(x)] = if is_coded { tone(*pixel)[component] - base[component] } else { 0 };
+        }
+        forward(&mut plane);
+        plane.iter().flatten().any(|c| c.unsigned_abs() > COEFFICIENT_MAX.unsigned_abs())
+    })
+}
+
+/// Tiles of pixels one after the other, entropy-coded with what was harvested of those before: they come back exactly, cost
+/// about what was measured, and a damaged payload is no frame or is drawn.
+pub fn ctx(data: &[u8]) {
+    let mut input = frames::Input(data);
+    let size = Size::new(TILE, TILE);
+    let (mut encoder, mut dictionary, mut canvas) = (CtxEncoder::new(), Dictionary::new(), Canvas::new());
+    canvas.apply(&Plan { key: Some(size), ..Plan::default() });
+    for sequence in 2..10 {
+        if input.is_empty() {
+            break;
+        }
+        let (what, mask) = (input.byte(), BlockMask(input.word() as u16));
+        let blocks = if what & 1 == 0 || mask.is_empty() { BlockMask::ALL } else { mask };
+        let pixels = input.pixels();
+        let (mut payload, mut out, mut sections) = (Vec::new(), Vec::new(), SectionWriter::new());
+        let measured = encoder.measure(&pixels, blocks, (what & 6 != 0).then_some(&dictionary), &COSTS);
+        encoder.write(&measured, &COSTS, &mut payload);
+        assert!(payload.len().abs_diff(measured.bytes) <= 24 + payload.len() / 50, "it costs what was not measured");
+        sections.ctx(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
+        sections.harvest();
+        FrameHeader { sequence, depends_on: sequence - 1, input: 0, key: None, more: false, lossy: false }
+            .write(&mut out);
+        sections.finish(&mut out);
+
+        let mut damaged = out.clone();
+        let at = out.len() - 1 - input.word() as usize % (payload.len() + 2);
+        damaged[at] ^= input.byte() as u8;
+        if let Ok(frame) = Frame::parse(damaged.into(), size) {
+            canvas.clone().apply(&Plan::new(&frame, TileGrid::new(size), |_| BlockMask::ALL));
+        }
+
+        let before = canvas.screen.clone();
+        let frame = Frame::parse(out.into(), size).expect("our own frame");
+        let plan = Plan::new(&frame, TileGrid::new(size), |_| BlockMask::ALL);
+        canvas.apply(&plan);
+        harvest::run(&plan.harvests, &canvas.screen, &mut dictionary);
+        for (i, found) in canvas.screen.pixels.iter().enumerate() {
+            let is_coded = blocks.contains((i / 64 / 16 * 4 + i % 64 / 16) as u32);
+            assert_eq!(*found, if is_coded { pixels[i] } else { before.pixels[i] }, "pixel {i}");
+        }
     }
 }
 
