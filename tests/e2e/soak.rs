@@ -130,7 +130,8 @@ fn one_step(seat: &Seat, input: &mut Input, random: &mut Random) {
     const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz     ";
     const KEYS: [&str; 8] = ["Return", "BackSpace", "Up", "Down", "Left", "Right", "Page_Up", "Page_Down"];
     let place = seat.desk.place(seat.window);
-    let text = |random: &mut Random| (place.x + 40 + random.below(500), place.y + 160 + random.below(220));
+    // Left of the page that the viewer shows while there is no link: a click on its button ends the session for good.
+    let text = |random: &mut Random| (place.x + 40 + random.below(180), place.y + 160 + random.below(220));
     match random.below(14) {
         0..=4 => {
             let letter = LETTERS[random.below(LETTERS.len() as u32) as usize] as char;
