@@ -301,6 +301,13 @@ impl TileGrid {
         Rect::new(o.x, o.y, TILE, TILE).intersection(self.size.rect())
     }
 
+    /// The part of a tile's block that lies on the screen.
+    pub fn block(self, tile: TileIndex, block: u32) -> Rect {
+        let o = self.origin(tile);
+        Rect::new(o.x + block % BLOCKS_PER_SIDE * BLOCK, o.y + block / BLOCKS_PER_SIDE * BLOCK, BLOCK, BLOCK)
+            .intersection(self.size.rect())
+    }
+
     /// The blocks of a tile that have at least one pixel on the screen.
     pub fn visible(self, tile: TileIndex) -> BlockMask {
         let r = self.rect(tile);

@@ -11,7 +11,7 @@ use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::marks::{Agreement, Marks, TileMarks};
 use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
-use crate::codec::photos::{Photos, is_photo, photo_blocks};
+use crate::codec::photos::{Photos, photo_blocks};
 use crate::codec::rounds::Rounds;
 use crate::codec::stage::harvest;
 use crate::codec::uncover::{Copied, Offer, Under};
@@ -471,12 +471,12 @@ impl Encoder {
     /// How many dirty tiles look like photos, by one block of each.
     fn photo_tiles(&self, current: &View) -> usize {
         let looks_so = |(index, dirty): (usize, &BlockMask)| {
+            let tile = TileIndex(index as u32);
             let middle = dirty.blocks().nth(dirty.count() as usize / 2);
             middle.is_some_and(|block| {
-                let r = block_rect(self.grid, TileIndex(index as u32), block);
+                let r = self.grid.block(tile, block);
                 let is_whole = r.w == BLOCK && r.h == BLOCK;
-                let row = |y: usize| current.row(r.y + y as u32)[r.x as usize..].first_chunk().expect("it is whole");
-                is_whole && is_photo(row)
+                is_whole && !photo_blocks(current, self.grid.rect(tile), BlockMask(1 << block)).is_empty()
             })
         };
         self.dirty.iter().enumerate().filter(|entry| looks_so(*entry)).count()
@@ -786,7 +786,7 @@ impl Encoder {
             return self.hold(current, rect);
         }
         for block in changed.blocks() {
-            self.hold(current, block_rect(self.grid, tile, block));
+            self.hold(current, self.grid.block(tile, block));
         }
     }
 
@@ -830,12 +830,6 @@ fn differing(current: &View, held: &Picture, tile: Rect, blocks: BlockMask) -> B
         differ |= found << (band * BLOCKS_PER_SIDE);
     }
     BlockMask(differ)
-}
-
-fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
-    let o = grid.origin(tile);
-    Rect::new(o.x + block % BLOCKS_PER_SIDE * BLOCK, o.y + block / BLOCKS_PER_SIDE * BLOCK, BLOCK, BLOCK)
-        .intersection(grid.size().rect())
 }
 
 /// A tile of a picture.

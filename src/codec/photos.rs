@@ -115,7 +115,7 @@ impl Photos {
             for tile in grid.tiles_in(to) {
                 let mut lossy = self.tiles[tile.0 as usize].lossy;
                 for block in grid.visible(tile).blocks() {
-                    let whole = block_rect(grid, tile, block);
+                    let whole = grid.block(tile, block);
                     let part = whole.intersection(to);
                     if part.is_empty() {
                         continue;
@@ -124,7 +124,7 @@ impl Photos {
                     let from = Rect { x, y, ..part };
                     let was_lossy = grid.tiles_in(from).any(|tile| {
                         let mut lossy = before[tile.0 as usize].blocks();
-                        lossy.any(|block| block_rect(grid, tile, block).intersects(from))
+                        lossy.any(|block| grid.block(tile, block).intersects(from))
                     });
                     if was_lossy {
                         lossy.0 |= 1 << block;
@@ -195,7 +195,7 @@ pub(super) fn photo_blocks(picture: &View, tile: Rect, blocks: BlockMask) -> Blo
 
 /// Whether a block, given by its rows, has neither a background nor a letter's edges.
 #[inline(always)]
-pub(super) fn is_photo<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
+fn is_photo<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool {
     let (mut equal, mut edges) = (0, 0);
     for y in 0..BLOCK as usize {
         let row = row(y);
@@ -237,12 +237,6 @@ fn has_background<'a>(row: impl Fn(usize) -> &'a [u32; BLOCK as usize]) -> bool 
     samples.sort_unstable();
     let most = samples.chunk_by(|a, b| a == b).map(<[u32]>::len).max().unwrap_or_default();
     most * BACKGROUND_SHARE >= SAMPLES
-}
-
-fn block_rect(grid: TileGrid, tile: TileIndex, block: u32) -> Rect {
-    let o = grid.origin(tile);
-    Rect::new(o.x + block % BLOCKS_PER_SIDE * BLOCK, o.y + block / BLOCKS_PER_SIDE * BLOCK, BLOCK, BLOCK)
-        .intersection(grid.size().rect())
 }
 
 #[cfg(test)]
