@@ -43,7 +43,7 @@ impl Finder {
                     found.extend(named.map(AnyPrinter::Spooler));
                 }
                 (None, _) | (Some(_), Source::Uri(_)) => {
-                    let printers = client::find_printers(std::slice::from_ref(source), place).await;
+                    let printers = client::find_printers(source, place).await;
                     found.extend(printers.into_iter().map(AnyPrinter::Ipp));
                 }
             }

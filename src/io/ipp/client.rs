@@ -160,29 +160,23 @@ impl Source {
     }
 }
 
-/// Finds the printers of these sources. `place` is this device's own id, from which the printers' keys are made.
+/// Finds the printers of a source. `place` is this device's own id, from which the printers' keys are made.
 ///
-/// A source that does not answer has none. The same printer may be found twice.
-pub async fn find_printers(sources: &[Source], place: &[u8; 16]) -> Vec<LocalPrinter> {
-    let mut found: Vec<LocalPrinter> = Vec::new();
-    for source in sources {
-        let printers = match source {
-            Source::Uri(uri) => printer_at(uri, place).await.map(|printer| vec![printer]),
-            Source::System => system_printers(place).await,
-            Source::Queue(name) => {
-                let is_it = |p: &LocalPrinter| p.path.rsplit('/').next() == Some(name.as_str());
-                system_printers(place).await.map(|all| all.into_iter().filter(is_it).collect())
-            }
-        };
-        match printers {
-            Ok(printers) => found.extend(printers),
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::debug!(%error, cause, ?source, "No printers");
-            }
+/// A source that does not answer has none.
+pub async fn find_printers(source: &Source, place: &[u8; 16]) -> Vec<LocalPrinter> {
+    let printers = match source {
+        Source::Uri(uri) => printer_at(uri, place).await.map(|printer| vec![printer]),
+        Source::System => system_printers(place).await,
+        Source::Queue(name) => {
+            let is_it = |p: &LocalPrinter| p.path.rsplit('/').next() == Some(name.as_str());
+            system_printers(place).await.map(|all| all.into_iter().filter(is_it).collect())
         }
-    }
-    found
+    };
+    printers.unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::debug!(%error, cause, ?source, "No printers");
+        Vec::new()
+    })
 }
 
 /// The printers in a print system's answer, with what they can, all within the wire's bounds. `place` as in
