@@ -385,7 +385,8 @@ fn word([r, g, b]: [u32; 3]) -> u32 {
     r << 16 | g << 8 | b
 }
 
-/// The parts of the window that differ from what was shown, none of them empty.
+/// The parts of the window that are to be drawn, and those to be handed over, which are these and what was prepared; none of
+/// them empty.
 fn changed_parts(before: Option<Shown>, now: Shown, damage: Damage) -> (Vec<Rect>, Vec<Rect>) {
     let window = now.fit.window.rect();
     let all = (vec![window], vec![window]);
