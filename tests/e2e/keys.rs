@@ -1,12 +1,11 @@
 //! What the viewer does with keys and pointer itself: its own shortcuts, lock keys, the pointer's shape; and that a scaled
 //! screen and `--view-only` change neither a pixel nor the session.
 
-use std::fs;
 use std::time::Duration;
 
 use kachel::geom::{Rect, Size};
 
-use crate::seat::{PATIENCE, PROGRAMS, Pointer, Seat, WindowManager, has};
+use crate::seat::{PATIENCE, PROGRAMS, Pointer, Seat, WindowManager, has, wait_for_exactly};
 use crate::support::link::ViewerOptions;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -37,8 +36,7 @@ fn shortcuts_are_the_viewers_own() {
     seat.wait_exact("the bar is gone", PATIENCE);
     // A terminal would have taken a Return of theirs for the end of a line.
     input.type_by_layout("nur das\n", QUICK);
-    wait_until(PATIENCE, "the line has come", || fs::read_to_string(&file).ok()?.ends_with('\n').then_some(()));
-    assert_eq!(fs::read_to_string(&file).expect("it is there"), "nur das\n");
+    wait_for_exactly(&file, "nur das\n", "nothing but the line has come");
     assert_eq!(seat.status_number("keys_down"), Some(0));
     seat.assert_no_panic();
 }
@@ -146,6 +144,5 @@ fn a_viewer_that_only_shows_sends_nothing() {
     seat.remote.focus(terminal.id);
     let mut input = seat.input();
     input.type_by_layout("nur das\n", QUICK);
-    wait_until(PATIENCE, "the line has come", || fs::read_to_string(&file).ok()?.ends_with('\n').then_some(()));
-    assert_eq!(fs::read_to_string(&file).expect("it is there"), "nur das\n");
+    wait_for_exactly(&file, "nur das\n", "nothing but the line has come");
 }

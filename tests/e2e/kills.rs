@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use kachel::geom::Rect;
 use rustix::process::Signal;
 
-use crate::seat::{PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has};
+use crate::seat::{PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has, wait_for_exactly};
 use crate::support::process::send;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -59,9 +59,7 @@ fn desktop_survives_front_session_process_and_viewer() {
         let line = format!("nach {round} {victim} äß\n");
         seat.input().type_by_layout(&line, QUICK);
         wanted += &line;
-        let read = || fs::read_to_string(&file).unwrap_or_default();
-        let same = wait_for(PATIENCE, || (read() == wanted).then_some(()));
-        assert!(same.is_some(), "{victim}: wanted {wanted:?}, found {:?}", read());
+        wait_for_exactly(&file, &wanted, victim);
         assert_eq!(seat.status_number("keys_down"), Some(0), "{victim}");
     }
     seat.settle("after all kills");
@@ -90,8 +88,7 @@ fn a_viewer_that_gets_another_address_goes_on_in_the_same_connection() {
         moves.send(place.parse().expect("an address")).expect("the router runs");
         input.type_by_layout(&after, QUICK);
         wanted += &(before + &after);
-        let same = wait_for(PATIENCE, || (fs::read_to_string(&file).ok()? == wanted).then_some(()));
-        assert!(same.is_some(), "wanted {wanted:?}, found {:?}", fs::read_to_string(&file));
+        wait_for_exactly(&file, &wanted, place);
         seat.settle(place);
     }
     assert_eq!(seat.status_number("viewers_total"), connections, "the connection was made anew");
@@ -162,8 +159,7 @@ fn link_that_stands_still_is_told_within_a_second_and_heals() {
     assert!(greyed < GREYS_WITHIN, "the picture greyed only after {greyed:?}");
     input.type_by_layout("danach\n", QUICK);
     let wanted = "vorher mitten drin danach\n";
-    let same = wait_for(PATIENCE, || (fs::read_to_string(&file).ok()? == wanted).then_some(()));
-    assert!(same.is_some(), "wanted {wanted:?}, found {:?}", fs::read_to_string(&file));
+    wait_for_exactly(&file, wanted, "the front goes on");
     eprintln!("all was there {} ms after the front went on", begin_of_end.elapsed().as_millis());
     seat.settle("after the link has healed");
     assert_eq!(seat.status_number("keys_down"), Some(0));

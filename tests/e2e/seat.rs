@@ -694,6 +694,13 @@ pub fn start_viewer_by(desk: &Desk, trial: &Path, options: &ViewerOptions) -> (V
     (viewer, window)
 }
 
+/// Waits until a file says exactly this.
+pub fn wait_for_exactly(file: &Path, wanted: &str, what: &str) {
+    let read = || std::fs::read_to_string(file).unwrap_or_default();
+    let same = wait_for(PATIENCE, || (read() == wanted).then_some(()));
+    assert!(same.is_some(), "{what}: wanted {wanted:?}, found {:?}", read());
+}
+
 /// All of a picture that the viewer's bar never covers.
 pub fn below_bar(picture: &Picture) -> Picture {
     const BAR: u32 = 80;

@@ -2,6 +2,7 @@
 //!
 //! The session's side of the front's socket is played by the test, which so sees every byte that passes the door.
 
+use crate::support::process::wake_ups;
 use bytes::{Bytes, BytesMut};
 use kachel::geom::{Point, Size};
 use kachel::io::net::devices::{Device, DeviceList};
@@ -24,7 +25,6 @@ use rustls::{RootCertStore, SignatureAlgorithm, SignatureScheme};
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -171,10 +171,9 @@ impl Session {
     async fn expect_viewer(&mut self) {
         loop {
             match self.next_word().await {
-                attached @ Relay::Attached { .. } => {
-                    let Relay::Attached { device, .. } = &attached else { unreachable!("it was just seen") };
+                Relay::Attached { device, frames, inputs } => {
                     assert_eq!(device, "trial desk");
-                    self.send(&attached).await;
+                    self.send(&Relay::Attached { device, frames, inputs }).await;
                     break;
                 }
                 Relay::Detached => {}
@@ -891,14 +890,10 @@ async fn idle_front_sends_and_does_nothing() {
     session.expect_viewer().await;
     // The handshake's tail and the search for the path's packet size come first.
     let _ = timeout(Duration::from_secs(2), viewer.recv()).await;
-    let ticks = || {
-        let stat = fs::read_to_string(PathBuf::from(format!("/proc/{}/status", host.child.id()))).expect("status");
-        let line = stat.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).expect("switches");
-        line.rsplit('\t').next().expect("number").parse::<u64>().expect("number")
-    };
-    let (before, packets) = (ticks(), viewer.stats());
+    let front = host.child.id();
+    let (before, packets) = (wake_ups(front), viewer.stats());
     let _ = timeout(Duration::from_secs(5), viewer.recv()).await;
-    let (woken, now) = (ticks() - before, viewer.stats());
+    let (woken, now) = (wake_ups(front) - before, viewer.stats());
     eprintln!("woken {woken} times, {} packets", now.packets_received - packets.packets_received);
     assert!(woken <= 2, "{woken}");
     assert_eq!(now.packets_received, packets.packets_received);

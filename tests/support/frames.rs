@@ -13,7 +13,7 @@ use kachel::codec::ctx::tables::{COSTS, SETS};
 use kachel::codec::ctx::{COLORS_MAX, band};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, Scarce, View};
 use kachel::codec::format::{
-    BLOCK_PIXELS, CACHE_SLOTS, COPIES_MAX, CopyRect, Frame, FrameHeader, HARVESTS_MAX, SectionWriter,
+    BLOCK_PIXELS, CACHE_SLOTS, COPIES_MAX, CopyRect, FRAME_BYTES_MAX, Frame, FrameHeader, HARVESTS_MAX, SectionWriter,
 };
 use kachel::codec::marks;
 use kachel::codec::plan::Plan;
@@ -471,7 +471,7 @@ impl Desktop {
             frames.extend(self.encoder.encode(&View::of(&self.picture), 0, self.now, budget));
             assert!(frames.len() < FRAMES_MAX, "the picture never ends");
         }
-        self.deliver(frames, how, each);
+        deliver(frames, how, &mut self.assembler, &mut self.canvas, each);
         self.refine(self.now, how, each);
         // What is written with loss the host holds as it should be.
         let is_known = !self.assembler.is_exact() || self.canvas.screen == *self.encoder.held();
@@ -488,22 +488,7 @@ impl Desktop {
             frames.extend(self.encoder.refine(0, self.now, budget));
             assert!(turn < FRAMES_MAX, "refinement never ends");
         }
-        self.deliver(frames, how, each);
-    }
-
-    /// In any order, as far as frames in flight may overtake each other.
-    fn deliver(&mut self, mut frames: Vec<Vec<u8>>, how: u32, each: &mut dyn FnMut(&Plan, &Picture)) {
-        for group in frames.chunks_mut(8) {
-            let by = how as usize % group.len();
-            group.rotate_left(by);
-            for frame in group {
-                self.assembler.handle_frame(Bytes::copy_from_slice(frame)).expect("our own frame");
-                while let Some(update) = self.assembler.poll_update().expect("our own frame") {
-                    self.canvas.apply(&update.plan);
-                    each(&update.plan, &self.canvas.screen);
-                }
-            }
-        }
+        deliver(frames, how, &mut self.assembler, &mut self.canvas, each);
     }
 
     /// Nothing happens any more: the picture becomes exact, and both ends agree that it is.
@@ -527,6 +512,28 @@ impl Desktop {
             assert!(turn < FRAMES_MAX, "marks never end");
         }
         assert!(self.assembler.is_agreed(), "the viewer does not know that it is exact");
+    }
+}
+
+/// Applies an encoder's frames in an order that depends on `how`, as far as frames in flight may overtake each other.
+pub fn deliver(
+    mut frames: Vec<Vec<u8>>,
+    how: u32,
+    assembler: &mut Assembler,
+    canvas: &mut Canvas,
+    each: &mut dyn FnMut(&Plan, &Picture),
+) {
+    for group in frames.chunks_mut(8) {
+        let by = how as usize % group.len();
+        group.rotate_left(by);
+        for frame in group {
+            assert!(frame.len() <= FRAME_BYTES_MAX);
+            assembler.handle_frame(Bytes::copy_from_slice(frame)).expect("our own frame");
+            while let Some(update) = assembler.poll_update().expect("our own frame") {
+                canvas.apply(&update.plan);
+                each(&update.plan, &canvas.screen);
+            }
+        }
     }
 }
 

@@ -205,18 +205,7 @@ pub fn tile_roundtrip(data: &[u8]) {
             now = now.max(at);
             frames.push(encoder.refine(0, now, FRAME_BYTES_TARGET).expect("its time has come"));
         }
-        // In any order, as far as frames in flight may overtake each other.
-        for group in frames.chunks_mut(8) {
-            let by = a as usize % group.len();
-            group.rotate_left(by);
-            for frame in group.iter() {
-                assert!(frame.len() <= FRAME_BYTES_MAX);
-                assembler.handle_frame(frame.clone().into()).expect("our own frame");
-                while let Some(update) = assembler.poll_update().expect("our own frame") {
-                    canvas.apply(&update.plan);
-                }
-            }
-        }
+        frames::deliver(frames, a, &mut assembler, &mut canvas, &mut |_, _| {});
         assert_eq!(canvas.screen.size, size);
         assert!(screen.pixels.iter().zip(&canvas.screen.pixels).all(|(a, b)| a & 0x00ff_ffff == *b), "pixels differ");
         assert!(canvas.screen == *encoder.held(), "the host does not know what the viewer holds");
