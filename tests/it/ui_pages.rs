@@ -525,6 +525,17 @@ fn escape_cancels_a_connection_being_made() {
 }
 
 #[test]
+fn escape_meant_for_the_desktop_does_not_end_a_link_that_has_just_come_back() {
+    let mut w = Window::new("de", Theme::Light, (800.0, 600.0), 1.0);
+    let reason = LossReason::HostRestart;
+    w.settle(&Page::Reconnecting { attempt: 1, next_in: Duration::ZERO, reason, host: host() });
+    let page = Page::Connecting { host: host(), step: ConnectStep::StartingDesktop, since: w.now };
+    assert!(w.run(&page, key(Key::Escape)).actions.is_empty());
+    w.now += Duration::from_millis(1000);
+    assert_eq!(w.run(&page, key(Key::Escape)).actions, [Action::Cancel], "whoever has seen the page means it");
+}
+
+#[test]
 fn progress_repaints_only_its_ring() {
     let mut w = Window::new("de", Theme::Light, (1920.0, 1080.0), 1.0);
     let page = Page::Connecting { host: host(), step: ConnectStep::Handshake, since: w.now };

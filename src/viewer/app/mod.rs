@@ -544,6 +544,9 @@ impl App {
                 if !matches!(before, Some(LinkState::Live | LinkState::Stalled { .. })) {
                     self.link.step = ConnectStep::StartingDesktop;
                     self.link.has_picture = false;
+                    if matches!(before, Some(LinkState::Reconnecting { .. })) {
+                        self.link.since = now;
+                    }
                     self.tell_locks();
                 }
             }

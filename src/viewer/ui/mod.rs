@@ -70,6 +70,8 @@ struct Memory {
     entered: Instant,
     /// Whether it has been laid out at least once.
     settled: bool,
+    /// Before it the desktop was shown, or that it is being looked for: what is typed now may be meant for that.
+    was_working: bool,
     /// The bar stays at least until then.
     bar_until: Option<Instant>,
     /// Since when the pointer rests at the edge that calls the bar.
@@ -80,7 +82,7 @@ struct Memory {
     bar_focused: bool,
 }
 
-/// Keys that come this soon after the end of a session were meant for the desktop.
+/// Keys that come this soon after the desktop has left the window were meant for it.
 const KEYS_AFTER: Duration = Duration::from_millis(1000);
 
 impl Ui {
@@ -99,6 +101,7 @@ impl Ui {
             field: String::new(),
             entered: Instant::now(),
             settled: false,
+            was_working: false,
             bar_until: None,
             edge_since: None,
             bar: None,
@@ -201,6 +204,8 @@ impl Ui {
         if !same_kind {
             self.memory.entered = now;
             self.memory.settled = false;
+            self.memory.was_working =
+                matches!(before, Some(Page::Picture { .. } | Page::Stalled { .. } | Page::Reconnecting { .. }));
             self.memory.edge_since = None;
             self.memory.bar_until = Some(now + pages::BAR_AT_FIRST);
             self.memory.bar_focused = false;

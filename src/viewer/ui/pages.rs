@@ -148,6 +148,7 @@ impl View<'_> {
     fn connecting(&mut self, ui: &mut egui::Ui, host: &str, step: ConnectStep, since: Instant) {
         let p = *palette(ui);
         let waited = self.now.saturating_duration_since(since);
+        let shown_for = self.now.saturating_duration_since(self.memory.entered);
         fill_window(ui, p.background);
         card(ui, "connecting", false, |ui| {
             heading(ui, self.locale.text("connecting-title", &[("host", host.into())]));
@@ -191,7 +192,9 @@ impl View<'_> {
                 paragraph(ui, slow, p.weak);
             });
             let cancelled = buttons(ui, |ui| button(ui, &self.locale.plain("button-cancel"), Weight::Plain).clicked());
-            if cancelled || pressed(ui, Key::Escape) {
+            // A link that comes back shows this page for a moment, to somebody who may be closing a dialog.
+            let hears_keys = !self.memory.was_working || shown_for >= KEYS_AFTER;
+            if cancelled || pressed(ui, Key::Escape) && hears_keys {
                 self.actions.push(Action::Cancel);
             }
         });
