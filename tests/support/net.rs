@@ -145,6 +145,8 @@ struct Viewer {
     assembler: Assembler,
     canvas: Canvas,
     pending: Option<Update>,
+    /// Marks of a frame that has not come yet.
+    early_marks: Option<TileMarks>,
     input: Input,
     control_cut: Splitter,
     packets: (u64, u64),
@@ -208,6 +210,7 @@ impl World {
                 assembler: Assembler::new(),
                 canvas: Canvas::new(),
                 pending: None,
+                early_marks: None,
                 input: Input::new(),
                 control_cut: Splitter::new(MESSAGE_BYTES_MAX),
                 packets: (0, 0),
@@ -460,7 +463,7 @@ impl World {
         viewer.client.handle_connected(self.now);
         viewer.connected = true;
         viewer.assembler = Assembler::new();
-        viewer.pending = None;
+        (viewer.pending, viewer.early_marks) = (None, None);
         viewer.control_cut = Splitter::new(MESSAGE_BYTES_MAX);
         viewer.input.handle_connected();
         viewer.packets = (0, 0);
@@ -490,7 +493,7 @@ impl World {
 
     fn drop_connection(&mut self) {
         self.viewer.connected = false;
-        self.viewer.pending = None;
+        (self.viewer.pending, self.viewer.early_marks) = (None, None);
         self.wires = Wires::new();
         self.detach();
     }
@@ -676,8 +679,12 @@ impl World {
         }
     }
 
-    fn compare(&mut self, asked: &TileMarks) {
-        let Some(grid) = self.viewer.assembler.marked_tiles(asked) else { return };
+    fn compare(&mut self, asked: TileMarks) {
+        if self.viewer.assembler.is_early(&asked) {
+            self.viewer.early_marks = Some(asked);
+            return;
+        }
+        let Some(grid) = self.viewer.assembler.marked_tiles(&asked) else { return };
         let jobs = marks::jobs(grid, asked.first, asked.marks.len() as u32);
         let mut marks = Vec::new();
         if self.viewer.canvas.screen.size == grid.size() {
@@ -685,7 +692,7 @@ impl World {
             mark::run(&jobs, &self.viewer.canvas.screen, &mut found);
             marks = marks::marks_of(&found, jobs.len() as u32);
         }
-        let wrong = self.viewer.assembler.handle_marks(asked, &marks);
+        let wrong = self.viewer.assembler.handle_marks(&asked, &marks);
         self.say(&ViewerMessage::Agreement(Agreement { sequence: asked.sequence, first: asked.first, wrong }));
     }
 
@@ -702,7 +709,7 @@ impl World {
             {
                 match HostMessage::decode(&body).expect("a host's message is sound") {
                     HostMessage::Welcome(welcome) => assert_eq!(welcome.version, VERSION),
-                    HostMessage::Marks(marks) => self.compare(&marks),
+                    HostMessage::Marks(marks) => self.compare(marks),
                     other => panic!("{other:?} was never said"),
                 }
             }
@@ -718,6 +725,9 @@ impl World {
             if let Some(update) = update {
                 self.viewer.canvas.apply(&update.plan);
                 self.say(&ViewerMessage::FrameShown(update.complete));
+                if let Some(marks) = self.viewer.early_marks.take() {
+                    self.compare(marks);
+                }
             }
         }
         if self.viewer.pending.is_none() {
