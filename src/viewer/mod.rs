@@ -12,6 +12,7 @@ pub mod locale;
 pub mod preferences;
 pub mod print;
 mod printers;
+pub mod recent;
 pub mod screen;
 pub mod sound;
 pub mod spool;
@@ -31,6 +32,7 @@ use event::{
 use link::{Channels, Introduction};
 use locale::Locale;
 use preferences::Keeper;
+use recent::Recent;
 use sound::SoundEnds;
 use stats_file::StatsFile;
 use std::io;
@@ -147,7 +149,9 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
     let (sound_sender, sound_commands) = mpsc::channel(SOUND_COMMANDS_MAX);
     let (sound_fact_sender, sound_facts) = mpsc::channel(SOUND_FACTS_MAX);
     let sound_sender = (!settings.silent).then_some(sound_sender);
-    let keeper = Keeper::open(user_state().as_deref());
+    let state = user_state();
+    let keeper = Keeper::open(state.as_deref());
+    let recent = Recent::open(state.as_deref());
     let sound_ends = SoundEnds {
         commands: sound_commands,
         facts: sound_fact_sender,
@@ -179,7 +183,7 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
         locale,
         keyboard,
         layout,
-        keeper,
+        app::Kept { keeper, recent },
         app::Ends {
             commands: command_sender,
             scenes: scene_sender,

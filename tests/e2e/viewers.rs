@@ -2,18 +2,21 @@
 //! not get in and are told so on a page.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use kachel::io::net::files::open_to_others;
 use kachel::io::net::identity::{DeviceKey, HostIdentity};
 use kachel::io::net::trial::{TRIAL_LIFE, Trial};
 
 use crate::seat::{
-    Desk, PATIENCE, PROGRAMS, Remote, Seat, WindowManager, has, host_options, host_program, start_viewer, state_of,
+    Desk, PATIENCE, PROGRAMS, Remote, Seat, WindowManager, has, host_options, host_program, start_viewer,
+    start_viewer_by, state_of, wait_for_exactly,
 };
 use crate::support::link::{Host, Viewer, ViewerOptions};
 use crate::support::picture::Picture;
 use crate::support::wait::{wait_for, wait_until};
+use rustix::process::Signal;
 use x11rb::protocol::xproto::Window;
 
 /// Colours that no page of the viewer has.
@@ -80,21 +83,8 @@ fn strangers_get_in_nowhere_and_are_told() {
     let remote = Remote::of(&mut host, 0);
     let cover = remote.cover(FIRST, FIRST);
 
-    // A trial of another host, bent to this one's address.
     let other = Host::start(&host_program(), &host_options(0));
-    let bent = host.state().with_file_name("bent.kachel");
-    let (mine, theirs) = (fs::read_to_string(host.trial_file()), fs::read_to_string(other.trial_file()));
-    let (mine, theirs) = (mine.expect("a trial is text"), theirs.expect("a trial is text"));
-    let text: String = theirs.lines().map(|line| if is_address(line) { address_of(&mine) } else { line }).fold(
-        String::new(),
-        |mut text, line| {
-            text += line;
-            text.push('\n');
-            text
-        },
-    );
-    assert_ne!(text, theirs, "the address has been changed");
-    fs::write(&bent, text).expect("the folder is ours");
+    let bent = bent_trial(&host, &other);
     let (mut viewer, window) = start_viewer(&desk, &bent, "cpu");
     refuses(&desk, &mut viewer, window, "a stranger's trial");
     drop(viewer);
@@ -140,6 +130,60 @@ fn an_expired_file_opens_a_window_that_says_so() {
     viewer.processes().assert_running();
 }
 
+#[test]
+fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    let mut host = Host::start(&host_program(), &host_options(0));
+    let remote = Remote::of(&mut host, 0);
+    let cover = remote.cover(FIRST, FIRST);
+    let state = host.state().with_file_name("viewer");
+    let kept = state.join("kachel/recent.toml");
+    let start = |target: &Path| {
+        let place = ("XDG_STATE_HOME".to_owned(), state.display().to_string());
+        let options = ViewerOptions { environment: vec![place], ..ViewerOptions::on(desk.name()) };
+        start_viewer_by(&desk, target, &options)
+    };
+    let picture = |window: Window, what: &str| {
+        wait_until(PATIENCE, what, || (share_of(&desk.picture(window), FIRST) > 0.9).then_some(()));
+    };
+
+    let other = Host::start(&host_program(), &host_options(0));
+    let (mut viewer, window) = start(&bent_trial(&host, &other));
+    refuses(&desk, &mut viewer, window, "a stranger's trial");
+    viewer.processes().end("kachel", Signal::TERM);
+    assert!(!kept.exists(), "nobody let it in");
+
+    let (mut viewer, window) = start(&host.trial_file());
+    picture(window, "the picture");
+    wait_until(PATIENCE, "the address is kept", || kept.exists().then_some(()));
+    assert!(!open_to_others(&kept).expect("the file is there"));
+    viewer.processes().end("kachel", Signal::KILL);
+
+    // Told nothing, it asks where to. Nothing stands in the field, so Tab leads to the first address.
+    let (mut viewer, window) = start(Path::new(""));
+    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    desk.focus(window);
+    let mut input = desk.input();
+    for key in ["Tab", "Return"] {
+        input.press(key);
+    }
+    picture(window, "the picture, without a word");
+    viewer.processes().end("kachel", Signal::TERM);
+
+    let (mut viewer, window) = start(Path::new(""));
+    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    desk.focus(window);
+    for key in ["Tab", "Tab", "Return"] {
+        input.press(key);
+    }
+    wait_for_exactly(&kept, "places = []\n", "it is forgotten");
+    viewer.processes().assert_running();
+    drop(cover);
+}
+
 /// Waits until the viewer has given up, and sees to it that it never shows the picture and stays alive.
 fn refuses(desk: &Desk, viewer: &mut Viewer, window: Window, who: &str) {
     let mut seen = 0.0_f64;
@@ -150,6 +194,24 @@ fn refuses(desk: &Desk, viewer: &mut Viewer, window: Window, who: &str) {
     assert!(told.is_some(), "{who}: link {}, {}", state_of(viewer), viewer.processes().log_tail("kachel"));
     assert_eq!(seen, 0.0, "{who} has seen something");
     viewer.processes().assert_running();
+}
+
+/// A trial of another host, bent to this one's address.
+fn bent_trial(host: &Host, other: &Host) -> PathBuf {
+    let bent = host.state().with_file_name("bent.kachel");
+    let (mine, theirs) = (fs::read_to_string(host.trial_file()), fs::read_to_string(other.trial_file()));
+    let (mine, theirs) = (mine.expect("a trial is text"), theirs.expect("a trial is text"));
+    let text: String = theirs.lines().map(|line| if is_address(line) { address_of(&mine) } else { line }).fold(
+        String::new(),
+        |mut text, line| {
+            text += line;
+            text.push('\n');
+            text
+        },
+    );
+    assert_ne!(text, theirs, "the address has been changed");
+    fs::write(&bent, text).expect("the folder is ours");
+    bent
 }
 
 fn share_of(picture: &Picture, color: u32) -> f64 {

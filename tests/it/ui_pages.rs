@@ -14,7 +14,7 @@ use kachel::viewer::locale::Locale;
 use kachel::viewer::print::{PrintCommand, PrintView};
 use kachel::viewer::ui::{
     Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Overlay, Page, Palette, Quality,
-    SoundPage, Stats, Theme, Tier, Ui, UiOutput,
+    RecentPlace, SoundPage, Stats, Theme, Tier, Ui, UiOutput,
 };
 
 /// A window in points at a scale, with a clock that the test moves.
@@ -69,6 +69,10 @@ fn key(key: Key) -> Vec<Event> {
 
 fn host() -> String {
     "büro-ost.example.org".to_owned()
+}
+
+fn recent_place(address: &str, hours: u64) -> RecentPlace {
+    RecentPlace { address: address.to_owned(), ago: Duration::from_secs(hours * 3600 + 59) }
 }
 
 fn stats() -> Stats {
@@ -178,8 +182,17 @@ fn notices() -> Vec<(&'static str, Notice)> {
 }
 
 fn pages(now: Instant) -> Vec<(String, Page)> {
-    let recent =
-        || vec![host(), "10.20.30.40:7474".to_owned(), "/home/grüße/Schreibtisch/Außenstelle.kachel".to_owned()];
+    let recent = || {
+        [
+            ("büro-ost.example.org", 0),
+            ("10.20.30.40:7474", 1),
+            ("/home/grüße/Schreibtisch/Außenstelle.kachel", 5),
+            ("/home/grüße/Schreibtisch/Außenstelle in einem Ordner mit einem viel zu langen Namen/trial.kachel", 24),
+            ("[fe80::1]:7474", 24 * 400),
+        ]
+        .map(|(address, hours)| recent_place(address, hours))
+        .into()
+    };
     let mut pages = vec![
         ("connect_first".to_owned(), Page::Connect { address: String::new(), recent: Vec::new(), error: None }),
         ("connect".to_owned(), Page::Connect { address: host(), recent: recent(), error: None }),
@@ -427,7 +440,7 @@ fn fonts_have_every_letter_of_both_languages() {
 fn umlauts_are_drawn() {
     let drawn = |address: &str| {
         let mut w = Window::new("de", Theme::Light, (640.0, 480.0), 2.0);
-        let page = Page::Connect { address: String::new(), recent: vec![address.to_owned()], error: None };
+        let page = Page::Connect { address: String::new(), recent: vec![recent_place(address, 0)], error: None };
         w.settle(&page);
         w.ui.overlay().pixels.clone()
     };
@@ -456,7 +469,8 @@ fn small_windows_keep_everything_inside() {
 #[test]
 fn connect_page_works_by_keyboard() {
     let mut w = Window::new("en", Theme::Dark, (800.0, 600.0), 1.0);
-    let page = Page::Connect { address: String::new(), recent: vec!["old.example.org".to_owned()], error: None };
+    let recent = vec![recent_place("old.example.org", 3), recent_place("older.example.org", 30)];
+    let page = Page::Connect { address: String::new(), recent, error: None };
     w.settle(&page);
     assert!(w.run(&page, key(Key::Enter)).actions.is_empty(), "an empty address is no address");
     w.settle(&page);
@@ -464,12 +478,18 @@ fn connect_page_works_by_keyboard() {
     let out = w.run(&page, key(Key::Enter));
     assert_eq!(out.actions, [Action::Connect("desk.example.org".to_owned())]);
     assert!(out.wants_keyboard && out.wants_pointer);
-    // The field keeps the keyboard; Tab leads on to the button and then to the address used before.
+    // The field keeps the keyboard; Tab leads on to the button and then to each address used before.
     w.settle(&page);
-    for expected in ["desk.example.org", "old.example.org"] {
+    for expected in [
+        Action::Connect("desk.example.org".to_owned()),
+        Action::Connect("old.example.org".to_owned()),
+        Action::Forget("old.example.org".to_owned()),
+        Action::Connect("older.example.org".to_owned()),
+        Action::Forget("older.example.org".to_owned()),
+    ] {
         w.run(&page, key(Key::Tab));
         w.settle(&page);
-        assert_eq!(w.run(&page, key(Key::Enter)).actions, [Action::Connect(expected.to_owned())]);
+        assert_eq!(w.run(&page, key(Key::Enter)).actions, [expected]);
         w.settle(&page);
     }
 }
@@ -688,4 +708,49 @@ fn question_of_the_printing_page_is_answered_by_keyboard_and_escape_closes_it() 
     assert!(answers.contains(&(JobId([3; 16]), true)) && answers.contains(&(JobId([3; 16]), false)), "{answers:?}");
     let output = window.run(&page, key(Key::Escape));
     assert_eq!(output.actions, [Action::ShowPrinting(false)]);
+}
+
+#[test]
+fn an_address_used_before_is_connected_to_or_forgotten_by_a_click_and_tells_when() {
+    let mut w = Window::new("en", Theme::Light, (800.0, 600.0), 1.0);
+    let recent = |hours| vec![recent_place("/home/user/desk.kachel", hours)];
+    let page = |hours| Page::Connect { address: String::new(), recent: recent(hours), error: None };
+    let out = w.run(&page(0), Vec::new());
+    // An hour less the 59 s that have gone.
+    let again = out.repaint_after.expect("the hours go on");
+    assert!(again <= Duration::from_secs(3600 - 59), "{again:?}");
+    let (mut connected, mut forgotten) = (Vec::new(), Vec::new());
+    for y in (0..600).step_by(12) {
+        for x in (0..800).step_by(12) {
+            let at = pos2(x as f32, y as f32);
+            let press = |pressed| Event::PointerButton {
+                pos: at,
+                button: PointerButton::Primary,
+                pressed,
+                modifiers: Modifiers::NONE,
+            };
+            w.wait(Duration::from_secs(1));
+            w.run(&page(0), vec![Event::PointerMoved(at)]);
+            for action in w.run(&page(0), vec![press(true), press(false)]).actions {
+                match action {
+                    Action::Connect(address) if address == "/home/user/desk.kachel" => connected.push((x, y)),
+                    Action::Forget(address) if address == "/home/user/desk.kachel" => forgotten.push((x, y)),
+                    other => panic!("{other:?} at {x}, {y}"),
+                }
+            }
+        }
+    }
+    // A wide one and a small one at its right, on the same lines, with nothing in common.
+    let rows = |points: &[(i32, i32)]| points.iter().map(|(_, y)| *y).collect::<std::collections::BTreeSet<_>>();
+    assert_eq!(rows(&connected), rows(&forgotten));
+    assert!(connected.len() > 4 * forgotten.len() && forgotten.len() >= 6, "{connected:?} {forgotten:?}");
+    assert!(connected.iter().all(|(x, _)| forgotten.iter().all(|(other, _)| x < other)), "{forgotten:?}");
+    let drawn = |hours| {
+        let mut w = Window::new("en", Theme::Light, (800.0, 600.0), 1.0);
+        w.settle(&page(hours));
+        w.ui.overlay().pixels.clone()
+    };
+    let texts = [0, 1, 2, 24, 48].map(drawn);
+    assert!(texts.windows(2).all(|two| two[0] != two[1]), "each is told in other words");
+    assert_eq!(drawn(48), drawn(71), "two days");
 }

@@ -6,6 +6,16 @@ connect-explain = Geben Sie den Rechner an, auf dem Sie arbeiten möchten, oder 
 connect-address = Rechner oder .kachel-Datei
 connect-hint = platz.example.org
 connect-recent = Zuletzt verwendet
+connect-used-now = in der letzten Stunde
+connect-used-hours = { $hours ->
+    [one] vor einer Stunde
+   *[other] vor { $hours } Stunden
+}
+connect-used-days = { $days ->
+    [one] vor einem Tag
+   *[other] vor { $days } Tagen
+}
+connect-forget = Aus der Liste nehmen
 connect-drop = Loslassen, um zu verbinden
 button-connect = Verbinden
 

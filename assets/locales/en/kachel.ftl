@@ -6,6 +6,16 @@ connect-explain = Enter the computer you want to work on, or drop its .kachel fi
 connect-address = Computer or .kachel file
 connect-hint = desk.example.org
 connect-recent = Recently used
+connect-used-now = in the last hour
+connect-used-hours = { $hours ->
+    [one] an hour ago
+   *[other] { $hours } hours ago
+}
+connect-used-days = { $days ->
+    [one] a day ago
+   *[other] { $days } days ago
+}
+connect-forget = Take off the list
 connect-drop = Drop the file to connect
 button-connect = Connect
 

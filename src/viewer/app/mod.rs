@@ -21,6 +21,7 @@ use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
 use crate::viewer::preferences::Keeper;
 use crate::viewer::print::PrintView;
+use crate::viewer::recent::Recent;
 use crate::viewer::screen::{self, ScreenParts};
 use crate::viewer::target::{Target, notice_of_file};
 use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
@@ -28,7 +29,7 @@ use crate::viewer::{Outcome, Settings, spawn};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use winit::application::ApplicationHandler;
 use winit::dpi::{LogicalSize, PhysicalPosition, PhysicalSize};
@@ -65,6 +66,14 @@ pub struct Ends {
     pub waiting: UiWaiting,
 }
 
+/// What outlives the program.
+pub struct Kept {
+    /// What the user chose.
+    pub keeper: Keeper,
+    /// Where the user was let in.
+    pub recent: Recent,
+}
+
 /// The screen thread's ends, until it is started.
 pub struct ScreenEnds {
     /// From net.
@@ -83,6 +92,7 @@ pub struct App {
     keyboard: Keyboard,
     layout: Layout,
     keeper: Keeper,
+    recent: Recent,
     ends: Ends,
     ui: Ui,
     window: Option<Opened>,
@@ -139,18 +149,14 @@ struct LinkView {
     has_picture: bool,
     error: Option<Notice>,
     address: String,
+    /// The address of a connection that no host has accepted yet.
+    unaccepted: Option<String>,
 }
 
 impl App {
     /// Puts the ui together; the window comes with the event loop.
-    pub fn new(
-        settings: Settings,
-        locale: Locale,
-        keyboard: Keyboard,
-        layout: Layout,
-        keeper: Keeper,
-        ends: Ends,
-    ) -> Self {
+    pub fn new(settings: Settings, locale: Locale, keyboard: Keyboard, layout: Layout, kept: Kept, ends: Ends) -> Self {
+        let Kept { keeper, recent } = kept;
         let (now, volume) = (Instant::now(), keeper.chosen.volume());
         Self {
             ui: Ui::new(locale, settings.theme),
@@ -166,11 +172,13 @@ impl App {
                 has_picture: false,
                 error: None,
                 address: settings.address.clone(),
+                unaccepted: None,
             },
             settings,
             keyboard,
             layout,
             keeper,
+            recent,
             ends,
             window: None,
             screen: None,
@@ -213,6 +221,7 @@ impl App {
     pub fn finish(mut self) -> (Option<JoinHandle<()>>, Option<String>) {
         self.keeper.keep();
         self.keeper.join();
+        self.recent.join();
         (self.screen, self.failure)
     }
 
@@ -276,7 +285,12 @@ impl App {
         self.link.error = None;
         let notice = match Target::parse(address) {
             Target::File(path) => match Trial::load(&path) {
-                Ok(trial) => return self.connect(Box::new(trial)),
+                Ok(trial) => {
+                    // As it is found from anywhere.
+                    let path = std::path::absolute(&path).unwrap_or(path);
+                    self.link.unaccepted = path.into_os_string().into_string().ok();
+                    return self.connect(Box::new(trial));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "File not usable");
                     notice_of_file(&error, &path)
@@ -308,6 +322,7 @@ impl App {
         self.link.error = None;
         self.link.has_picture = false;
         self.link.session = None;
+        self.link.unaccepted = None;
         self.bar_summoned = false;
         self.refresh();
     }
@@ -601,6 +616,10 @@ impl App {
     fn handle_action(&mut self, action: Action) {
         match action {
             Action::Connect(address) => self.connect_to(&address),
+            Action::Forget(address) => {
+                self.recent.forget(&address);
+                self.refresh();
+            }
             Action::Cancel | Action::Disconnect => self.leave(),
             Action::Reconnect => self.command(Command::Retry),
             Action::Close => self.closing = true,
@@ -645,6 +664,9 @@ impl App {
                     opened.window.set_title(&format!("{session} – {} – Kachel", self.link.host));
                 }
                 self.link.session = Some(session);
+                if let Some(address) = self.link.unaccepted.take() {
+                    self.recent.used(address, SystemTime::now());
+                }
                 self.refresh();
             }
             UiEvent::Progress(step) => {

@@ -8,8 +8,11 @@ use crate::proto::print::viewer::JobView;
 use crate::proto::session::client::{LinkState, Lost};
 use crate::proto::wire::{CloseCode, VERSION};
 use crate::viewer::Outcome;
-use crate::viewer::ui::{BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, SoundPage, Stats, Tier};
-use std::time::{Duration, Instant};
+use crate::viewer::recent::Place;
+use crate::viewer::ui::{
+    BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage, Stats, Tier,
+};
+use std::time::{Duration, Instant, SystemTime};
 
 impl App {
     /// Why there is no session any more, as the user is told.
@@ -22,7 +25,12 @@ impl App {
         let link = &self.link;
         let host = link.host.clone();
         match link.state {
-            None => Page::Connect { address: link.address.clone(), recent: Vec::new(), error: link.error.clone() },
+            None => {
+                let now = SystemTime::now();
+                let line = |place: &Place| RecentPlace { address: place.address.clone(), ago: place.ago(now) };
+                let recent = self.recent.places().iter().map(line).collect();
+                Page::Connect { address: link.address.clone(), recent, error: link.error.clone() }
+            }
             Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
             Some(LinkState::Live) if !link.has_picture => Page::Connecting { host, step: link.step, since: link.since },
             Some(LinkState::Live) if self.sound_shown => Page::Sound(Box::new(SoundPage {

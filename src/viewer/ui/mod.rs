@@ -18,7 +18,8 @@ use super::locale::Locale;
 use crate::geom::{Rect, Size};
 
 pub use page::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, SoundPage, Stats, Tier,
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage,
+    Stats, Tier,
 };
 pub use raster::{Overlay, Rasterizer};
 pub use style::Palette;

@@ -15,8 +15,8 @@ pub enum Page {
     Connect {
         /// What stands in the field at first: `host[:port]` or the path of a .kachel file.
         address: String,
-        /// Addresses used before, newest first; the first five are shown.
-        recent: Vec<String>,
+        /// Where the user was let in before, newest first.
+        recent: Vec<RecentPlace>,
         /// Why the last attempt failed.
         error: Option<Notice>,
     },
@@ -63,6 +63,15 @@ pub enum Page {
         /// Why.
         notice: Notice,
     },
+}
+
+/// Where the user was let in before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentPlace {
+    /// `host[:port]`, or the path of a .kachel file.
+    pub address: String,
+    /// How long ago.
+    pub ago: Duration,
 }
 
 /// Steps of making a connection, in order.
@@ -300,6 +309,8 @@ pub struct Stats {
 pub enum Action {
     /// Connect to `host[:port]` or with the .kachel file of this path; trimmed, not empty.
     Connect(String),
+    /// Take this address out of those used before.
+    Forget(String),
     /// Give up making the connection.
     Cancel,
     /// Connect again, now.

@@ -10,7 +10,7 @@ use egui::{
 };
 
 use super::page::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, Stats, Tier,
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, Stats, Tier,
 };
 use super::style::{GRID, Palette, RADIUS};
 use super::{KEYS_AFTER, Memory};
@@ -30,8 +30,9 @@ const SLOW: Duration = Duration::from_secs(5);
 const RING_STEP: Duration = Duration::from_millis(60);
 /// Widest content of a card in points.
 const CARD_WIDTH: f32 = 432.0;
-/// Addresses shown of those used before.
-const RECENT_MAX: usize = 5;
+/// Height of an address used before, in points: two lines.
+const PLACE_ROW: f32 = 6.0 * GRID;
+const HOUR: Duration = Duration::from_secs(60 * 60);
 /// Height of a line of the statistics in points.
 const STATS_ROW: f32 = 2.75 * GRID;
 
@@ -78,7 +79,7 @@ impl View<'_> {
         }
     }
 
-    fn connect(&mut self, ui: &mut egui::Ui, recent: &[String], error: Option<&Notice>) {
+    fn connect(&mut self, ui: &mut egui::Ui, recent: &[RecentPlace], error: Option<&Notice>) {
         let hovering = ui.input(|i| !i.raw.hovered_files.is_empty());
         let dropped = ui.input(|i| i.raw.dropped_files.first().map(|f| f.path().to_string_lossy().into_owned()));
         if let Some(path) = dropped {
@@ -128,11 +129,8 @@ impl View<'_> {
                 ui.add_space(GRID);
                 ui.label(RichText::new(self.locale.plain("connect-recent")).small());
                 ui.add_space(-GRID / 2.0);
-                for address in recent.iter().take(RECENT_MAX) {
-                    if wide_button(ui, address).clicked() {
-                        self.memory.field.clone_from(address);
-                        self.actions.push(Action::Connect(address.clone()));
-                    }
+                for place in recent {
+                    self.place(ui, place);
                 }
             }
             let address = self.memory.field.trim();
@@ -143,6 +141,60 @@ impl View<'_> {
                 field.request_focus();
             }
         });
+    }
+
+    /// An address used before: a click connects, or forgets it at the row's end.
+    fn place(&mut self, ui: &mut egui::Ui, place: &RecentPlace) {
+        let p = palette(ui);
+        let (row, _) = ui.allocate_exact_size(vec2(ui.available_width(), PLACE_ROW), Sense::hover());
+        let (left, right) = row.split_left_right_at_x(row.right() - PLACE_ROW + GRID);
+        let id = Id::unique(("place", &place.address));
+        let forget_text = self.locale.plain("connect-forget");
+        let (open, forget) = (ui.interact(left, id, Sense::click()), ui.interact(right, id.with(0), Sense::click()));
+        let used = self.ago(place.ago);
+        let button = egui::accesskit::Role::Button;
+        let (said, forget_said) = (format!("{}, {used}", place.address), format!("{forget_text}: {}", place.address));
+        open.widget_info(|| egui::WidgetInfo::labeled(button, true, &said));
+        forget.widget_info(|| egui::WidgetInfo::labeled(button, true, &forget_said));
+
+        let lit = |response: &Response| response.hovered() || response.has_focus();
+        ui.painter().rect_filled(left, RADIUS, if lit(&open) { p.button_hover } else { p.button });
+        let (name, folder) = name_and_folder(&place.address);
+        let below = folder.map_or(used.clone(), |folder| format!("{used} · {folder}"));
+        for (text, style, color, y) in
+            [(name, TextStyle::Body, p.text, 2.0 * GRID), (&below, TextStyle::Small, p.weak, 4.25 * GRID)]
+        {
+            let galley = one_line(ui, text, style.resolve(ui.style()), color, left.width() - 3.0 * GRID);
+            let at = pos2(left.left() + 1.5 * GRID, left.top() + y - galley.size().y / 2.0);
+            ui.painter().galley(at, galley, color);
+        }
+        if lit(&forget) {
+            ui.painter().rect_filled(right, RADIUS, p.button);
+        }
+        cross(ui, right, if lit(&forget) { p.text } else { p.weak });
+        focus_ring(ui, &open, p);
+        focus_ring(ui, &forget, p);
+        if folder.is_some() {
+            open.clone().on_hover_text(&place.address);
+        }
+        if open.clicked() {
+            self.memory.field.clone_from(&place.address);
+            self.actions.push(Action::Connect(place.address.clone()));
+        }
+        if forget.clone().on_hover_text(forget_text).clicked() {
+            self.actions.push(Action::Forget(place.address.clone()));
+        }
+    }
+
+    /// How long ago, in whole hours or days; the page comes again when that changes.
+    fn ago(&mut self, ago: Duration) -> String {
+        let hours = ago.as_secs() / HOUR.as_secs();
+        self.wake(HOUR - Duration::from_secs(ago.as_secs() % HOUR.as_secs()));
+        match hours {
+            0 => self.locale.plain("connect-used-now"),
+            1..24 => self.locale.text("connect-used-hours", &[("hours", hours.into())]),
+            _ => self.locale.text("connect-used-days", &[("days", (hours / 24).into())]),
+        }
     }
 
     fn connecting(&mut self, ui: &mut egui::Ui, host: &str, step: ConnectStep, since: Instant) {
@@ -714,22 +766,6 @@ pub(super) fn button(ui: &mut egui::Ui, text: &str, weight: Weight) -> Response 
     response
 }
 
-/// A button as wide as the card with its text at the left.
-fn wide_button(ui: &mut egui::Ui, text: &str) -> Response {
-    let p = palette(ui);
-    let size = vec2(ui.available_width(), 4.5 * GRID);
-    let (rect, response) = ui.allocate_exact_size(size, Sense::click());
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Button, true, text));
-    let fill = if response.hovered() || response.has_focus() { p.button_hover } else { p.button };
-    ui.painter().rect_filled(rect, RADIUS, fill);
-    let font = TextStyle::Body.resolve(ui.style());
-    let galley = one_line(ui, text, font, p.text, rect.width() - 3.0 * GRID);
-    let at = pos2(rect.left() + 1.5 * GRID, rect.center().y - galley.size().y / 2.0);
-    ui.painter().galley(at, galley, p.text);
-    focus_ring(ui, &response, p);
-    response
-}
-
 fn focus_ring(ui: &egui::Ui, response: &Response, p: &Palette) {
     if response.has_focus() {
         let ring = response.rect.expand(1.5);
@@ -775,6 +811,18 @@ fn tile_mark(ui: &mut egui::Ui) {
     }
     let last = Rect::from_min_size(rect.right_bottom() - tile, tile).shrink(1.0);
     ui.painter().rect_stroke(last, 3.0, Stroke::new(2.0, p.accent), egui::StrokeKind::Middle);
+}
+
+/// What comes last in an address, which tells one from another, and the folder before it if it is a file.
+fn name_and_folder(address: &str) -> (&str, Option<&str>) {
+    address.rsplit_once(['/', '\\']).map_or((address, None), |(folder, name)| (name, Some(folder)))
+}
+
+fn cross(ui: &egui::Ui, rect: Rect, color: Color32) {
+    let c = rect.center();
+    for end in [vec2(4.5, 4.5), vec2(4.5, -4.5)] {
+        ui.painter().line_segment([c - end, c + end], Stroke::new(1.5, color));
+    }
 }
 
 fn tick(ui: &egui::Ui, rect: Rect, color: Color32) {
