@@ -38,3 +38,19 @@ fn every_oracle_has_its_fuzz_target() {
         assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is missing in fuzz/Cargo.toml");
     }
 }
+
+#[test]
+fn what_cups_sends_is_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/fuzz/ipp_head");
+    let mut count = 0;
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("cups-")) {
+            let request = fs::read(&path).expect("a request");
+            let head = kachel::io::ipp::head(&request).expect("CUPS knows the RFC").expect("all of it");
+            assert!(head.length <= request.len() && head.operation().is_some(), "{}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 0, "there are requests of CUPS");
+}

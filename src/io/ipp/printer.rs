@@ -7,7 +7,7 @@ mod begun;
 mod describe;
 mod options;
 
-use super::{HEAD_BYTES_MAX, Head, head, write};
+use super::{Head, HeadError, HeadReader, header, write};
 use crate::limits::{DOCUMENTS_BYTES_MAX, JOB_BYTES_MAX};
 use crate::proto::print::host::{JobView, Refusal};
 use crate::proto::wire::print::{JobId, JobOptions, Printer, PrinterKey};
@@ -20,6 +20,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode as Http};
 use hyper_util::rt::TokioIo;
+use ipp::IppHeader;
 use ipp::attribute::{IppAttribute, IppAttributeGroup};
 use ipp::model::{DelimiterTag, IppVersion, Operation, StatusCode};
 use ipp::request::IppRequestResponse;
@@ -271,20 +272,32 @@ async fn serve_request(desk: Rc<Desk>, request: Request<Incoming>) -> Result<Res
         return Ok(plain(Http::METHOD_NOT_ALLOWED));
     }
     let mut body = request.into_body();
-    let mut begin = Vec::new();
+    let (mut begin, mut reader) = (Vec::new(), HeadReader::default());
     let head = loop {
-        match head(&begin) {
-            Ok(Some(head)) => break head,
-            Ok(None) if begin.len() < HEAD_BYTES_MAX => {}
-            _ => return Ok(plain(Http::BAD_REQUEST)),
+        match reader.read(&begin) {
+            Ok(Some(head)) => break Ok(head),
+            Ok(None) => {}
+            Err(error) => break Err(error),
         }
         match next(&mut body).await {
             Ok(Some(data)) => begin.extend_from_slice(&data),
             _ => return Ok(plain(Http::BAD_REQUEST)),
         }
     };
-    let rest = Bytes::from(begin).slice(head.length..);
-    let answer = desk.answer(key, &head, rest, &mut body).await;
+    let (header, answer) = match head {
+        Ok(head) => {
+            let rest = Bytes::from(begin).slice(head.length..);
+            (head.header, desk.answer(key, &head, rest, &mut body).await)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "A print request was refused");
+            let Some(header) = header(&begin) else { return Ok(plain(Http::BAD_REQUEST)) };
+            let is_long = matches!(error, HeadError::Long);
+            let status =
+                if is_long { StatusCode::ClientErrorRequestEntityTooLong } else { StatusCode::ClientErrorBadRequest };
+            (header, status.into())
+        }
+    };
     // What is left of a body that nobody wants is read, bounded, so that the answer reaches a client that writes first.
     let mut left = JOB_BYTES_MAX as usize;
     while let Ok(Some(data)) = next(&mut body).await {
@@ -293,7 +306,7 @@ async fn serve_request(desk: Rc<Desk>, request: Request<Incoming>) -> Result<Res
             break;
         }
     }
-    let mut response = Response::new(Full::new(encode(&head, answer)));
+    let mut response = Response::new(Full::new(encode(&header, answer)));
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/ipp"));
     Ok(response)
 }
@@ -315,9 +328,9 @@ async fn next(body: &mut Incoming) -> Result<Option<Bytes>, StatusCode> {
     }
 }
 
-fn encode(head: &Head, answer: Answer) -> Bytes {
-    let version = if head.header.version.0 >> 8 == 1 { IppVersion::v1_1() } else { IppVersion::v2_0() };
-    let mut response = IppRequestResponse::new_response(version, answer.status, head.header.request_id)
+fn encode(header: &IppHeader, answer: Answer) -> Bytes {
+    let version = if header.version.0 >> 8 == 1 { IppVersion::v1_1() } else { IppVersion::v2_0() };
+    let mut response = IppRequestResponse::new_response(version, answer.status, header.request_id)
         .expect("charset and language are short");
     for (tag, attributes) in answer.groups {
         let mut group = IppAttributeGroup::new(tag);
@@ -642,4 +655,51 @@ async fn spool(
 /// The machine's clock in seconds.
 fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::net::Shutdown;
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    /// HTTP's status line and the body of the answer to a request with this head.
+    fn answer_to(socket: &Path, head: &[u8]) -> (String, Vec<u8>) {
+        let mut stream = UnixStream::connect(socket).expect("a connection");
+        let length = head.len();
+        let http = format!(
+            "POST /ipp/print/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/ipp\r\n\
+             Content-Length: {length}\r\n\r\n"
+        );
+        stream.write_all(&[http.as_bytes(), head].concat()).expect("a request");
+        stream.shutdown(Shutdown::Write).expect("its end");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).expect("an answer");
+        let body = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a head of HTTP") + 4;
+        let status = String::from_utf8_lossy(&answer).lines().next().unwrap_or_default().to_owned();
+        (status, answer[body..].to_vec())
+    }
+
+    #[test]
+    fn malformed_requests_are_called_bad_and_the_next_is_served() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("socket");
+        let listener = UnixListener::bind(&socket).expect("a socket");
+        let user = rustix::process::getuid().as_raw();
+        let (asks, _session) = mpsc::channel(ASKS_MAX);
+        serve(listener, vec![user], dir.path().to_owned(), 1, asks, || {}).expect("a thread");
+        let request = |tag: u8, value: &[u8]| {
+            let length = (value.len() as u16).to_be_bytes();
+            [&[2, 0, 0, 0x0b, 0, 0, 0, 77, 1, tag, 0, 1, b'x'][..], &length, value, &[3]].concat()
+        };
+        let bad = [2, 0, 0x04, 0x00, 0, 0, 0, 77];
+        // An integer of three bytes, a text that ends beyond its value, a collection that stays open; then a sound request
+        // that does not say its charset.
+        for (tag, value) in [(0x21, &b"abc"[..]), (0x35, b"\x00\x10de"), (0x34, b""), (0x44, b"word")] {
+            let (status, body) = answer_to(&socket, &request(tag, value));
+            assert_eq!(status, "HTTP/1.1 200 OK", "{tag:#x}");
+            assert_eq!(body[..8], bad, "{tag:#x}");
+        }
+    }
 }
