@@ -20,6 +20,10 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use winit::window::Window;
 
+/// Parts of the picture that are remembered one by one until it is presented: more than any renderer draws one by one. A host
+/// can leave a picture unfinished for ever, and a window without size is not drawn.
+const PARTS_MAX: usize = 256;
+
 /// What the screen thread needs to begin.
 pub struct ScreenParts {
     /// The window.
@@ -210,7 +214,7 @@ impl Screen {
         let mut decode = measured.unwrap_or_else(|| begun.elapsed());
         let presented = !update.more;
         if presented {
-            self.damage.extend_from_slice(&update.plan.damage);
+            remember(&mut self.damage, &update.plan.damage);
             // A window that cannot take it now is drawn when it is exposed.
             self.present()?;
         } else {
@@ -280,7 +284,7 @@ impl Screen {
             }
             _ => false,
         };
-        if is_prepared { &mut self.prepared } else { &mut self.damage }.extend_from_slice(parts);
+        remember(if is_prepared { &mut self.prepared } else { &mut self.damage }, parts);
         Ok(())
     }
 
@@ -294,6 +298,14 @@ impl Screen {
         self.exposed = true;
         tracing::warn!("The CPU draws from now on");
         Ok(fact)
+    }
+}
+
+/// Adds parts; too many of them become the one rectangle around them.
+fn remember(parts: &mut Vec<Rect>, more: &[Rect]) {
+    parts.extend_from_slice(more);
+    if parts.len() > PARTS_MAX {
+        *parts = vec![parts.iter().fold(Rect::default(), |a, r| a.union(*r))];
     }
 }
 
@@ -347,4 +359,21 @@ fn set_overlay(presenter: &mut Presenter, overlay: Option<&OverlayPicture>, dama
         _ => presenter.painter().clear_overlay(),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_that_is_never_finished_takes_no_memory() {
+        let mut parts = Vec::new();
+        for frame in 0..10_000 {
+            let more = [Rect::new(frame % 80, 3, 1, 2), Rect::new(5, frame % 60, 2, 1)];
+            remember(&mut parts, &more);
+            assert!(parts.len() <= PARTS_MAX && parts.capacity() <= 2 * PARTS_MAX);
+        }
+        let around = parts.iter().fold(Rect::default(), |a, r| a.union(*r));
+        assert_eq!(around, Rect::new(0, 0, 80, 60));
+    }
 }
