@@ -27,6 +27,7 @@ use kachel::codec::wave::{COEFFICIENT_MAX, LANE_BANDS, color, shift, tone};
 use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use kachel::limits::JOBS_MAX;
 use kachel::proto::print::host::{ENDED_MAX, HostJobs};
+use kachel::proto::print::journal::{RECORD_BYTES_MAX, append};
 use kachel::proto::print::viewer::ViewerJobs;
 use kachel::proto::screen::assembler::Assembler;
 use kachel::proto::sound::jitter::{JitterBuffer, Playout};
@@ -435,8 +436,22 @@ pub fn ipp_head(data: &[u8]) {
     let _ = data;
 }
 
-/// A journal of print jobs, of either end: what is read from it can be written again and says the same, within bounds.
+/// A journal of print jobs, of either end: what is read from it can be written again and says the same, within bounds. The
+/// bytes are a journal, and once more its records, each behind its length in two bytes: no fuzzer guesses their checksums.
 pub fn print_journal(data: &[u8]) {
+    journal_bytes(data);
+    let (mut journal, mut rest) = (Vec::new(), data);
+    while let Some((length, behind)) = rest.split_first_chunk::<2>() {
+        let (body, behind) = behind.split_at(usize::from(u16::from_le_bytes(*length)).min(behind.len()));
+        if (1..=RECORD_BYTES_MAX).contains(&body.len()) {
+            append(&mut journal, body);
+        }
+        rest = behind;
+    }
+    journal_bytes(&journal);
+}
+
+fn journal_bytes(data: &[u8]) {
     let (host, _) = HostJobs::recover(data);
     assert!(host.jobs().len() <= JOBS_MAX + ENDED_MAX);
     let written = host.snapshot();
