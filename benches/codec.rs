@@ -210,7 +210,7 @@ fn ctx_bytes(picture: &Picture) -> usize {
         if pixels.iter().all(|p| *p == pixels[0]) {
             return 0;
         }
-        2 + encoder.measure(&pixels, BlockMask::ALL, None, &COSTS).bytes
+        2 + encoder.measure(&pixels, None, BlockMask::ALL, None, &COSTS).bytes
     };
     tiles.map(tile).sum()
 }

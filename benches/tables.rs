@@ -1,8 +1,9 @@
 //! Makes the probability tables of mode CTX, and says what they are worth on programs they never saw.
 //!
-//! `cargo bench --bench tables -- [--write FILE] [FOLDER]`: the sets of tiles with the dictionary from the recordings
-//! that `./dev bench codec` makes, those without it from a folder of captures `<application><number>.ppm` if one is
-//! named; otherwise these stay as they are. How the shipped tables were made: assets/tables/README.md.
+//! `cargo bench --bench tables -- [--write FILE] [--only KIND] [FOLDER]`: the sets of tiles with the dictionary, and of
+//! those that are mostly what they were, from the recordings that `./dev bench codec` makes, those without it from a
+//! folder of captures `<application><number>.ppm` if one is named. What is not measured stays as it is, and so does, with
+//! `--only`, every other KIND of 0 to 2. How the shipped tables were made: assets/tables/README.md.
 
 #[path = "parts/mod.rs"]
 mod parts;
@@ -13,9 +14,10 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use kachel::codec::canvas::Picture;
+use kachel::codec::ctx::Head;
 use kachel::codec::ctx::dictionary::Dictionary;
-use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
-use kachel::codec::ctx::tables::{COSTS, Costs, ENTRIES, FILE, LITERAL_ENTRIES, SETS, from_counts, parse};
+use kachel::codec::ctx::encode::{CtxEncoder, OCTETS_FEW, OCTETS_MAX, Pixels, changed_octets};
+use kachel::codec::ctx::tables::{COSTS, Costs, ENTRIES, FILE, KINDS, LITERAL_ENTRIES, SETS, from_counts, parse};
 use kachel::codec::plan::{Harvest, packed};
 use kachel::codec::stage::harvest;
 use kachel::geom::{BlockMask, TILE, TileGrid, TileIndex};
@@ -42,47 +44,46 @@ struct Sample {
 }
 
 fn main() {
-    let mut folder = None;
-    let mut file = None;
+    let (mut folder, mut file, mut only) = (None, None, None);
     let mut arguments = std::env::args().skip(1).filter(|a| a != "--bench");
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--write" => file = arguments.next().map(PathBuf::from),
+            "--only" => only = arguments.next().and_then(|kind| kind.parse::<usize>().ok()),
             _ => folder = Some(PathBuf::from(argument)),
         }
     }
-    let mut plain = FILE[..FILE.len() / 2].to_vec();
+    let mut samples: [Vec<Sample>; KINDS] = Default::default();
     if let Some(folder) = folder {
-        let samples: Vec<Sample> = read_all(&folder)
-            .iter()
-            .flat_map(|capture| {
-                let program = capture.name.trim_end_matches(|c: char| c.is_ascii_digit());
-                Trace::new(program, false).screen(None, &capture.picture)
-            })
-            .collect();
-        println!("without the dictionary");
-        judge(&samples);
-        plain = train(&samples.iter().collect::<Vec<_>>());
+        for capture in read_all(&folder) {
+            let program = capture.name.trim_end_matches(|c: char| c.is_ascii_digit());
+            Trace::new(program, false).screen(None, &capture.picture, &mut samples);
+        }
     }
     let say = |step: &str| println!("preparing: {step}");
     let assets = Assets::make(&report::folder().join("assets"), say);
-    let mut samples = Vec::new();
     for sequence in sequences::record(&report::folder().join("sequences"), &assets, say) {
         let mut trace = Trace::new(sequence.name, true);
         let mut before = None;
         for (event, picture) in &sequence.shots {
             // What only moved is copied, not coded.
             if event != "scroll" {
-                samples.extend(trace.screen(before, picture));
+                trace.screen(before, picture, &mut samples);
             }
             before = Some(picture);
         }
     }
-    println!("with the dictionary");
-    judge(&samples);
+    let mut tables: Vec<Vec<u8>> = FILE.chunks(FILE.len() / KINDS).map(<[u8]>::to_vec).collect();
+    for (kind, samples) in samples.iter().enumerate() {
+        if samples.is_empty() || only.is_some_and(|only| only != kind) {
+            continue;
+        }
+        println!("{}", ["without the dictionary", "with the dictionary", "with it and what was there before"][kind]);
+        judge(samples);
+        tables[kind] = train(&samples.iter().collect::<Vec<_>>());
+    }
     if let Some(file) = file {
-        plain.extend(train(&samples.iter().collect::<Vec<_>>()));
-        std::fs::write(&file, plain).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        std::fs::write(&file, tables.concat()).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         println!("{} holds the tables", file.display());
     }
 }
@@ -100,29 +101,31 @@ impl Trace {
         Self { program: program.to_owned(), encoder: CtxEncoder::new(), dictionary }
     }
 
-    /// All tiles that differ from the screen before and are not of one colour.
-    fn screen(&mut self, before: Option<&Picture>, picture: &Picture) -> Vec<Sample> {
+    /// All tiles that differ from the screen before and are not of one colour, each with and without what was there.
+    fn screen(&mut self, before: Option<&Picture>, picture: &Picture, samples: &mut [Vec<Sample>; KINDS]) {
         let grid = TileGrid::new(picture.size);
-        let mut samples = Vec::new();
         let mut start = 0;
         for end in WAVE_ENDS {
             let mut jobs = Vec::new();
             for tile in (0..grid.count()).filter(|t| (start..end).contains(&(t * 7 % 32))).map(TileIndex) {
                 let pixels = tile_pixels(picture, grid, tile);
-                let blocks = before.map_or(BlockMask::ALL, |b| changed(&pixels, &tile_pixels(b, grid, tile)));
+                let former = before.map(|b| tile_pixels(b, grid, tile));
+                let blocks = former.as_ref().map_or(BlockMask::ALL, |former| changed(&pixels, former));
                 if blocks.is_empty() || pixels.iter().all(|p| *p == pixels[0]) {
                     continue;
                 }
-                let measured = self.encoder.measure(&pixels, blocks, self.dictionary.as_ref(), &COSTS);
-                let mut choices = Vec::new();
-                self.encoder.choices(|entry| choices.push(entry as u16));
-                let literals = choices.iter().filter(|c| usize::from(**c) >= LITERAL_ENTRIES).count();
-                // The record's head, and what the measured bytes hold besides choices.
-                let other_bytes = 3.0 + measured.bytes as f64 - f64::from(self.encoder.least_cost()) / 256.0;
-                if measured.head.dictionary == self.dictionary.is_some() {
-                    jobs.push(Harvest::new(packed(grid.origin(tile)), blocks, &measured.head));
-                    let literals = literals as f64 / choices.len() as f64;
-                    samples.push(Sample { program: self.program.clone(), literals, choices, other_bytes });
+                let (head, sample) = self.measure(&pixels, None, blocks);
+                let octets = former.as_ref().map_or(u32::MAX, |former| changed_octets(&pixels, former, blocks));
+                // Where little has changed the encoder does not ask what the tile costs without what was there.
+                if head.dictionary == self.dictionary.is_some() && octets > OCTETS_FEW * blocks.count() {
+                    samples[head.kind()].push(sample);
+                }
+                if head.dictionary && octets <= OCTETS_MAX * blocks.count() {
+                    let (head, sample) = self.measure(&pixels, former.as_deref(), blocks);
+                    samples[head.kind()].push(sample);
+                }
+                if head.dictionary {
+                    jobs.push(Harvest::new(packed(grid.origin(tile)), blocks, &head));
                 }
             }
             if let Some(dictionary) = &mut self.dictionary {
@@ -130,7 +133,17 @@ impl Trace {
             }
             start = end;
         }
-        samples
+    }
+
+    fn measure(&mut self, pixels: &Pixels, former: Option<&Pixels>, blocks: BlockMask) -> (Head, Sample) {
+        let measured = self.encoder.measure(pixels, former, blocks, self.dictionary.as_ref(), &COSTS);
+        let mut choices = Vec::new();
+        self.encoder.choices(|entry| choices.push(entry as u16));
+        let literals = choices.iter().filter(|c| usize::from(**c) >= LITERAL_ENTRIES).count();
+        // The record's head, and what the measured bytes hold besides choices.
+        let other_bytes = 3.0 + measured.bytes as f64 - f64::from(self.encoder.least_cost()) / 256.0;
+        let literals = literals as f64 / choices.len() as f64;
+        (measured.head, Sample { program: self.program.clone(), literals, choices, other_bytes })
     }
 }
 
@@ -171,7 +184,7 @@ fn judge(samples: &[Sample]) {
 
 /// The sets of one kind.
 fn parse_half(half: &[u8]) -> Vec<kachel::codec::ctx::tables::Set> {
-    parse(&[half, half].concat()).drain(..SETS).collect()
+    parse(&half.repeat(KINDS)).drain(..SETS).collect()
 }
 
 /// Sorts tiles into sets so that each is cheapest in its own, and returns half a file with the sets.

@@ -1,7 +1,8 @@
 // Decodes entropy-coded tiles. PROTOCOL.md, mode CTX; twin: codec::stage::ctx, codec::ctx::model.
 //
 //   0 jobs    array<Ctx>, one a workgroup
-//   1 screen  r32uint texture of the screen's size, 0x00RRGGBB; pixels beyond its edge are left out
+//   1 screen  r32uint texture of the screen's size, 0x00RRGGBB; pixels beyond its edge are left out. Where a pixel may
+//             be what it was, its own lane reads it, and then writes it: no row of such a job repeats another
 //   2 frame   array<u32>, the frame's bytes, low byte first, with zeroes up to a whole word
 //   3 tables  array<u32>, assets/tables/ctx.bin
 //   4 dictionary  array<u32>, two tables of DICTIONARY_SLOTS entries: check << 24 | colour, 0 for none
@@ -22,7 +23,7 @@ struct Ctx {
 }
 
 @group(0) @binding(0) var<storage, read> jobs: array<Ctx>;
-@group(0) @binding(1) var screen: texture_storage_2d<r32uint, write>;
+@group(0) @binding(1) var screen: texture_storage_2d<r32uint, read_write>;
 @group(0) @binding(2) var<storage, read> frame: array<u32>;
 @group(0) @binding(3) var<storage, read> tables: array<u32>;
 @group(0) @binding(4) var<storage, read> dictionary: array<u32>;
@@ -34,16 +35,17 @@ const SLOTS: u32 = 1024u;
 const ONE: u32 = 4096u;
 const STAGGER: u32 = 8u;
 
-// What is decided next about a pixel. The order is the only one possible, so a pixel takes at most eight rounds.
-const FLAT_RUN: u32 = 0u;
-const LOOK_UP: u32 = 1u;
-const SEEN: u32 = 2u;
-const NEIGHBOUR: u32 = 3u;
-const LUMA: u32 = 4u;
-const SAME_TINT: u32 = 5u;
-const ORANGE_OFF: u32 = 6u;
-const GREEN_OFF: u32 = 7u;
-const DONE: u32 = 8u;
+// What is decided next about a pixel. The order is the only one possible, so a pixel takes at most nine rounds.
+const AS_BEFORE: u32 = 0u;
+const FLAT_RUN: u32 = 1u;
+const LOOK_UP: u32 = 2u;
+const SEEN: u32 = 3u;
+const NEIGHBOUR: u32 = 4u;
+const LUMA: u32 = 5u;
+const SAME_TINT: u32 = 6u;
+const ORANGE_OFF: u32 = 7u;
+const GREEN_OFF: u32 = 8u;
+const DONE: u32 = 9u;
 
 const GROUP: u32 = 32u;
 
@@ -51,7 +53,8 @@ const GROUP: u32 = 32u;
 const SETS: u32 = 8u;
 const HIT: u32 = 4u;
 const TINT: u32 = 260u;
-const FLAGS: u32 = 268u;
+const SAME: u32 = 268u;
+const FLAGS: u32 = 284u;
 const PIXELS: u32 = 1024u;
 const LITERALS: u32 = 100u;
 const ORANGE: u32 = 40u;
@@ -64,6 +67,8 @@ var<workgroup> octets: array<u32, 128>;
 var<workgroup> seen_long: array<u32, SLOTS>;
 var<workgroup> seen_short: array<u32, SLOTS>;
 var<workgroup> tints: array<u32, 256>;
+// For each row of the ring a bit for each eight pixels that are not what they were; bit 0 is the margin at the left.
+var<workgroup> changed: array<u32, RING_ROWS>;
 // What each lane remembers: slots, entry, tint, luma.
 var<workgroup> notes: array<vec4<u32>, LANES_MAX>;
 
@@ -213,6 +218,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let lanes = 1u << (job.shape & 3u);
     let recall = (job.shape & 8u) != 0u;
     let looks_up = (job.shape & 16u) != 0u;
+    let has_former = (job.shape & 32u) != 0u;
     let back = job.colors[0];
     let size = textureDimensions(screen);
 
@@ -228,6 +234,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         ring[i] = back;
         octets[i] = back | 0x1000000u;
     }
+    if lane < RING_ROWS {
+        changed[lane] = 0u;
+    }
     if recall {
         for (var i = lane; i < SLOTS; i += GROUP) {
             seen_long[i] = 0u;
@@ -238,7 +247,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
 
-    set_start = ((job.shape >> 8u) % SETS + select(0u, SETS, looks_up)) * SET_HALVES;
+    set_start = ((job.shape >> 8u) % SETS + select(0u, SETS, looks_up) + select(0u, SETS, has_former)) * SET_HALVES;
     next = job.streams;
     for (var i = 0u; i < lanes; i++) {
         let length = 2u * ((job.lengths[i >> 1u] >> ((i & 1u) * 16u)) & 0xffffu);
@@ -251,6 +260,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     state |= frame_half();
     var run = 0u;
     var skip = 0u;
+    // What is left out is what was there, not what is at its left.
+    var as_before = false;
     // Whether the pixels since the last multiple of eight have one colour.
     var same = true;
     workgroupBarrier();
@@ -273,20 +284,39 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let above_above_left = select(ring_at(row - 1u, 0u), back, row == 0u);
             if x == 0u {
                 run = 0u;
+                changed[(row + 2u) % RING_ROWS] = 0u;
             }
             var color = back;
             var part = DONE;
             var first = 0u;
             var count = 2u;
+            let is_flat_above = (x & 7u) == 0u && w == nw && is_flat(row + 1u, x, w);
+            let first_flat = u32(is_flat(row, x, w)) + 2u * u32(ww == w);
+            var before = w;
             if ((rows[row & 63u] >> (8u + (x >> 4u))) & 1u) == 1u {
                 color = w;
+                if has_former {
+                    let at = unpacked(job.origin) + vec2<u32>(x, rows[row & 63u] & 63u);
+                    // Beyond the screen's edge its last pixels go on.
+                    before = select(w, n, at.x < size.x);
+                    if all(at < size) {
+                        before = textureLoad(screen, at).x;
+                    }
+                }
                 if skip > 0u {
                     skip -= 1u;
+                    color = select(w, before, as_before);
                 } else {
-                    part = LOOK_UP;
-                    if (x & 7u) == 0u && w == nw && is_flat(row + 1u, x, w) {
-                        part = FLAT_RUN;
-                        first = u32(is_flat(row, x, w)) + 2u * u32(ww == w);
+                    part = select(LOOK_UP, FLAT_RUN, is_flat_above);
+                    first = first_flat;
+                    as_before = false;
+                    if has_former && (x & 7u) == 0u {
+                        part = AS_BEFORE;
+                        let octet = x >> 3u;
+                        let above_above = (changed[row % RING_ROWS] >> octet) & 2u;
+                        let above = (changed[(row + 1u) % RING_ROWS] >> octet) & 3u;
+                        let left = (changed[(row + 2u) % RING_ROWS] >> octet) & 1u;
+                        first = SAME + (above | (left << 2u) | (above_above << 2u));
                     }
                 }
             }
@@ -348,6 +378,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
                     off = residual(which);
                 }
                 switch part {
+                    case AS_BEFORE: {
+                        as_before = which == 1u;
+                        part = select(select(LOOK_UP, FLAT_RUN, is_flat_above), DONE, as_before);
+                        first = first_flat;
+                        skip = select(0u, 7u, as_before);
+                        run = select(run, 0u, as_before);
+                        color = select(color, before, as_before);
+                        let bit = select(2u << (x >> 3u), 0u, as_before);
+                        changed[(row + 2u) % RING_ROWS] |= bit;
+                    }
                     case FLAT_RUN: {
                         part = select(LOOK_UP, DONE, which == 1u);
                         skip = select(0u, 7u, which == 1u);

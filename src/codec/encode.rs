@@ -84,6 +84,13 @@ struct Known {
     slot: Option<u32>,
 }
 
+/// The numbers of the last frames that had to do with a tile; 0 for none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Records {
+    wrote: u32,
+    read: u32,
+}
+
 /// Turns changes into frames.
 #[derive(Debug)]
 pub struct Encoder {
@@ -127,8 +134,12 @@ pub struct Encoder {
     /// Tiles are kept when they are written: a large picture's first frame need not keep what later ones overwrite.
     keeps_late: bool,
     sequence: u32,
-    /// The last frame that read what was there.
+    /// The last frame that read what was there, wherever it was.
     ordered: u32,
+    /// For each tile the last frame that wrote records for it, and the last that read it for one.
+    records: Vec<Records>,
+    /// The frame that the frame in work has to wait for because of [`Self::records`].
+    waits_for: u32,
     key: bool,
     scarce: Scarce,
     /// Photo-like tiles that may still be entropy-coded in this picture.
@@ -188,6 +199,8 @@ impl Encoder {
             modes: Modes::new(),
             sequence: 0,
             ordered: 0,
+            records: vec![Records::default(); tiles],
+            waits_for: 0,
             key: true,
             rest: false,
         }
@@ -424,9 +437,12 @@ impl Encoder {
             }
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
             let (rect, lossy) = (self.grid.rect(tile), BlockMask::NONE);
-            let change = TileChange { tile, rect, blocks, mask, lossy, is_plain: false };
+            let change =
+                TileChange { tile, rect, blocks, mask, lossy, is_plain: false, is_thrifty: false, is_held: false };
             let mut photos = self.photos_at_rest();
-            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
+            let held = View::of(&self.held);
+            self.modes.write(&held, &held, &change, &self.dictionary, &mut photos, &mut writer);
+            self.handle_record(tile, false);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
             self.marks.handle_touched(tile, now);
         }
@@ -445,11 +461,12 @@ impl Encoder {
     /// Puts a header before the sections of the next frame.
     fn finish(&mut self, writer: SectionWriter, ordered: bool, input: u32, more: bool) -> Vec<u8> {
         let key = std::mem::take(&mut self.key);
+        let waits_for = std::mem::take(&mut self.waits_for);
         self.sequence += 1;
         let depends_on = match (key, ordered) {
             (true, _) => 0,
             (false, true) => self.sequence - 1,
-            (false, false) => self.ordered,
+            (false, false) => self.ordered.max(waits_for),
         };
         if ordered {
             self.ordered = self.sequence;
@@ -724,6 +741,7 @@ impl Encoder {
         if (rect.y..rect.bottom()).all(|y| same_pixels(&current.row(y)[span.clone()], &alike)) {
             self.keep_late(tile, now, writer);
             writer.solid(tile, None, first);
+            self.handle_record(tile, false);
             self.photos.handle_change(tile, now);
             self.photos.handle_written(tile, BlockMask::ALL, BlockMask::NONE);
             self.hold(current, rect);
@@ -745,6 +763,7 @@ impl Encoder {
         };
         self.keep_late(tile, now, writer);
         writer.cache(tile, slot);
+        self.handle_record(tile, false);
         self.recalled = true;
         self.photos.handle_change(tile, now);
         self.photos.handle_written(tile, BlockMask::ALL, self.cache.lossy(slot));
@@ -774,9 +793,15 @@ impl Encoder {
         self.keep_late(tile, now, writer);
         let (rect, visible) = (self.grid.rect(tile), self.grid.visible(tile));
         let mask = (changed != visible).then_some(changed);
-        let change = TileChange { tile, rect, blocks: changed, mask, lossy, is_plain: self.is_plain };
+        // What a key frame finds is black, and it waits for nothing.
+        let is_thrifty = self.scarce == Scarce::Bytes;
+        let is_held = !self.key && self.photos.lossy(tile).0 & changed.0 == 0;
+        let change =
+            TileChange { tile, rect, blocks: changed, mask, lossy, is_plain: self.is_plain, is_thrifty, is_held };
         self.photos.handle_change(tile, now);
-        self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
+        let held = View::of(&self.held);
+        let reads = self.modes.write(current, &held, &change, &self.dictionary, &mut self.photos_left, writer);
+        self.handle_record(tile, reads);
         self.photos.handle_written(tile, changed, lossy);
         let i = tile.0 as usize;
         let hash = self.tried_hashes[i].take();
@@ -787,6 +812,18 @@ impl Encoder {
         }
         for block in changed.blocks() {
             self.hold(current, self.grid.block(tile, block));
+        }
+    }
+
+    /// The frame in work has records for a tile, which are read with what the viewer holds there or without it.
+    fn handle_record(&mut self, tile: TileIndex, reads: bool) {
+        let sequence = self.sequence + 1;
+        let records = &mut self.records[tile.0 as usize];
+        // Of frames that come out of order a viewer keeps the newest blocks, so nobody may write what is still to be read.
+        self.waits_for = self.waits_for.max(records.read).max(if reads { records.wrote } else { 0 });
+        records.wrote = sequence;
+        if reads {
+            records.read = sequence;
         }
     }
 

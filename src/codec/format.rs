@@ -5,7 +5,7 @@
 //! layout in prose, with worked examples: PROTOCOL.md, "Frames".
 
 use crate::codec::bytes::{Reader, put_u24, put_varint};
-use crate::codec::ctx::{COLORS_MAX, Head, LANES_MAX, band};
+use crate::codec::ctx::{COLORS_MAX, FORMER_COLORS, Head, LANES_MAX, band};
 use crate::codec::wave;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TileGrid, TileIndex};
 use bytes::Bytes;
@@ -701,13 +701,19 @@ fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Res
     let named = usize::from(flags >> 5 & 3);
     let (lanes, grey) = (1 << (flags & 3), flags >> 2 & 1 == 1);
     let (recall, dictionary) = (flags >> 3 & 1 == 1, flags >> 7 == 1);
-    if named >= COLORS_MAX || (dictionary && !recall) {
+    // Three colours are what there is to name: more says that it has what was there before.
+    let former = named == COLORS_MAX;
+    if dictionary && !recall || former && (!dictionary || flags >> 4 & 1 == 1) {
         return Err(FormatError::Ctx(flags));
     }
     let mut color = || if grey { Ok(u32::from(r.u8()?) * 0x01_0101) } else { r.u24() };
     let mut colors = [color()?; COLORS_MAX];
-    for named in &mut colors[1..=named] {
-        *named = color()?;
+    if former {
+        colors[1..].copy_from_slice(&FORMER_COLORS);
+    } else {
+        for named in &mut colors[1..=named] {
+            *named = color()?;
+        }
     }
     let mut repeats = 0;
     if flags >> 4 & 1 == 1 {
@@ -728,7 +734,7 @@ fn parse_ctx(r: &mut Reader, tile: TileIndex, blocks: BlockMask, set: u8) -> Res
         words += usize::from(*length);
     }
     let streams = take_range(r, 2 * words)?.start;
-    Ok(Content::Ctx { set, head: Head { lanes, grey, recall, dictionary, colors, repeats }, streams, lengths })
+    Ok(Content::Ctx { set, head: Head { lanes, grey, recall, dictionary, former, colors, repeats }, streams, lengths })
 }
 
 fn parse_wave(r: &mut Reader) -> Result<Content, FormatError> {

@@ -3,7 +3,7 @@
 //! The smallest wins; at the same size the one that a viewer decodes with less work.
 
 use crate::codec::ctx::dictionary::Dictionary;
-use crate::codec::ctx::encode::{CtxEncoder, Measured, Pixels};
+use crate::codec::ctx::encode::{CtxEncoder, Measured, OCTETS_FEW, OCTETS_HALF, OCTETS_MAX, Pixels, changed_octets};
 use crate::codec::ctx::tables::COSTS;
 use crate::codec::encode::View;
 use crate::codec::format::{BLOCK_PIXELS, PACK_COLORS_MAX, SectionWriter, pack_bits};
@@ -36,6 +36,10 @@ pub(super) struct TileChange {
     pub(super) lossy: BlockMask,
     /// Nothing of it is entropy-coded.
     pub(super) is_plain: bool,
+    /// Bytes count more than the time to find the fewest.
+    pub(super) is_thrifty: bool,
+    /// The viewer holds all of its blocks as `held` says.
+    pub(super) is_held: bool,
 }
 
 /// Writes changed blocks; keeps its memory from tile to tile.
@@ -46,9 +50,13 @@ pub(super) struct Modes {
     pub(super) harvest_bytes: usize,
     /// Entropy-coded records since this was set to zero.
     pub(super) coded: usize,
+    /// The tile in work is written on what was there.
+    reads_former: bool,
     ctx: CtxEncoder,
     wave: WaveEncoder,
     pixels: Box<Pixels>,
+    /// What the viewer holds of the tile.
+    former: Box<Pixels>,
     payload: Vec<u8>,
 }
 
@@ -58,24 +66,31 @@ impl Modes {
             harvests: Vec::new(),
             harvest_bytes: 0,
             coded: 0,
+            reads_former: false,
             ctx: CtxEncoder::new(),
             wave: WaveEncoder::new(),
             pixels: Box::new([0; (TILE * TILE) as usize]),
+            former: Box::new([0; (TILE * TILE) as usize]),
             payload: Vec::new(),
         }
     }
 
-    /// Writes the changed blocks of a tile.
+    /// Writes the changed blocks of a tile; returns whether the viewer's own pixels are needed to read them.
     pub(super) fn write(
         &mut self,
         current: &View,
+        held: &View,
         change: &TileChange,
         dictionary: &Dictionary,
         photos_left: &mut u32,
         writer: &mut SectionWriter,
-    ) {
+    ) -> bool {
         let &TileChange { tile, rect, blocks: changed, mask, lossy, .. } = change;
+        self.reads_former = false;
         load(current, rect, &mut self.pixels);
+        if change.is_held {
+            load(held, rect, &mut self.former);
+        }
         let exact = BlockMask(changed.0 & !lossy.0);
         if !lossy.is_empty() {
             self.payload.clear();
@@ -87,6 +102,7 @@ impl Modes {
             let change = TileChange { blocks: exact, mask, ..*change };
             self.write_exactly(&change, dictionary, photos_left, writer);
         }
+        self.reads_former
     }
 
     /// Writes blocks of the loaded tile without loss.
@@ -108,7 +124,7 @@ impl Modes {
         if change.is_plain || *photos_left == 0 && is_photo(&self.pixels, changed) {
             return self.write_plainly(groups, tile, mask, writer);
         }
-        let measured = self.ctx.measure(&self.pixels, changed, Some(dictionary), &COSTS);
+        let measured = self.measure(change, changed, dictionary);
         if measured.bytes * 8 > changed.count() as usize * BLOCK_PIXELS * PHOTO_BITS {
             if *photos_left == 0 {
                 return self.write_plainly(groups, tile, mask, writer);
@@ -123,7 +139,7 @@ impl Modes {
         for group in &groups {
             let mask = if groups.len() == 1 { mask } else { Some(group.blocks) };
             if groups.len() > 1 && group.colors.len() != 1 {
-                let measured = self.ctx.measure(&self.pixels, group.blocks, Some(dictionary), &COSTS);
+                let measured = self.ctx.measure(&self.pixels, None, group.blocks, Some(dictionary), &COSTS);
                 if HEAD_BYTES + measured.bytes < group.bytes() {
                     self.write_ctx(&measured, change, mask, writer);
                     continue;
@@ -131,6 +147,25 @@ impl Modes {
             }
             group.write(tile, mask, &self.pixels, writer);
         }
+    }
+
+    /// Measures blocks on top of what the viewer holds, or without that, whichever is smaller; where time is scarce, or
+    /// nearly nothing has changed, by how much has.
+    fn measure(&mut self, change: &TileChange, blocks: BlockMask, dictionary: &Dictionary) -> Measured {
+        let (pixels, former) = (&self.pixels, &self.former);
+        let mut by = |former: Option<&Pixels>| self.ctx.measure(pixels, former, blocks, Some(dictionary), &COSTS);
+        let changed = if change.is_held { changed_octets(pixels, former, blocks) } else { u32::MAX };
+        let most = if change.is_thrifty { OCTETS_MAX } else { OCTETS_HALF };
+        if changed > most * blocks.count() {
+            return by(None);
+        }
+        let with_former = by(Some(former));
+        if changed <= OCTETS_FEW * blocks.count() || !change.is_thrifty {
+            return with_former;
+        }
+        // What was measured last is what can be written.
+        let without = by(None);
+        if without.bytes <= with_former.bytes { without } else { by(Some(former)) }
     }
 
     /// Without entropy coding, whatever that costs.
@@ -156,6 +191,7 @@ impl Modes {
         writer: &mut SectionWriter,
     ) {
         self.coded += 1;
+        self.reads_former |= measured.head.former;
         self.payload.clear();
         self.ctx.write(measured, &COSTS, &mut self.payload);
         writer.ctx(change.tile, mask, measured.set, &self.payload);

@@ -92,7 +92,7 @@ pub struct Ctx {
     pub origin: u32,
     /// `coded | write << 16`, as in [`Unpack`].
     pub blocks: u32,
-    /// `log2(lanes) | grey << 2 | recall << 3 | dictionary << 4 | table set << 8`.
+    /// `log2(lanes) | grey << 2 | recall << 3 | dictionary << 4 | former << 5 | table set << 8`.
     pub shape: u32,
     /// The most frequent colours; the first is the background.
     pub colors: [u32; 3],
@@ -301,6 +301,7 @@ impl Plan {
                         | u32::from(head.grey) << 2
                         | u32::from(head.recall) << 3
                         | u32::from(head.dictionary) << 4
+                        | u32::from(head.former) << 5
                         | u32::from(*set) << 8,
                     colors: head.colors,
                     repeats: [head.repeats as u32, (head.repeats >> 32) as u32],

@@ -157,8 +157,13 @@ impl Host {
                 let blocks = BlockMask(blocks);
                 let mut payload = Vec::new();
                 // What the payload was made with is not what it is decoded with; it is to be decoded alike.
-                let dictionary = (r.below(2) == 0).then(Dictionary::new);
-                let measured = self.ctx.measure(&pixels, blocks, dictionary.as_ref(), &COSTS);
+                let dictionary = (r.below(3) > 0).then(Dictionary::new);
+                let former = (r.below(2) == 0).then(|| {
+                    let (mut former, from) = (pixels, r.below(4096) as usize);
+                    former[from..].iter_mut().step_by(1 + r.below(50) as usize).for_each(|pixel| *pixel ^= 1);
+                    former
+                });
+                let measured = self.ctx.measure(&pixels, former.as_ref(), blocks, dictionary.as_ref(), &COSTS);
                 self.ctx.write(&measured, &COSTS, &mut payload);
                 sections.ctx(tile, mask, measured.set, &payload);
             }

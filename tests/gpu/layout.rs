@@ -64,6 +64,11 @@ fn bindings_and_structs_are_those_of_the_table() {
                     let written = ImageClass::Storage { format: StorageFormat::R32Uint, access: StorageAccess::STORE };
                     assert_eq!(*class, written, "{what}");
                 }
+                (Binding::Changed, AddressSpace::Handle, TypeInner::Image { class, .. }) => {
+                    let access = StorageAccess::LOAD | StorageAccess::STORE;
+                    let changed = ImageClass::Storage { format: StorageFormat::R32Uint, access };
+                    assert_eq!(*class, changed, "{what}");
+                }
                 (Binding::Read, AddressSpace::Handle, TypeInner::Image { class, .. }) => {
                     assert_eq!(*class, ImageClass::Sampled { kind: ScalarKind::Uint, multi: false }, "{what}");
                 }

@@ -60,7 +60,7 @@ fn photo_frame(exact: bool) -> Plan {
         });
         payload.clear();
         if exact {
-            let measured = ctx.measure(&pixels, BlockMask::ALL, None, &COSTS);
+            let measured = ctx.measure(&pixels, None, BlockMask::ALL, None, &COSTS);
             ctx.write(&measured, &COSTS, &mut payload);
             sections.ctx(tile, None, measured.set, &payload);
         } else {

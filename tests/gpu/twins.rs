@@ -238,10 +238,13 @@ fn harvest() {
                         let mut repeats = [random.next() & random.next() & random.next(), random.next() & 0xff];
                         repeats[first_row as usize / 32] &= !(1 << (first_row % 32));
                         if turn > 0 && round == 1 {
+                            // Half of them on what is there; no row of those repeats another.
+                            let has_former = random.below(2) == 1;
+                            repeats = if has_former { [0, 0] } else { repeats };
                             ctxs.push(Ctx {
                                 origin,
                                 blocks,
-                                shape: 0x1b | random.below(8) << 8,
+                                shape: if has_former { 0x3b } else { 0x1b } | random.below(8) << 8,
                                 colors: [back, 0x0055_5555, 0x00ff_ffff],
                                 repeats,
                                 streams: random.below(100),

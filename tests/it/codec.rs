@@ -255,6 +255,33 @@ fn a_caret_that_blinks_comes_from_the_cache() {
 }
 
 #[test]
+fn a_frame_waits_for_those_whose_pixels_it_reads_and_for_no_others() {
+    let mut random = Random(5);
+    let size = Size::new(640, 448);
+    let mut desk = settled_desk(size);
+    let letters = |x: u32, y: u32| if (x * 7 + y * 13) % 11 < 3 { 0x0020_2020 } else { 0x00ff_ffff };
+    desk.fill(size.rect(), letters);
+    desk.encoder.handle_damage(size.rect());
+    let frames = desk.frames(&mut random);
+    desk.deliver(frames);
+    // A letter of a few bytes that are not harvested, at three places of one tile and once in another.
+    let mut frames = Vec::new();
+    for (x, y) in [(70, 70), (86, 70), (330, 70), (75, 72)] {
+        desk.fill(Rect::new(x, y, 5, 3), |x, y| 0x0020_2020 * (x + y) % 5);
+        desk.encoder.handle_damage(Rect::new(x, y, 5, 3));
+        frames.extend(desk.hasty_frames(&mut random));
+    }
+    let headers: Vec<FrameHeader> =
+        frames.iter().map(|f| Frame::parse(f.clone().into(), size).expect("our own frame").header).collect();
+    let [first, second, other, third] = &headers[..] else { panic!("{} frames", headers.len()) };
+    assert!(other.depends_on < first.sequence, "it has nothing to do with the tile: {other:?}");
+    assert_eq!((second.depends_on, third.depends_on), (first.sequence, second.sequence));
+    frames.reverse();
+    desk.deliver(frames);
+    desk.assert_exact();
+}
+
+#[test]
 fn what_returns_by_a_copy_is_not_kept_by_the_same_frame() {
     // A tile shows A, then B, then A again, a part of which moved there from the tile's other side.
     let size = Size::new(640, 448);

@@ -17,7 +17,7 @@ const TILE: Size = Size::new(64, 64);
 fn frame(encoder: &mut CtxEncoder, pixels: &Pixels, blocks: BlockMask) -> (Vec<u8>, usize, usize) {
     let (mut out, mut payload) = (Vec::new(), Vec::new());
     FrameHeader { sequence: 1, depends_on: 0, input: 0, key: Some(TILE), more: false, lossy: false }.write(&mut out);
-    let measured = encoder.measure(pixels, blocks, None, &COSTS);
+    let measured = encoder.measure(pixels, None, blocks, None, &COSTS);
     encoder.write(&measured, &COSTS, &mut payload);
     let mut sections = SectionWriter::new();
     sections.ctx(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
@@ -117,7 +117,7 @@ fn harvested(tiles: &[Pixels], blocks: BlockMask) -> (Vec<u8>, Vec<usize>) {
         for (y, row) in pixels.chunks_exact(64).enumerate() {
             screen.pixels[y * size.w as usize + left..][..64].copy_from_slice(row);
         }
-        let measured = encoder.measure(pixels, blocks, Some(&dictionary), &COSTS);
+        let measured = encoder.measure(pixels, None, blocks, Some(&dictionary), &COSTS);
         assert!(measured.head.dictionary, "a tile of few colours");
         encoder.write(&measured, &COSTS, &mut payload);
         sections.ctx(TileIndex(index as u32), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
@@ -158,6 +158,58 @@ fn what_was_harvested_costs_next_to_nothing_again() {
             assert_eq!(&canvas.screen.row(y as u32)[64 * index..][..64], row, "tile {index}, row {y}");
         }
     }
+}
+
+/// Writes blocks of a tile on what was there before, as the second frame; says also whether that was made use of, as it is
+/// but in photos.
+fn frame_on(former: &Pixels, pixels: &Pixels, blocks: BlockMask) -> (Vec<u8>, bool) {
+    let (mut encoder, mut out, mut payload) = (CtxEncoder::new(), Vec::new(), Vec::new());
+    FrameHeader { sequence: 2, depends_on: 1, input: 0, key: None, more: false, lossy: false }.write(&mut out);
+    let measured = encoder.measure(pixels, Some(former), blocks, Some(&Dictionary::new()), &COSTS);
+    encoder.write(&measured, &COSTS, &mut payload);
+    assert!(payload.len().abs_diff(measured.bytes) <= 24 + payload.len() / 50, "{}", measured.bytes);
+    let mut sections = SectionWriter::new();
+    sections.ctx(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);
+    sections.finish(&mut out);
+    (out, measured.head.former)
+}
+
+#[test]
+fn what_was_there_before_costs_next_to_nothing() {
+    let (mut random, mut count) = (Random(33), 0);
+    for round in 0..200 {
+        let former = tile(&mut random);
+        let mut pixels = former;
+        for _ in 0..random.below(4) {
+            let (at, color) = (random.below(4096 - 70) as usize, random.next() & 0x00ff_ffff);
+            pixels[at..at + 1 + random.below(60) as usize].fill(color);
+        }
+        let blocks = if random.below(2) == 0 { BlockMask::ALL } else { BlockMask(1 + random.below(0xffff) as u16) };
+        let (bytes, is_on_former) = frame_on(&former, &pixels, blocks);
+        count += u32::from(is_on_former);
+        if pixels == former && is_on_former {
+            assert!(bytes.len() < 80, "nothing has changed, and it takes {} bytes", bytes.len());
+        }
+        let mut canvas = Canvas::new();
+        canvas.apply(&Plan { key: Some(TILE), ..Plan::default() });
+        canvas.screen.pixels.copy_from_slice(&former);
+        let frame = Frame::parse(Bytes::from(bytes), TILE).expect("the encoder writes sound frames");
+        canvas.apply(&Plan::new(&frame, TileGrid::new(TILE), |_| BlockMask::ALL));
+        for (at, found) in canvas.screen.pixels.iter().enumerate() {
+            let is_coded = blocks.contains((at / 64 / 16 * 4 + at % 64 / 16) as u32);
+            assert_eq!(*found, if is_coded { pixels[at] } else { former[at] }, "tile {round}, pixel {at}");
+        }
+    }
+    assert!(count > 100, "only {count} tiles");
+}
+
+#[test]
+fn the_example_of_what_was_there() {
+    let mut longer = cross();
+    longer[7 * 64 + 12] = 0x0080_8080;
+    let (bytes, _) = frame_on(&cross(), &longer, BlockMask(1));
+    let hex: Vec<String> = bytes.iter().map(|b| format!("{b:02x}")).collect();
+    assert_eq!(bytes, crate::wire::examples()["ctx-former"], "{}", hex.join(" "));
 }
 
 #[test]

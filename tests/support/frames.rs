@@ -262,9 +262,12 @@ impl Maker {
                 sections.ctx(tile, mask, set, &payload);
             }
             _ => {
-                // It is decoded with what was harvested, which is not what it was made with: alike everywhere, all the same.
-                let dictionary = (!input.byte().is_multiple_of(4)).then(Dictionary::new);
-                let measured = self.ctx.measure(&input.pixels(), blocks, dictionary.as_ref(), &COSTS);
+                // It is decoded with what was harvested and is there, which is not what it was made with: alike everywhere,
+                // all the same.
+                let what = input.byte();
+                let (dictionary, pixels) = ((!what.is_multiple_of(4)).then(Dictionary::new), input.pixels());
+                let former = (what % 4 > 1).then(|| input.pixels());
+                let measured = self.ctx.measure(&pixels, former.as_ref(), blocks, dictionary.as_ref(), &COSTS);
                 self.ctx.write(&measured, &COSTS, &mut payload);
                 sections.ctx(tile, mask, measured.set, &payload);
             }
@@ -285,10 +288,15 @@ fn wild_ctx(input: &mut Input, blocks: BlockMask, payload: &mut Vec<u8>) {
     // Our encoder gives so many rows to calm tiles only; other adapters have no such end.
     let bands = (0..4).filter(|i| band(blocks, *i) != 0).count();
     flags = flags & !3 | (flags & 3).max(bands.next_power_of_two().ilog2() as u8);
-    let named = usize::from(flags >> 5 & 3) % COLORS_MAX;
     // The dictionary is there only where colours are recalled.
     let has_dictionary = flags >> 7 == 1 && flags >> 3 & 1 == 1;
-    payload.push(flags & 0x1f | (named as u8) << 5 | u8::from(has_dictionary) << 7);
+    let has_former = has_dictionary && usize::from(flags >> 5 & 3) == COLORS_MAX;
+    if has_former {
+        flags &= !0x10;
+    }
+    let named = usize::from(flags >> 5 & 3) % COLORS_MAX;
+    let bits = if has_former { COLORS_MAX } else { named };
+    payload.push(flags & 0x1f | (bits as u8) << 5 | u8::from(has_dictionary) << 7);
     for _ in 0..=named {
         let color = input.color().to_le_bytes();
         payload.extend(&color[..if flags >> 2 & 1 == 1 { 1 } else { 3 }]);

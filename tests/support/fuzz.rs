@@ -305,7 +305,9 @@ pub fn ctx(data: &[u8]) {
         let blocks = if what & 1 == 0 || mask.is_empty() { BlockMask::ALL } else { mask };
         let pixels = input.pixels();
         let (mut payload, mut out, mut sections) = (Vec::new(), Vec::new(), SectionWriter::new());
-        let measured = encoder.measure(&pixels, blocks, (what & 6 != 0).then_some(&dictionary), &COSTS);
+        let former: Box<Pixels> = Box::new(std::array::from_fn(|i| canvas.screen.pixels[i]));
+        let former = (what & 8 != 0).then_some(&*former);
+        let measured = encoder.measure(&pixels, former, blocks, (what & 6 != 0).then_some(&dictionary), &COSTS);
         encoder.write(&measured, &COSTS, &mut payload);
         assert!(payload.len().abs_diff(measured.bytes) <= 24 + payload.len() / 50, "it costs what was not measured");
         sections.ctx(TileIndex(0), (blocks != BlockMask::ALL).then_some(blocks), measured.set, &payload);

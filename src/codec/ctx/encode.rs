@@ -6,7 +6,7 @@
 use super::dictionary::Dictionary;
 use super::model::{Canvas, Coder};
 use super::tables::{BITS, Costs, KINDS, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
-use super::{COLORS_MAX, Head, LANES_MAX, Rows, band};
+use super::{COLORS_MAX, FORMER_COLORS, Head, LANES_MAX, Rows, band};
 use crate::codec::bytes::{put_u24, put_varint};
 use crate::geom::{BLOCK, BlockMask, TILE};
 
@@ -16,6 +16,14 @@ pub const STATE_MIN: u32 = 1 << 16;
 const RAW: u32 = 1 << 31;
 /// Literals in each lane that pay for its state and length, about.
 const LANE_BYTES: u32 = 96;
+/// Changed octets in each lane that pay for its state and length, about.
+const CHANGED_OCTETS: u32 = 64;
+/// Of the 32 octets of a block so many may have changed for it to be worth saying which have not.
+pub const OCTETS_MAX: u32 = 24;
+/// Up to so many changed ones it mostly is.
+pub const OCTETS_HALF: u32 = 18;
+/// Up to so many it nearly always is.
+pub const OCTETS_FEW: u32 = 10;
 /// Distinct colours of a tile above which colours seen before hardly ever come again.
 const RECALL_COLORS_MAX: usize = 1200;
 
@@ -86,14 +94,24 @@ impl CtxEncoder {
     pub fn measure(
         &mut self,
         pixels: &Pixels,
+        former: Option<&Pixels>,
         blocks: BlockMask,
         dictionary: Option<&Dictionary>,
         costs: &[Costs; KINDS],
     ) -> Measured {
         let mut head = self.head(pixels, blocks);
         head.dictionary = head.recall && dictionary.is_some();
+        if head.dictionary && former.is_some() {
+            head.former = true;
+            head.repeats = 0;
+            let rows = Rows::new(blocks, 0).count;
+            let changed = former.map_or(0, |f| changed_octets(pixels, f, blocks));
+            head.lanes = 1 << (changed / CHANGED_OCTETS).max(rows as u32 / 32).clamp(1, LANES_MAX as u32).ilog2();
+            head.colors = [head.colors[0], FORMER_COLORS[0], FORMER_COLORS[1]];
+        }
+        let former = former.unwrap_or(pixels);
         let rows = Rows::new(blocks, head.repeats);
-        let costs = &costs[usize::from(head.dictionary)];
+        let costs = &costs[head.kind()];
         self.trace.clear();
         if let Some(dictionary) = dictionary.filter(|_| head.dictionary) {
             // Where its entries are nobody can guess, so they are far from the processor, each on its own. Asked for one after
@@ -104,11 +122,12 @@ impl CtxEncoder {
             });
         }
         let recalled = &self.recalled;
-        let mut recorder = Recorder { pixels, rows: &rows, costs, trace: &mut self.trace, recalled };
+        let mut recorder = Recorder { pixels, former, rows: &rows, costs, trace: &mut self.trace, recalled };
         self.canvas.walk(&head, &rows, dictionary.unwrap_or(&self.empty), &mut recorder);
         let (set, cost) =
             (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
-        let front = 1 + COLORS_MAX * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
+        let colors = if head.former { 1 } else { COLORS_MAX };
+        let front = 1 + colors * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
         let bytes = front + head.lanes * 5 + (cost / 32 + self.trace.raw_bits).div_ceil(8) as usize;
         Measured { head, set: set as u8, bytes, blocks }
     }
@@ -116,7 +135,7 @@ impl CtxEncoder {
     /// Codes what was measured last.
     pub fn write(&mut self, measured: &Measured, costs: &[Costs; KINDS], out: &mut Vec<u8>) {
         measured.head.write(measured.blocks, out);
-        let parts = &costs[usize::from(measured.head.dictionary)].parts[usize::from(measured.set)];
+        let parts = &costs[measured.head.kind()].parts[usize::from(measured.set)];
         self.words.clear();
         let mut lengths = [0; LANES_MAX];
         for (lane, length) in lengths.iter_mut().enumerate().take(measured.head.lanes) {
@@ -176,6 +195,7 @@ impl CtxEncoder {
             grey: self.colors.is_grey(),
             recall: self.colors.count() <= RECALL_COLORS_MAX,
             dictionary: false,
+            former: false,
             colors: self.colors.frequent(),
             repeats,
         }
@@ -185,10 +205,11 @@ impl CtxEncoder {
 impl Head {
     /// Writes the front of a payload; the lanes' lengths follow.
     pub fn write(&self, blocks: BlockMask, out: &mut Vec<u8>) {
-        let named = (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0);
+        let distinct = (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0);
+        let (bits, named) = if self.former { (COLORS_MAX, 0) } else { (distinct, distinct) };
         let flags = u8::from(self.grey) << 2 | u8::from(self.recall) << 3 | u8::from(self.repeats != 0) << 4;
         let flags = flags | u8::from(self.dictionary) << 7;
-        out.push(self.lanes.ilog2() as u8 | flags | (named as u8) << 5);
+        out.push(self.lanes.ilog2() as u8 | flags | (bits as u8) << 5);
         for color in &self.colors[..=named] {
             match self.grey {
                 true => out.push(*color as u8),
@@ -232,6 +253,7 @@ fn code(choices: &[u32], parts: &[Part], words: &mut Vec<u16>) {
 /// Writes down what the model asks, with the pixels as answers.
 struct Recorder<'a> {
     pixels: &'a Pixels,
+    former: &'a Pixels,
     rows: &'a Rows,
     costs: &'a Costs,
     trace: &'a mut Trace,
@@ -253,6 +275,11 @@ impl Coder for Recorder<'_> {
     #[inline(always)]
     fn truth(&self, row: usize, x: usize) -> u32 {
         self.pixels[usize::from(self.rows.y[row % 64]) % 64 * 64 + x % 64]
+    }
+
+    #[inline(always)]
+    fn former(&self, row: usize, x: usize) -> u32 {
+        self.former[usize::from(self.rows.y[row % 64]) % 64 * 64 + x % 64]
     }
 
     #[inline(always)]
@@ -292,6 +319,13 @@ impl Trace {
         self.costs = [0; SETS];
         self.raw_bits = 0;
     }
+}
+
+/// Eight pixels each, of these blocks, that are not what they were.
+pub fn changed_octets(pixels: &Pixels, former: &Pixels, blocks: BlockMask) -> u32 {
+    let changed = |y: usize, x: usize| row(pixels, y)[x..x + 8] != row(former, y)[x..x + 8];
+    let rows = (0..TILE as usize).flat_map(|y| spans(band(blocks, y as u32 / BLOCK)).map(move |span| (y, span)));
+    rows.map(|(y, span)| span.step_by(8).filter(|x| changed(y, *x)).count() as u32).sum()
 }
 
 fn row(pixels: &Pixels, y: usize) -> &[u32] {

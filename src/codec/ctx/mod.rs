@@ -20,6 +20,9 @@ pub const STAGGER: usize = 8;
 /// Frequent colours that a payload names.
 pub const COLORS_MAX: usize = 3;
 
+/// What the second and the third are where what was there before counts: black and white need no naming.
+pub const FORMER_COLORS: [u32; 2] = [0, 0xff_ffff];
+
 /// What stands at the front of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -31,6 +34,8 @@ pub struct Head {
     pub recall: bool,
     /// The dictionary is looked up, and the next HARVEST puts the tile in.
     pub dictionary: bool,
+    /// Pixels may be what they were before the frame; only with the dictionary and without repeated rows.
+    pub former: bool,
     /// The tile's most frequent colours, 1 to 3; the first is the background.
     pub colors: [u32; COLORS_MAX],
     /// Bit `y` is set if row `y` of the tile equals the active row before it.
@@ -53,6 +58,13 @@ pub struct Rows {
 /// The blocks of a row of blocks, four bits.
 pub const fn band(blocks: BlockMask, index: u32) -> u8 {
     (blocks.0 >> (index * BLOCKS_PER_SIDE)) as u8 & 0xf
+}
+
+impl Head {
+    /// Which of [`tables::KINDS`] it is.
+    pub fn kind(&self) -> usize {
+        usize::from(self.dictionary) + usize::from(self.former)
+    }
 }
 
 impl Rows {

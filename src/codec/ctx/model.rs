@@ -4,7 +4,7 @@
 //! one pixel; what the lanes remember in a step, they see in the next. Tried and dropped, with figures: CODEC.md.
 
 use super::dictionary::{Dictionary, Place};
-use super::tables::{FLAT, GREEN, HIT, LUMA, ORANGE, TINT};
+use super::tables::{FLAT, GREEN, HIT, LUMA, ORANGE, SAME, TINT};
 use super::{COLORS_MAX, Head, LANES_MAX, Rows, STAGGER};
 use crate::geom::{BLOCK, TILE};
 
@@ -28,6 +28,8 @@ pub trait Coder {
     fn token(&mut self, lane: usize, context: usize, truth: usize) -> usize;
     /// Bits without a model.
     fn raw(&mut self, lane: usize, bits: u32, truth: u32) -> u32;
+    /// What was there before the frame.
+    fn former(&self, row: usize, x: usize) -> u32;
     /// What the dictionary has for a pixel, by twelve neighbours and by seven. An encoder, which knows all pixels, may have
     /// looked before.
     fn recalled(&self, _row: usize, _x: usize, look_up: impl FnOnce() -> [u32; 2]) -> [u32; 2] {
@@ -41,6 +43,9 @@ pub struct Canvas {
     long: Box<[u32; RECALL_SLOTS]>,
     short: Box<[u32; RECALL_SLOTS]>,
     tints: Box<[u32; 256]>,
+    /// For each list row, from the second above it on, a bit for each eight pixels that are not what they were; bit 0 is
+    /// the margin at the left.
+    changed: [u16; TILE as usize + 2],
 }
 
 /// What a lane wants to remember after a step.
@@ -70,6 +75,7 @@ impl Canvas {
             long: Box::new([0; RECALL_SLOTS]),
             short: Box::new([0; RECALL_SLOTS]),
             tints: Box::new([0; 256]),
+            changed: [0; TILE as usize + 2],
         }
     }
 
@@ -85,6 +91,9 @@ impl Canvas {
             self.long.fill(0);
             self.short.fill(0);
             self.tints.fill(0);
+        }
+        if head.former {
+            self.changed.fill(0);
         }
         match head.lanes {
             1 => self.steps::<1>(head, rows, dictionary, coder),
@@ -151,6 +160,20 @@ impl Canvas {
         let around = self.around(here);
         let Around { w, ww, n, nw, ne, nee, nn } = around;
         let truth = coder.truth(row, x);
+        if head.former && x.is_multiple_of(8) {
+            // Above at the right is decided in the same step.
+            let octet = x / 8;
+            let [above_above, above, left] = [0, 1, 2].map(|i| self.changed[(row + i) % (TILE as usize + 2)] >> octet);
+            let context = SAME + usize::from(above & 3 | (left & 1) << 2 | (above_above >> 1 & 1) << 3);
+            if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == coder.former(row, x + i))) {
+                for i in 0..8 {
+                    self.pixels[(here + i) % CANVAS] = coder.former(row, x + i);
+                }
+                *run = 0;
+                return 7;
+            }
+            self.changed[(row + 2) % (TILE as usize + 2)] |= 2 << octet;
+        }
         if x.is_multiple_of(8) && w == nw && self.is_flat(above, w) {
             let context = FLAT + usize::from(self.is_flat(above - STRIDE, w)) + 2 * usize::from(ww == w);
             if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == w)) {

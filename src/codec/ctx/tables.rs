@@ -1,5 +1,5 @@
-//! The static probabilities of CTX: eight sets for tiles without the dictionary and eight for those with it, each the
-//! same shape, in 12 bits; made by `benches/tables.rs`.
+//! The static probabilities of CTX: eight sets for tiles without the dictionary, eight for those with it and eight for
+//! those that are mostly what they were, each the same shape, in 12 bits; made by `benches/tables.rs`.
 //!
 //! The file `assets/tables/ctx.bin` is what the shader gets too: for each set the start of symbol 1 of every two-way
 //! context, then the starts of all eight symbols of every pixel context, then those of all 32 tokens of every literal
@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 
 /// Table sets of a kind; a record names one.
 pub const SETS: usize = 8;
-/// Kinds of tiles that have sets of their own: without and with the dictionary.
-pub const KINDS: usize = 2;
+/// Kinds of tiles that have sets of their own: without the dictionary, with it, and with it and what was there before.
+pub const KINDS: usize = 3;
 /// Bits of a probability.
 pub const BITS: u32 = 12;
 /// All probabilities of a context together.
@@ -22,8 +22,10 @@ pub const FLAT: usize = 0;
 pub const HIT: usize = 4;
 /// Two-way contexts: colours that had the same brightness before.
 pub const TINT: usize = HIT + 8 * 32;
+/// Two-way contexts: eight pixels that are what they were.
+pub const SAME: usize = TINT + 8;
 /// How many two-way contexts there are.
-pub const FLAGS: usize = TINT + 8;
+pub const FLAGS: usize = SAME + 16;
 /// How many pixel contexts there are, of eight symbols.
 pub const PIXELS: usize = 1024;
 /// Literal contexts: brightness.

@@ -112,9 +112,19 @@ impl Encoder {
             writer.uncover(tile, slot);
             let blocks = BlockMask(self.cache.lossy(slot).0 & self.grid.visible(tile).0);
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
-            let change = TileChange { tile, rect, blocks, mask, lossy: BlockMask::NONE, is_plain: false };
+            let change = TileChange {
+                tile,
+                rect,
+                blocks,
+                mask,
+                lossy: BlockMask::NONE,
+                is_plain: false,
+                is_thrifty: false,
+                is_held: false,
+            };
             let mut photos = self.photos_at_rest();
-            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
+            let held = View::of(&self.held);
+            self.modes.write(&held, &held, &change, &self.dictionary, &mut photos, &mut writer);
             writer.amend(tile, slot);
             self.cache.handle_stored_again(slot, BlockMask::NONE, self.sequence + 1);
             self.marks.handle_touched(tile, now);

@@ -5,12 +5,13 @@
 
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::Dictionary;
-use crate::codec::ctx::encode::STATE_MIN;
+use crate::codec::ctx::encode::{Pixels, STATE_MIN};
 use crate::codec::ctx::model::{Canvas, Coder};
 use crate::codec::ctx::tables::{BITS, ONE, SETS, SHIPPED, Set};
 use crate::codec::ctx::{Head, LANES_MAX, Rows};
-use crate::codec::plan::Ctx;
+use crate::codec::plan::{Ctx, unpacked};
 use crate::codec::stage::{block_rect, masks};
+use crate::geom::TILE;
 
 /// Runs all jobs on the frame's bytes.
 ///
@@ -21,6 +22,7 @@ pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Pic
         return;
     }
     let mut canvas = Canvas::new();
+    let mut former: Box<Pixels> = Box::new([0; (TILE * TILE) as usize]);
     let stride = screen.size.w as usize;
     for job in jobs {
         let (coded, write) = masks(job.blocks);
@@ -29,15 +31,20 @@ pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Pic
             grey: job.shape >> 2 & 1 == 1,
             recall: job.shape >> 3 & 1 == 1,
             dictionary: job.shape >> 4 & 1 == 1,
+            former: job.shape >> 5 & 1 == 1,
             colors: job.colors,
             repeats: u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32,
         };
         let rows = Rows::new(coded, head.repeats);
+        if head.former {
+            restore_former(screen, job, &rows, &mut former);
+        }
         let mut lanes = Lanes::new(
             job,
             head.lanes,
             bytes,
-            &SHIPPED[usize::from(head.dictionary) * SETS + (job.shape >> 8) as usize % SETS],
+            &SHIPPED[head.kind() * SETS + (job.shape >> 8) as usize % SETS],
+            &former,
         );
         canvas.walk(&head, &rows, dictionary, &mut lanes);
         for block in write.blocks() {
@@ -51,16 +58,29 @@ pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Pic
     }
 }
 
+/// What the list rows of a tile were; beyond the screen's edge the last pixels go on.
+fn restore_former(screen: &Picture, job: &Ctx, rows: &Rows, former: &mut Pixels) {
+    let (origin, size) = (unpacked(job.origin), screen.size);
+    for (row, out) in former.chunks_exact_mut(TILE as usize).enumerate().take(rows.count) {
+        let from = &screen.row((origin.y + u32::from(rows.y[row])).min(size.h - 1))[origin.x as usize..];
+        let visible = from.len().min(TILE as usize);
+        out[..visible].copy_from_slice(&from[..visible]);
+        out[visible..].fill(from[visible - 1]);
+    }
+}
+
 /// The lanes' states and what they have left to read.
 struct Lanes<'a> {
     set: &'a Set,
     states: [u32; LANES_MAX],
     rest: [&'a [u8]; LANES_MAX],
+    /// By list row.
+    former: &'a Pixels,
 }
 
 impl<'a> Lanes<'a> {
-    fn new(job: &Ctx, count: usize, bytes: &'a [u8], set: &'a Set) -> Self {
-        let mut lanes = Self { set, states: [0; LANES_MAX], rest: [&[]; LANES_MAX] };
+    fn new(job: &Ctx, count: usize, bytes: &'a [u8], set: &'a Set, former: &'a Pixels) -> Self {
+        let mut lanes = Self { set, former, states: [0; LANES_MAX], rest: [&[]; LANES_MAX] };
         let mut start = job.streams as usize;
         for lane in 0..count {
             let length = 2 * (job.lengths[lane / 2] >> (16 * (lane % 2)) & 0xffff) as usize;
@@ -101,6 +121,11 @@ impl Coder for Lanes<'_> {
     #[inline(always)]
     fn truth(&self, _: usize, _: usize) -> u32 {
         0
+    }
+
+    #[inline(always)]
+    fn former(&self, row: usize, x: usize) -> u32 {
+        self.former[row % 64 * 64 + x % 64]
     }
 
     #[inline(always)]

@@ -41,6 +41,8 @@ pub enum Binding {
     Uniform(&'static Struct),
     /// An R32Uint texture that is written pixel by pixel.
     Written,
+    /// An R32Uint texture of which each pixel is read and written by one lane.
+    Changed,
     /// An R32Uint texture that is read pixel by pixel.
     Read,
 }
@@ -134,7 +136,7 @@ pub const CTX: Shader = Shader {
         include_str!("../../../shaders/shared/dictionary.wgsl"),
         include_str!("../../../shaders/ctx.wgsl")
     ),
-    bindings: &[Binding::Jobs(&CTX_JOB), Binding::Written, Binding::Words, Binding::Words, Binding::Words],
+    bindings: &[Binding::Jobs(&CTX_JOB), Binding::Changed, Binding::Words, Binding::Words, Binding::Words],
     lanes: [32, 1],
 };
 

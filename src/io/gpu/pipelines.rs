@@ -156,6 +156,11 @@ fn binding_type(binding: Binding) -> wgpu::BindingType {
             format: PIXELS,
             view_dimension: wgpu::TextureViewDimension::D2,
         },
+        Binding::Changed => wgpu::BindingType::StorageTexture {
+            access: wgpu::StorageTextureAccess::ReadWrite,
+            format: PIXELS,
+            view_dimension: wgpu::TextureViewDimension::D2,
+        },
         Binding::Read => wgpu::BindingType::Texture {
             sample_type: wgpu::TextureSampleType::Uint,
             view_dimension: wgpu::TextureViewDimension::D2,

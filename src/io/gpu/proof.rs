@@ -90,6 +90,8 @@ fn plans() -> [Plan; 5] {
             ctx(tile(0, 1), cut & 0x0ff6, 0x70a, 0),
             ctx(tile(1, 1), cut, 0x209, 0x4422),
             ctx(tile(2, 1), cut & 0x0333, 0x30c, 0),
+            ctx(tile(0, 0), whole & 0x7ffe, 0x63b, 0),
+            ctx(tile(2, 1), cut & 0xcc00, 0x138, 0),
         ],
         waves: vec![wave(tile(1, 0), whole & 0x7bde, 1, 999), wave(tile(0, 1), cut & 0x0009, 6, 99)],
         bytes: tiles.bytes.clone(),
