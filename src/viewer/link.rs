@@ -82,7 +82,7 @@ struct Link {
     checks: mpsc::Sender<Check>,
     /// Marks that the screen thread is checking.
     marks: Option<TileMarks>,
-    /// Marks of a frame that has not come yet.
+    /// Marks of a frame that has not come yet, or has not gone to the screen.
     early_marks: Option<TileMarks>,
     first_shown: bool,
     /// The screen shows all frames up to this one, as far as is known.
@@ -448,7 +448,7 @@ impl Link {
 
     /// Has the screen thread sum up the tiles of the host's marks, once it shows what they are about.
     fn check(&mut self, marks: TileMarks) {
-        if self.assembler.is_early(&marks) {
+        if self.assembler.is_early(&marks, self.pending.as_ref()) {
             self.early_marks = Some(marks);
             return;
         }

@@ -4,9 +4,10 @@ use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, Scarce, View};
 use kachel::codec::format::{Content, FormatError, Frame, FrameHeader};
 use kachel::codec::marks::{self, Agreement};
+use kachel::codec::plan::Plan;
 use kachel::codec::stage::mark;
 use kachel::geom::{Rect, Size};
-use kachel::proto::screen::assembler::Assembler;
+use kachel::proto::screen::assembler::{Assembler, Update};
 use std::time::Duration;
 
 /// A small generator with a seed, so that a failure can be repeated.
@@ -652,7 +653,11 @@ fn compare(desk: &mut Desk) -> usize {
         let asked = desk.encoder.marks(desk.now).expect("its time has come");
         let grid = desk.assembler.marked_tiles(&asked).expect("they are about this picture");
         let early = marks::TileMarks { sequence: asked.sequence + 1, ..asked.clone() };
-        assert!(desk.assembler.is_early(&early) && !desk.assembler.is_early(&asked));
+        assert!(desk.assembler.is_early(&early, None) && !desk.assembler.is_early(&asked, None));
+        // A frame that the screen has not been given yet counts as one that has not come, unless the marks are older.
+        let waiting = |sequence| Update { sequence, complete: sequence, input: 0, more: false, plan: Plan::default() };
+        assert!(desk.assembler.is_early(&asked, Some(&waiting(asked.sequence))));
+        assert!(!desk.assembler.is_early(&asked, Some(&waiting(asked.sequence + 1))));
         let jobs = marks::jobs(grid, asked.first, asked.marks.len() as u32);
         let mut found = Picture::new(mark::MARKS_SIZE);
         mark::run(&jobs, &desk.canvas.screen, &mut found);

@@ -145,7 +145,7 @@ struct Viewer {
     assembler: Assembler,
     canvas: Canvas,
     pending: Option<Update>,
-    /// Marks of a frame that has not come yet.
+    /// Marks of a frame that has not come yet, or is not drawn yet.
     early_marks: Option<TileMarks>,
     input: Input,
     control_cut: Splitter,
@@ -680,7 +680,7 @@ impl World {
     }
 
     fn compare(&mut self, asked: TileMarks) {
-        if self.viewer.assembler.is_early(&asked) {
+        if self.viewer.assembler.is_early(&asked, self.viewer.pending.as_ref()) {
             self.viewer.early_marks = Some(asked);
             return;
         }

@@ -151,9 +151,10 @@ impl Assembler {
         self.grid.filter(|grid| end <= grid.count() && marks.sequence <= self.complete)
     }
 
-    /// Whether marks are about a frame that is still to come: they go another way, and may be the faster.
-    pub fn is_early(&self, marks: &TileMarks) -> bool {
-        marks.sequence > self.complete
+    /// Whether marks are about a frame that is still to come: they go another way, and may be the faster. Or about one that
+    /// was handed out but is still `waiting` for its turn, so that the screen is not as they say yet.
+    pub fn is_early(&self, marks: &TileMarks, waiting: Option<&Update>) -> bool {
+        marks.sequence > self.complete || waiting.is_some_and(|update| update.sequence <= marks.sequence)
     }
 
     /// Compares the host's marks with those of the pixels here; returns the tiles that differ.
