@@ -32,8 +32,8 @@ impl View<'_> {
                     self.actions.push(Action::Print(PrintCommand::Offer(printer.key, ticked)));
                 }
             }
-            ui.add_space(GRID);
             if view.jobs.is_empty() {
+                ui.add_space(GRID);
                 paragraph(ui, self.locale.plain("printing-no-jobs"), p.weak);
             }
             for job in &view.jobs {
@@ -49,6 +49,8 @@ impl View<'_> {
 
     fn print_job(&mut self, ui: &mut egui::Ui, job: &JobView) {
         let p = *palette(ui);
+        // Its buttons are nearer to it than to the next job.
+        ui.add_space(GRID);
         let title = if job.title.is_empty() { self.locale.plain("printing-untitled") } else { job.title.clone() };
         ui.label(RichText::new(title).strong());
         let Progress::State(state, reason) = job.progress else {
