@@ -265,6 +265,31 @@ fn harvest() {
 }
 
 #[test]
+fn what_was_there_beyond_the_edges() {
+    for gpu in gpus(Tier::Compute) {
+        let mut random = Random(23);
+        // Rows and eights of pixels that are partly or not at all on the screen.
+        for size in [Size::new(64, 50), Size::new(50, 64), Size::new(37, 21), Size::new(100, 70)] {
+            let mut plans = vec![pieces(&mut random, size)];
+            for _ in 0..12 {
+                let job = |(origin, visible): (u32, u32)| Ctx {
+                    origin,
+                    blocks: visible | visible << 16,
+                    shape: 0x38 | random.below(4) | random.below(8) << 8,
+                    colors: [0x0055_5555, 0, 0x00ff_ffff],
+                    streams: random.below(100),
+                    lengths: std::array::from_fn(|_| (20 + random.below(200)) | (20 + random.below(200)) << 16),
+                    ..Ctx::default()
+                };
+                let ctxs = tiles(size).map(job).collect();
+                plans.push(Plan { ctxs, bytes: Bytes::from(random.bytes(100 + 8 * 2 * 220)), ..Plan::default() });
+            }
+            check(&gpu, &plans, &format!("former {size:?}"));
+        }
+    }
+}
+
+#[test]
 fn mark() {
     for gpu in gpus(Tier::Compute) {
         let mut random = Random(11);

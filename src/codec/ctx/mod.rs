@@ -23,6 +23,11 @@ pub const COLORS_MAX: usize = 3;
 /// What the second and the third are where what was there before counts: black and white need no naming.
 pub const FORMER_COLORS: [u32; 2] = [0, 0xff_ffff];
 
+/// Stands for what was there beyond the right edge of the screen: whatever the pixel at the left is now.
+pub const BEYOND_RIGHT: u32 = 1 << 24;
+/// Likewise below the bottom edge: whatever the pixel above is now.
+pub const BEYOND_BOTTOM: u32 = 1 << 25;
+
 /// What stands at the front of a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {

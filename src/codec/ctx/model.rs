@@ -5,7 +5,7 @@
 
 use super::dictionary::{Dictionary, Place};
 use super::tables::{FLAT, GREEN, HIT, LUMA, ORANGE, SAME, TINT};
-use super::{COLORS_MAX, Head, LANES_MAX, Rows, STAGGER};
+use super::{BEYOND_BOTTOM, BEYOND_RIGHT, COLORS_MAX, Head, LANES_MAX, Rows, STAGGER};
 use crate::geom::{BLOCK, TILE};
 
 /// Words from one canvas row to the next: 4 of margin on each side.
@@ -28,7 +28,7 @@ pub trait Coder {
     fn token(&mut self, lane: usize, context: usize, truth: usize) -> usize;
     /// Bits without a model.
     fn raw(&mut self, lane: usize, bits: u32, truth: u32) -> u32;
-    /// What was there before the frame.
+    /// What was there before the frame; a decoder may return [`BEYOND_RIGHT`] or [`BEYOND_BOTTOM`].
     fn former(&self, row: usize, x: usize) -> u32;
     /// What the dictionary has for a pixel, by twelve neighbours and by seven. An encoder, which knows all pixels, may have
     /// looked before.
@@ -167,7 +167,12 @@ impl Canvas {
             let context = SAME + usize::from(above & 3 | (left & 1) << 2 | (above_above >> 1 & 1) << 3);
             if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == coder.former(row, x + i))) {
                 for i in 0..8 {
-                    self.pixels[(here + i) % CANVAS] = coder.former(row, x + i);
+                    let at = here + i;
+                    self.pixels[at % CANVAS] = match coder.former(row, x + i) {
+                        BEYOND_RIGHT => self.pixel(at - 1),
+                        BEYOND_BOTTOM => self.pixel(at - STRIDE),
+                        color => color,
+                    };
                 }
                 *run = 0;
                 return 7;

@@ -8,7 +8,7 @@ use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::encode::{Pixels, STATE_MIN};
 use crate::codec::ctx::model::{Canvas, Coder};
 use crate::codec::ctx::tables::{BITS, ONE, SETS, SHIPPED, Set};
-use crate::codec::ctx::{Head, LANES_MAX, Rows};
+use crate::codec::ctx::{BEYOND_BOTTOM, BEYOND_RIGHT, Head, LANES_MAX, Rows};
 use crate::codec::plan::{Ctx, unpacked};
 use crate::codec::stage::{block_rect, masks};
 use crate::geom::TILE;
@@ -58,14 +58,17 @@ pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Pic
     }
 }
 
-/// What the list rows of a tile were; beyond the screen's edge the last pixels go on.
+/// What the list rows of a tile were.
 fn restore_former(screen: &Picture, job: &Ctx, rows: &Rows, former: &mut Pixels) {
     let (origin, size) = (unpacked(job.origin), screen.size);
+    let visible = (size.w - origin.x).min(TILE) as usize;
     for (row, out) in former.chunks_exact_mut(TILE as usize).enumerate().take(rows.count) {
-        let from = &screen.row((origin.y + u32::from(rows.y[row])).min(size.h - 1))[origin.x as usize..];
-        let visible = from.len().min(TILE as usize);
-        out[..visible].copy_from_slice(&from[..visible]);
-        out[visible..].fill(from[visible - 1]);
+        let y = origin.y + u32::from(rows.y[row]);
+        match y < size.h {
+            true => out[..visible].copy_from_slice(&screen.row(y)[origin.x as usize..][..visible]),
+            false => out[..visible].fill(BEYOND_BOTTOM),
+        }
+        out[visible..].fill(BEYOND_RIGHT);
     }
 }
 
