@@ -4,7 +4,7 @@
 //! size is known to about a per cent before anything is coded.
 
 use super::dictionary::Dictionary;
-use super::model::{Canvas, Coder};
+use super::model::{Canvas, Coder, FIRST_COLOR};
 use super::tables::{BITS, Costs, KINDS, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
 use super::{COLORS_MAX, FORMER_COLORS, Head, LANES_MAX, Rows, band};
 use crate::codec::bytes::{put_u24, put_varint};
@@ -15,9 +15,7 @@ pub const STATE_MIN: u32 = 1 << 16;
 /// In a trace: bits without a model, `value | count << 16`.
 const RAW: u32 = 1 << 31;
 /// Literals in each lane that pay for its state and length, about.
-const LANE_BYTES: u32 = 96;
-/// Changed octets in each lane that pay for its state and length, about.
-const CHANGED_OCTETS: u32 = 64;
+const LANE_LITERALS: u32 = 128;
 /// Of the 32 octets of a block so many may have changed for it to be worth saying which have not.
 pub const OCTETS_MAX: u32 = 24;
 /// Up to so many changed ones it mostly is.
@@ -63,6 +61,8 @@ pub struct Trace {
     costs: [u32; SETS],
     /// Bits without a model.
     raw_bits: u32,
+    /// A bit for each of the eight choices of a pixel that came.
+    symbols: u8,
 }
 
 impl std::fmt::Debug for CtxEncoder {
@@ -99,14 +99,11 @@ impl CtxEncoder {
         dictionary: Option<&Dictionary>,
         costs: &[Costs; KINDS],
     ) -> Measured {
-        let mut head = self.head(pixels, blocks);
+        let (mut head, literals) = self.head(pixels, blocks);
         head.dictionary = head.recall && dictionary.is_some();
         if head.dictionary && former.is_some() {
             head.former = true;
             head.repeats = 0;
-            let rows = Rows::new(blocks, 0).count;
-            let changed = former.map_or(0, |f| changed_octets(pixels, f, blocks));
-            head.lanes = 1 << (changed / CHANGED_OCTETS).max(rows as u32 / 32).clamp(1, LANES_MAX as u32).ilog2();
             head.colors = [head.colors[0], FORMER_COLORS[0], FORMER_COLORS[1]];
         }
         let former = former.unwrap_or(pixels);
@@ -117,16 +114,23 @@ impl CtxEncoder {
             // Where its entries are nobody can guess, so they are far from the processor, each on its own. Asked for one after
             // the other without waiting, they come at the same time.
             self.canvas.restore(head.colors[0], &rows, |y, x| pixels[(y * TILE + x) as usize]);
-            self.canvas.entries(&rows, |(row, x), places, _| {
-                self.recalled[row * TILE as usize + x] = places.map(|place| dictionary.at(place));
+            let mut unknown = 0;
+            self.canvas.entries(&rows, |(row, x), places, color| {
+                let recalled = places.map(|place| dictionary.at(place));
+                unknown += u32::from(recalled.iter().all(|entry| *entry == 0 || (entry ^ color) & 0x00ff_ffff != 0));
+                self.recalled[row * TILE as usize + x] = recalled;
             });
+            head.lanes = lanes(literals.min(unknown), &rows);
         }
         let recalled = &self.recalled;
         let mut recorder = Recorder { pixels, former, rows: &rows, costs, trace: &mut self.trace, recalled };
         self.canvas.walk(&head, &rows, dictionary.unwrap_or(&self.empty), &mut recorder);
+        if !head.former {
+            head.forget_colors(self.trace.symbols);
+        }
         let (set, cost) =
             (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
-        let colors = if head.former { 1 } else { COLORS_MAX };
+        let colors = if head.former { 1 } else { 1 + head.last_named() };
         let front = 1 + colors * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
         let bytes = front + head.lanes * 5 + (cost / 32 + self.trace.raw_bits).div_ceil(8) as usize;
         Measured { head, set: set as u8, bytes, blocks }
@@ -161,7 +165,8 @@ impl CtxEncoder {
         self.trace.costs.iter().copied().min().unwrap_or_default()
     }
 
-    fn head(&mut self, pixels: &Pixels, blocks: BlockMask) -> Head {
+    /// The front, and how many pixels equal neither the one before nor the one above.
+    fn head(&mut self, pixels: &Pixels, blocks: BlockMask) -> (Head, u32) {
         self.colors.clear();
         let mut repeats = 0u64;
         let mut literals = 0;
@@ -187,26 +192,35 @@ impl CtxEncoder {
         if repeats.count_ones() < 8 {
             repeats = 0;
         }
-        let rows = Rows::new(blocks, repeats).count;
-        // Each lane costs its state; but no lane should have more than 32 rows, for the sake of the slowest decoder.
-        let lanes = (literals / LANE_BYTES).max(rows as u32 / 32).clamp(1, LANES_MAX as u32);
-        Head {
-            lanes: 1 << lanes.ilog2(),
+        let head = Head {
+            lanes: lanes(literals, &Rows::new(blocks, repeats)),
             grey: self.colors.is_grey(),
             recall: self.colors.count() <= RECALL_COLORS_MAX,
             dictionary: false,
             former: false,
             colors: self.colors.frequent(),
             repeats,
-        }
+        };
+        (head, literals)
     }
 }
 
 impl Head {
+    /// Names no colour at the end of the list that no pixel was told by; what a decoder does stays the same.
+    fn forget_colors(&mut self, symbols: u8) {
+        for i in (1..COLORS_MAX).rev().take_while(|i| symbols >> (FIRST_COLOR + i) & 1 == 0) {
+            self.colors[i] = self.colors[0];
+        }
+    }
+
+    /// Number of the last colour that has to be named.
+    fn last_named(&self) -> usize {
+        (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0)
+    }
+
     /// Writes the front of a payload; the lanes' lengths follow.
     pub fn write(&self, blocks: BlockMask, out: &mut Vec<u8>) {
-        let distinct = (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0);
-        let (bits, named) = if self.former { (COLORS_MAX, 0) } else { (distinct, distinct) };
+        let (bits, named) = if self.former { (COLORS_MAX, 0) } else { (self.last_named(), self.last_named()) };
         let flags = u8::from(self.grey) << 2 | u8::from(self.recall) << 3 | u8::from(self.repeats != 0) << 4;
         let flags = flags | u8::from(self.dictionary) << 7;
         out.push(self.lanes.ilog2() as u8 | flags | (bits as u8) << 5);
@@ -291,6 +305,7 @@ impl Coder for Recorder<'_> {
     #[inline(always)]
     fn pixel(&mut self, lane: usize, context: usize, truth: usize) -> usize {
         self.push(lane, PIXEL_ENTRIES + 8 * context + truth);
+        self.trace.symbols |= 1 << truth;
         truth
     }
 
@@ -318,6 +333,7 @@ impl Trace {
         self.lanes.iter_mut().for_each(Vec::clear);
         self.costs = [0; SETS];
         self.raw_bits = 0;
+        self.symbols = 0;
     }
 }
 
@@ -330,6 +346,12 @@ pub fn changed_octets(pixels: &Pixels, former: &Pixels, blocks: BlockMask) -> u3
 
 fn row(pixels: &Pixels, y: usize) -> &[u32] {
     &pixels[y * TILE as usize..][..TILE as usize]
+}
+
+/// Lanes for so many pixels that nothing tells. Each lane costs its state; but none should have more than 32 rows, for the
+/// sake of the slowest decoder.
+fn lanes(literals: u32, rows: &Rows) -> usize {
+    1 << (literals / LANE_LITERALS).max(rows.count as u32 / 32).clamp(1, LANES_MAX as u32).ilog2()
 }
 
 /// The coded pixels of a row.

@@ -16,6 +16,9 @@ const CANVAS: usize = 8192;
 /// Entries of each table of colours seen before.
 pub const RECALL_SLOTS: usize = 1024;
 
+/// Of the eight choices of a pixel the first of the tile's own colours.
+pub const FIRST_COLOR: usize = 4;
+
 /// What is at stake when a pixel is coded.
 pub trait Coder {
     /// The pixel that an encoder knows; a decoder returns anything.
