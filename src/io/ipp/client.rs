@@ -226,7 +226,7 @@ pub async fn find_job(printer: &LocalPrinter, job: JobId, since: u64) -> Found {
         let Ok(answer) = exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await else {
             return Found::Away;
         };
-        if answer.header.operation_or_status > 0xff {
+        if !answer.is_success() {
             return Found::Away;
         }
         for group in answer.attributes.groups_of(DelimiterTag::JobAttributes) {

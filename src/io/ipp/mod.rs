@@ -197,6 +197,12 @@ impl Head {
         model::Operation::from_i16(self.header.operation_or_status)
     }
 
+    /// Whether an answer says that what was asked for was done (RFC 8011, appendix B). The crate reads codes as signed
+    /// numbers: those of vendors' own errors, from 0x8000 on, are negative.
+    pub fn is_success(&self) -> bool {
+        (0..=0xff).contains(&self.header.operation_or_status)
+    }
+
     /// A value by its name, in any group.
     pub fn get(&self, name: &str) -> Option<&IppValue> {
         self.attributes.groups().iter().find_map(|group| group.get(name)).map(IppAttribute::value)
@@ -329,6 +335,17 @@ mod tests {
 
     fn message(values: &[Vec<u8>]) -> Vec<u8> {
         [&[2, 0, 0, 0x0b, 0, 0, 0, 1][..], &values.concat(), &[3]].concat()
+    }
+
+    #[test]
+    fn an_error_of_a_vendor_is_an_error() {
+        for (status, is_success) in
+            [(0, true), (0x00ff, true), (0x0100, false), (0x0400, false), (0x8000, false), (0xffff, false)]
+        {
+            let [high, low] = u16::to_be_bytes(status);
+            let answer = head(&[2, 0, high, low, 0, 0, 0, 1, 3]).expect("no attribute is wrong").expect("all of it");
+            assert_eq!(answer.is_success(), is_success, "{status:#06x}");
+        }
     }
 
     #[test]
