@@ -45,11 +45,15 @@ pub struct SoundDevice {
     pub id: String,
     /// As the system names it to its users.
     pub name: String,
+    /// PulseAudio's number of it, never used twice: a device that was unplugged and is back has another one.
+    pub number: Option<u32>,
 }
 
 /// The sound system.
 pub struct SoundSystem {
     host: cpal::Host,
+    #[cfg(target_os = "linux")]
+    numbers: Option<linux::Numbers>,
 }
 
 /// An open loudspeaker.
@@ -57,6 +61,8 @@ pub struct Output {
     stream: cpal::Stream,
     /// The device's id.
     pub id: String,
+    /// Its number when it was opened, as in [`SoundDevice::number`].
+    pub number: Option<u32>,
     ring: Producer<f32>,
     channels: usize,
     rate: u32,
@@ -72,6 +78,8 @@ pub struct Input {
     _stream: cpal::Stream,
     /// The device's id.
     pub id: String,
+    /// Its number when it was opened, as in [`SoundDevice::number`].
+    pub number: Option<u32>,
     ring: Consumer<f32>,
     channels: usize,
     resampler: Option<Resampler>,
@@ -93,20 +101,52 @@ struct Shared {
 impl SoundSystem {
     /// Opens the system's sound: PulseAudio or PipeWire where one answers, else what the system has.
     pub fn open() -> SoundSystem {
-        SoundSystem { host: cpal::default_host() }
+        let host = cpal::default_host();
+        SoundSystem {
+            #[cfg(target_os = "linux")]
+            numbers: linux::Numbers::of(&host),
+            host,
+        }
+    }
+
+    /// Whether it is worth keeping: a connection to a PulseAudio that answers. All else costs nothing to open anew, and
+    /// only so a PulseAudio is found that was away.
+    pub fn is_lasting(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        return self.numbers.as_ref().is_some_and(|numbers| numbers.outputs().is_some());
+        #[cfg(not(target_os = "linux"))]
+        return false;
     }
 
     /// All loudspeakers.
     pub fn outputs(&self) -> Vec<SoundDevice> {
-        self.host.output_devices().map(|devices| devices.filter_map(|d| describe(&d)).collect()).unwrap_or_default()
+        let numbers = self.output_numbers();
+        let devices =
+            self.host.output_devices().map(|devices| devices.filter_map(|d| describe(&d, &numbers)).collect());
+        devices.unwrap_or_default()
     }
 
     /// All microphones; what only hears a loudspeaker is none.
     pub fn inputs(&self) -> Vec<SoundDevice> {
-        let devices = self.host.input_devices().map(|devices| devices.filter_map(|d| describe(&d)).collect());
+        let numbers = self.input_numbers();
+        let devices = self.host.input_devices().map(|devices| devices.filter_map(|d| describe(&d, &numbers)).collect());
         let mut devices: Vec<SoundDevice> = devices.unwrap_or_default();
         devices.retain(|d| !d.id.ends_with(".monitor"));
         devices
+    }
+
+    fn output_numbers(&self) -> Vec<Numbered> {
+        #[cfg(target_os = "linux")]
+        return self.numbers.as_ref().and_then(linux::Numbers::outputs).unwrap_or_default();
+        #[cfg(not(target_os = "linux"))]
+        return Vec::new();
+    }
+
+    fn input_numbers(&self) -> Vec<Numbered> {
+        #[cfg(target_os = "linux")]
+        return self.numbers.as_ref().and_then(linux::Numbers::inputs).unwrap_or_default();
+        #[cfg(not(target_os = "linux"))]
+        return Vec::new();
     }
 
     /// The id of the system's own choice of a loudspeaker, now.
@@ -124,6 +164,8 @@ impl SoundSystem {
     /// # Errors
     /// [`SoundDeviceError`].
     pub fn open_output(&self, id: Option<&str>) -> Result<Output, SoundDeviceError> {
+        // Before the device is opened: one that is replaced in between has another number later on, and is opened anew.
+        let numbers = self.output_numbers();
         let device = match id {
             Some(id) => self.host.output_devices()?.find(|d| is(d, id)),
             None => self.host.default_output_device(),
@@ -141,9 +183,11 @@ impl SoundSystem {
             SampleFormat::U8 => build_output::<u8>(&device, config, consumer, &state),
             other => return Err(SoundDeviceError::Format(other)),
         }?;
+        let id = device.id()?.to_string();
         Ok(Output {
             stream,
-            id: device.id()?.to_string(),
+            number: number_of(&id, &numbers),
+            id,
             ring,
             channels: config.channels.into(),
             rate: config.sample_rate,
@@ -160,6 +204,7 @@ impl SoundSystem {
     /// # Errors
     /// [`SoundDeviceError`].
     pub fn open_input(&self, id: Option<&str>) -> Result<Input, SoundDeviceError> {
+        let numbers = self.input_numbers();
         let device = match id {
             Some(id) => self.host.input_devices()?.find(|d| is(d, id)),
             None => self.host.default_input_device(),
@@ -178,9 +223,11 @@ impl SoundSystem {
             other => return Err(SoundDeviceError::Format(other)),
         }?;
         stream.play()?;
+        let id = device.id()?.to_string();
         Ok(Input {
             _stream: stream,
-            id: device.id()?.to_string(),
+            number: number_of(&id, &numbers),
+            id,
             ring,
             channels: config.channels.into(),
             resampler: (config.sample_rate != RATE).then(|| Resampler::new(config.sample_rate, RATE, 1)),
@@ -221,9 +268,10 @@ impl DeviceLook {
         let (asks, asked) = sync_channel(1);
         let (tell, found) = sync_channel(1);
         let work = move || {
+            let mut last = None;
             while asked.recv().is_ok() {
-                // Opened anew, as a sound system that was away is not found again otherwise.
-                let system = SoundSystem::open();
+                let kept = last.take().filter(SoundSystem::is_lasting);
+                let system = last.insert(kept.unwrap_or_else(SoundSystem::open));
                 let devices = SoundDevices {
                     outputs: system.outputs(),
                     inputs: system.inputs(),
@@ -385,10 +433,59 @@ mod windows {
     }
 }
 
-fn describe(device: &cpal::Device) -> Option<SoundDevice> {
+/// PulseAudio's devices and their numbers, which cpal knows and does not tell.
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::Numbered;
+    use std::ffi::CStr;
+
+    #[derive(Debug)]
+    pub(super) struct Numbers {
+        client: pulseaudio::Client,
+    }
+
+    impl Numbers {
+        /// None where the sound system is no PulseAudio.
+        pub(super) fn of(host: &cpal::Host) -> Option<Numbers> {
+            (host.id() == cpal::HostId::PulseAudio).then_some(())?;
+            let client = pulseaudio::Client::from_env(c"kachel").ok()?;
+            Some(Numbers { client })
+        }
+
+        /// Of loudspeakers; none when it does not answer.
+        pub(super) fn outputs(&self) -> Option<Vec<Numbered>> {
+            let sinks = pollster::block_on(self.client.list_sinks()).ok()?;
+            Some(sinks.iter().map(|sink| Numbered { id: id_of(&sink.name), number: sink.index }).collect())
+        }
+
+        /// Of microphones.
+        pub(super) fn inputs(&self) -> Option<Vec<Numbered>> {
+            let sources = pollster::block_on(self.client.list_sources()).ok()?;
+            Some(sources.iter().map(|source| Numbered { id: id_of(&source.name), number: source.index }).collect())
+        }
+    }
+
+    /// As cpal makes it.
+    fn id_of(name: &CStr) -> String {
+        cpal::DeviceId::new(cpal::HostId::PulseAudio, name.to_string_lossy()).to_string()
+    }
+}
+
+/// A device's id and number.
+struct Numbered {
+    id: String,
+    number: u32,
+}
+
+fn number_of(id: &str, numbers: &[Numbered]) -> Option<u32> {
+    numbers.iter().find(|numbered| numbered.id == id).map(|numbered| numbered.number)
+}
+
+fn describe(device: &cpal::Device, numbers: &[Numbered]) -> Option<SoundDevice> {
     let id = device.id().ok()?.to_string();
     let name = device.description().map_or_else(|_| id.clone(), |d| d.name().to_owned());
-    Some(SoundDevice { id, name })
+    let number = number_of(&id, numbers);
+    Some(SoundDevice { id, name, number })
 }
 
 fn is(device: &cpal::Device, id: &str) -> bool {

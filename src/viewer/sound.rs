@@ -4,7 +4,7 @@
 //! and the devices; while nothing plays or records it sleeps, and after a while closes the loudspeaker.
 
 use crate::io::opus::{OpusError, Player, Talker};
-use crate::io::sound::{DeviceLook, Input, Output, SoundDevices, SoundSystem, prefer_this_thread};
+use crate::io::sound::{DeviceLook, Input, Output, SoundDevice, SoundDevices, SoundSystem, prefer_this_thread};
 use crate::proto::sound::packet::{RATE, SoundKind, SoundPacket};
 use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent, UiSender};
 use crate::viewer::preferences::Preferences;
@@ -65,6 +65,9 @@ struct Sound {
     talker: Talker,
     output: Option<Output>,
     input: Option<Input>,
+    /// That there is no device was said, until one is opened.
+    lacks_output: bool,
+    lacks_input: bool,
     chosen_output: Option<String>,
     chosen_input: Option<String>,
     /// The user's volume, and what was reached of it.
@@ -116,6 +119,8 @@ pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
         talker: Talker::new(SoundKind::Microphone)?,
         output: None,
         input: None,
+        lacks_output: false,
+        lacks_input: false,
         volume: ends.preferences.volume(),
         gain: ends.preferences.volume(),
         chosen_output: ends.preferences.output,
@@ -264,10 +269,15 @@ impl Sound {
                 Ok(output) => {
                     tracing::info!(device = output.id, "Loudspeaker opened");
                     self.missed = 0;
+                    self.lacks_output = false;
                     self.sounded_at = now;
                     self.output = Some(output);
                 }
-                Err(error) => tracing::warn!(%error, "No loudspeaker"),
+                Err(error) if !self.lacks_output => {
+                    tracing::warn!(%error, "No loudspeaker");
+                    self.lacks_output = true;
+                }
+                Err(_) => {}
             }
         }
         if input && self.input.is_none() && looks {
@@ -280,36 +290,40 @@ impl Sound {
             match opened {
                 Ok(input) => {
                     tracing::info!(device = input.id, "Microphone opened");
+                    self.lacks_input = false;
                     self.input = Some(input);
                 }
-                Err(error) => tracing::warn!(%error, "No microphone"),
+                Err(error) if !self.lacks_input => {
+                    tracing::warn!(%error, "No microphone");
+                    self.lacks_input = true;
+                }
+                Err(_) => {}
             }
         }
     }
 
-    /// Leaves a device that is no longer the wanted one, for instance because a headset was plugged in.
+    /// Leaves a device that is no longer the wanted one, for instance because a headset was plugged in. Where one was
+    /// unplugged and plugged in again between two looks, PulseAudio has moved the sound elsewhere and says nothing: only
+    /// the device's number tells.
     fn follow_default(&mut self) {
         let devices = &self.devices;
-        if let Some(output) = &self.output {
-            let is_there = |id: &&String| devices.outputs.iter().any(|device| device.id == **id);
-            let wanted = self.chosen_output.as_ref().filter(is_there).or(devices.default_output.as_ref());
-            if wanted.is_some_and(|wanted| *wanted != output.id) {
-                self.output = None;
-                self.look_at = Instant::now();
-            }
+        if let Some(output) = &self.output
+            && is_left((&output.id, output.number), &devices.outputs, &self.chosen_output, &devices.default_output)
+        {
+            self.output = None;
+            self.look_at = Instant::now();
         }
-        if let Some(input) = &self.input {
-            let is_there = |id: &&String| devices.inputs.iter().any(|device| device.id == **id);
-            let wanted = self.chosen_input.as_ref().filter(is_there).or(devices.default_input.as_ref());
-            if wanted.is_some_and(|wanted| *wanted != input.id) {
-                self.input = None;
-                self.look_at = Instant::now();
-            }
+        if let Some(input) = &self.input
+            && is_left((&input.id, input.number), &devices.inputs, &self.chosen_input, &devices.default_input)
+        {
+            self.input = None;
+            self.look_at = Instant::now();
         }
     }
 
     fn system(&mut self) -> &SoundSystem {
-        self.system.get_or_insert_with(SoundSystem::open)
+        let kept = self.system.take().filter(SoundSystem::is_lasting);
+        self.system.insert(kept.unwrap_or_else(SoundSystem::open))
     }
 
     fn fill_output(&mut self, now: Instant) {
@@ -465,6 +479,19 @@ impl Test {
     }
 }
 
+/// Whether another device than the open one is wanted: the chosen one while it is there, else the system's choice.
+fn is_left(
+    (id, number): (&String, Option<u32>),
+    devices: &[SoundDevice],
+    chosen: &Option<String>,
+    default: &Option<String>,
+) -> bool {
+    let is_there = |id: &&String| devices.iter().any(|device| device.id == **id);
+    let Some(wanted) = chosen.as_ref().filter(is_there).or(default.as_ref()) else { return false };
+    let now = devices.iter().find(|device| device.id == *wanted).and_then(|device| device.number);
+    wanted != id || now.zip(number).is_some_and(|(now, opened)| now != opened)
+}
+
 /// From 0 to 1 at the beginning and back at the end.
 fn fade(at: usize, length: usize) -> f32 {
     let from_end = length.saturating_sub(at);
@@ -489,6 +516,26 @@ mod tests {
         assert!((peak - TONE_LEVEL).abs() < 0.01);
         let step = all.chunks_exact(2).zip(all.chunks_exact(2).skip(1)).map(|(a, b)| (a[0] - b[0]).abs());
         assert!(step.fold(0.0, f32::max) < 0.016, "a click");
+    }
+
+    #[test]
+    fn the_wanted_device_is_told_by_its_id_and_its_number() {
+        let text = |id: &str| Some(id.to_owned());
+        let device = |id: &str, number| SoundDevice { id: id.to_owned(), name: String::new(), number };
+        let devices = [device("ear", Some(0)), device("headset", Some(4)), device("card", None)];
+        let check = |open: (&str, Option<u32>), chosen: Option<&str>, expected| {
+            let left = is_left((&open.0.to_owned(), open.1), &devices, &chosen.and_then(text), &text("ear"));
+            assert_eq!(left, expected, "{open:?} open, {chosen:?} chosen");
+        };
+        check(("ear", Some(0)), None, false);
+        check(("headset", Some(4)), None, true);
+        check(("headset", Some(4)), Some("headset"), false);
+        check(("headset", Some(3)), Some("headset"), true);
+        check(("ear", Some(0)), Some("headset"), true);
+        check(("ear", Some(0)), Some("unplugged"), false);
+        // Where there are no numbers, or none was known, nothing is opened again and again.
+        check(("card", None), Some("card"), false);
+        check(("headset", None), Some("headset"), false);
     }
 
     #[test]

@@ -246,6 +246,9 @@ fn the_loudspeaker_follows_a_headset_that_is_plugged_in_and_survives_its_unplugg
     wait_until(PATIENCE, "silence at the loudspeaker", || loud(&ear).is_none().then_some(()));
     room.sound.control(&["unload-module", module.trim()]);
     wait_until(PATIENCE, "the tone at the loudspeaker again", || loud(&ear));
+    room.sound.restart();
+    let ear = room.sound.record("ear.monitor", "restarted");
+    wait_until(PATIENCE, "the tone after a restart of PulseAudio", || loud(&ear));
     room.viewer.processes().assert_running();
 }
 
@@ -324,6 +327,18 @@ fn devices_volume_and_silence_are_remembered() {
     room.sound.control(&plug);
     let headset = room.sound.record("headset.monitor", "plugged");
     wait_until(PATIENCE, "the chosen loudspeaker plays again", || soft(&headset));
+    // Unplugged and back before anybody looks: PulseAudio has moved the sound away, and will not move it back.
+    let modules = room.sound.control(&["list", "short", "modules"]);
+    let module = modules.lines().find(|line| line.contains("sink_name=headset")).expect("the headset");
+    let module = module.split_whitespace().next().expect("a number").to_owned();
+    room.sound.control(&["unload-module", &module]);
+    room.sound.control(&plug);
+    let headset = room.sound.record("headset.monitor", "back");
+    wait_until(PATIENCE, "the loudspeaker that was away for a moment plays", || soft(&headset));
+    // Every look for devices asks through the same few connections, of which PulseAudio has 64 for everybody.
+    let clients = room.sound.control(&["list", "short", "clients"]);
+    let ours = clients.lines().filter(|line| line.contains("cpal") || line.contains("kachel")).count();
+    assert!(ours <= 4, "{clients}");
 }
 
 #[test]

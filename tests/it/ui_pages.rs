@@ -115,7 +115,7 @@ const TALKING: TalkState =
     TalkState { sound: true, microphone_allowed: true, muted: false, microphone: true, wanted: true };
 
 fn sound(talk: TalkState) -> Page {
-    let device = |id: &str, name: &str| SoundDevice { id: id.to_owned(), name: name.to_owned() };
+    let device = |id: &str, name: &str| SoundDevice { id: id.to_owned(), name: name.to_owned(), number: None };
     Page::Sound(Box::new(SoundPage {
         talk,
         view: SoundView {

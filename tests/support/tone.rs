@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::process::Signal;
+
 use super::process::Processes;
 use super::wait::wait_until;
 
@@ -130,7 +132,7 @@ impl SoundSystem {
     /// # Panics
     /// When it does not come up within ten seconds.
     pub fn start() -> Self {
-        let mut processes = Processes::new("pulse");
+        let processes = Processes::new("pulse");
         let folder = processes.folder().to_owned();
         let (socket, script) = (folder.join("native"), folder.join("default.pa"));
         // A PulseAudio sends programs away that bring no cookie at all; whose it is does not matter to this one.
@@ -144,16 +146,31 @@ impl SoundSystem {
             "set-default-source microphone".to_owned(),
         ];
         fs::write(&script, lines.join("\n") + "\n").expect("the group's folder is ours");
+        let mut system = Self { processes, socket };
+        system.launch();
+        system
+    }
+
+    /// Ends PulseAudio and starts it anew, as an update or a user's `pulseaudio -k` does; recordings end with it.
+    ///
+    /// # Panics
+    /// When it does not come up within ten seconds.
+    pub fn restart(&mut self) {
+        self.processes.end("pulseaudio", Signal::TERM);
+        self.launch();
+    }
+
+    fn launch(&mut self) {
+        let folder = self.processes.folder().to_owned();
         let mut command = Command::new("pulseaudio");
-        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "-F"]).arg(&script);
+        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "-F"]);
+        command.arg(folder.join("default.pa"));
         command.env("XDG_RUNTIME_DIR", &folder).env("HOME", &folder).env_remove("PULSE_SERVER");
-        processes.spawn("pulseaudio", &mut command);
-        let system = Self { processes, socket };
+        self.processes.spawn("pulseaudio", &mut command);
         wait_until(Duration::from_secs(10), "PulseAudio answers", || {
-            let output = system.command("pactl").args(["list", "short", "sources"]).output().ok()?;
+            let output = self.command("pactl").args(["list", "short", "sources"]).output().ok()?;
             String::from_utf8_lossy(&output.stdout).contains("microphone").then_some(())
         });
-        system
     }
 
     /// What a program needs in its environment to use it.
