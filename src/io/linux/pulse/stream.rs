@@ -9,12 +9,13 @@ use std::collections::VecDeque;
 
 /// Longest queue of a program.
 const QUEUE_BYTES_MAX: u32 = 4 << 20;
-/// Time that a program writes ahead where it does not say.
-const TARGET_MS: u32 = 200;
+/// Time that a program writes ahead where it does not say: as in PulseAudio, as such a program may be away for as long. Who
+/// wants to be heard at once says so.
+const TARGET_MS: u32 = 2_000;
 /// Least time: two ticks of ours and the program's own reaction.
 const TARGET_MS_MIN: u32 = 40;
-/// Most time: what is written is what is heard that much later.
-const TARGET_MS_MAX: u32 = 2_000;
+/// Least that a program is asked for where it does not say: as in PulseAudio.
+const REQUEST_MS: u32 = 20;
 /// Time that is recorded before a program is handed it, at most.
 const FRAGMENT_MS_MAX: u32 = 100;
 
@@ -103,8 +104,12 @@ fn resampler(rate: u32) -> Option<Resampler> {
 pub(super) fn playback_attr(spec: &SampleSpec, wanted: &BufferAttr) -> BufferAttr {
     let whole = |bytes: u32| bytes / frame_bytes(spec) as u32 * frame_bytes(spec) as u32;
     let target = if wanted.target_length == u32::MAX { bytes_of(spec, TARGET_MS) } else { wanted.target_length };
-    let target = whole(target.clamp(bytes_of(spec, TARGET_MS_MIN), bytes_of(spec, TARGET_MS_MAX).min(QUEUE_BYTES_MAX)));
-    let least = whole(wanted.minimum_request_length.min(target / 4)).max(frame_bytes(spec) as u32);
+    let target = whole(target.clamp(bytes_of(spec, TARGET_MS_MIN), QUEUE_BYTES_MAX));
+    let least = match wanted.minimum_request_length {
+        u32::MAX => bytes_of(spec, REQUEST_MS),
+        bytes => bytes,
+    };
+    let least = whole(least.min(target / 4)).max(frame_bytes(spec) as u32);
     let pre_buffering = whole(wanted.pre_buffering.min(target - least));
     let max_length = wanted.max_length.clamp(target, QUEUE_BYTES_MAX.max(target));
     BufferAttr {
@@ -358,9 +363,13 @@ mod tests {
 
     #[test]
     fn attributes_are_kept_within_what_works() {
+        // What PulseAudio 16 grants.
         let open = playback_attr(&SPEC, &BufferAttr::default());
-        assert_eq!((open.target_length, open.minimum_request_length), (38_400, 9_600));
-        assert_eq!(open.pre_buffering, 28_800);
+        assert_eq!((open.target_length, open.minimum_request_length), (384_000, 3_840));
+        let browser = BufferAttr { target_length: 38_400, minimum_request_length: 4_800, ..BufferAttr::default() };
+        let browser = playback_attr(&SPEC, &browser);
+        assert_eq!((browser.target_length, browser.minimum_request_length), (38_400, 4_800));
+        assert_eq!(browser.pre_buffering, 33_600);
         let tiny = playback_attr(
             &SPEC,
             &BufferAttr { target_length: 1, pre_buffering: 0, minimum_request_length: 0, ..BufferAttr::default() },
@@ -372,7 +381,7 @@ mod tests {
 
     #[test]
     fn it_asks_for_what_it_plays_and_says_when_it_runs_dry() {
-        let mut p = playback(BufferAttr::default());
+        let mut p = playback(BufferAttr { target_length: 38_400, ..BufferAttr::default() });
         let mut notices = Vec::new();
         let mut mixed = vec![0.0; 960];
         p.mix(&mut mixed, &mut notices);
