@@ -147,6 +147,32 @@ fn tones_of_programs_are_heard_without_a_gap_and_silence_costs_nothing() {
 }
 
 #[test]
+#[ignore = "needs firefox-esr, which is large: cargo test --test e2e a_browser -- --ignored"]
+fn a_browser_is_heard_without_a_gap() {
+    assert!(has(PROGRAMS) && has(&["firefox-esr"]), "nothing to look at");
+    let mut room = Room::new(&[]);
+    let folder = room.host.state().with_file_name("browser");
+    std::fs::create_dir_all(&folder).expect("the group's folder is ours");
+    write_wav(&folder.join("tone.wav"), 1_000.0, LEVEL, TONE);
+    // It plays by itself, and not while the browser is still busy with its start.
+    let page = "<title>Tone</title><audio id=a src=tone.wav></audio><script>setTimeout(() => a.play(), 4000)</script>";
+    std::fs::write(folder.join("tone.html"), page).expect("the group's folder is ours");
+    let lines = [
+        ("media.autoplay.default", "0"),
+        ("browser.aboutwelcome.enabled", "false"),
+        ("browser.shell.checkDefaultBrowser", "false"),
+        ("datareporting.policy.dataSubmissionPolicyBypassNotification", "true"),
+        ("network.captive-portal-service.enabled", "false"),
+        ("termsofuse.bypassNotification", "true"),
+        ("toolkit.telemetry.reportingpolicy.firstRun", "false"),
+    ];
+    let lines: String = lines.iter().map(|(name, value)| format!("user_pref(\"{name}\", {value});\n")).collect();
+    std::fs::write(folder.join("user.js"), lines).expect("the group's folder is ours");
+    let (profile, page) = (folder.display().to_string(), format!("file://{}/tone.html", folder.display()));
+    assert_clean(&mut room, &["firefox-esr", "--no-remote", "--profile", &profile, &page], 1_000.0);
+}
+
+#[test]
 fn sound_goes_on_while_session_process_and_front_are_replaced() {
     if !has(PROGRAMS) {
         return;
