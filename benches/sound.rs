@@ -1,7 +1,9 @@
 //! Mouth to ear: a click is written by a program, and the time runs until it is read from the monitor of the listener's
 //! loudspeaker. The floor is the same two programs on one PulseAudio with nothing in between. On a direct way and on one
-//! of 60 ms round trip, which a relay in this process makes. Then what sound costs both ends in CPU.
-//! Run by `./dev bench sound [--quick]`.
+//! of 60 ms round trip, which a relay in this process makes. Then what sound costs both ends in CPU. Beside it PulseAudio's
+//! own way over TCP, which sends samples as they are, and xpra where it is installed (Debian: `xpra python3-pil python3-gst-1.0
+//! gstreamer1.0-pulseaudio gstreamer1.0-plugins-good`).
+//! Run by `./dev bench sound [--quick] [--only floor,kachel,pulseaudio,xpra]`.
 
 #[path = "parts/mod.rs"]
 mod parts;
@@ -11,7 +13,7 @@ mod support;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -20,12 +22,24 @@ use std::time::{Duration, Instant};
 use kachel::geom::Size;
 use serde_json::json;
 
+use parts::options::Options;
 use parts::report;
 use support::display::Display;
 use support::link::{Host, HostOptions, Viewer, ViewerOptions, free_loopback_port};
+use support::process::Processes;
 use support::tone::{RATE, SoundSystem};
-use support::wait::wait_until;
+use support::wait::{wait_for, wait_until};
 
+/// What is measured, and half of the round trip in ms.
+const WAYS: [(&str, Rival, u64); 7] = [
+    ("floor", Rival::Floor, 0),
+    ("Kachel, direct", Rival::Kachel, 0),
+    ("Kachel, 60 ms round trip", Rival::Kachel, 30),
+    ("PulseAudio over TCP, direct", Rival::Tunnel, 0),
+    ("PulseAudio over TCP, 60 ms round trip", Rival::Tunnel, 30),
+    ("xpra, direct", Rival::Xpra, 0),
+    ("xpra, 60 ms round trip", Rival::Xpra, 30),
+];
 /// Bytes of 10 ms of 16-bit mono.
 const CHUNK: usize = RATE as usize / 100 * 2;
 /// A sample above this is the click.
@@ -34,18 +48,35 @@ const CLICK: f32 = 0.2;
 const PATIENCE: Duration = Duration::from_secs(40);
 
 fn main() -> ExitCode {
-    let quick = std::env::args().any(|argument| argument == "--quick");
+    let options = Options::from_arguments();
+    let quick = options.quick;
     let clicks = if quick { 12 } else { 60 };
     let mut rows = Vec::new();
     let mut values = Vec::new();
-    for (name, delay) in [("floor", None), ("direct", Some(0)), ("60 ms round trip", Some(30))] {
+    let mut failures = Vec::new();
+    let seconds = if quick { 4 } else { 15 };
+    let kachel = |ms| Some(Way::Kachel(Box::new(Kachel::new(Duration::from_millis(ms)))));
+    let tunnel = |ms| Some(Way::Tunnel(Box::new(Tunnel::new(Duration::from_millis(ms)))));
+    for (name, rival, ms) in WAYS.into_iter().filter(|(_, rival, _)| options.wants(rival.name(), true)) {
         println!("{name}: {clicks} clicks");
-        let mut times = match delay {
+        let way = match rival {
+            Rival::Floor => None,
+            Rival::Kachel => kachel(ms),
+            Rival::Tunnel => tunnel(ms),
+            Rival::Xpra => match Xpra::new(Duration::from_millis(ms)) {
+                Ok(xpra) => Some(Way::Xpra(Box::new(xpra))),
+                Err(why) => {
+                    println!("  {why}");
+                    failures.extend(why.is_fault.then(|| format!("{name}: {why}")));
+                    continue;
+                }
+            },
+        };
+        let mut times = match way {
             None => floor(clicks),
-            Some(ms) => {
-                let mut way = Way::new(Duration::from_millis(ms));
+            Some(mut way) => {
                 let times = way.clicks(clicks);
-                let (host, viewer, idle) = way.cost(if quick { 4 } else { 15 });
+                let (host, viewer, idle) = way.cost(seconds);
                 println!("  CPU of one core: host {host:.1} %, viewer {viewer:.1} %; both in silence {idle:.1} %");
                 values.push(json!({ "way": name, "host_cpu": host, "viewer_cpu": viewer, "silent_cpu": idle }));
                 times
@@ -67,7 +98,7 @@ fn main() -> ExitCode {
         report::table(&["way", "median", "p95", "clicks"], &rows)
     );
     report::save("sound", &json!({ "results": values }));
-    report::exit_code(&[])
+    report::exit_code(&failures)
 }
 
 fn floor(clicks: usize) -> Vec<Duration> {
@@ -76,16 +107,73 @@ fn floor(clicks: usize) -> Vec<Duration> {
     measure(Mouth::new(sound.command("pacat"), Some("ear")), &ear, clicks)
 }
 
+/// Who carries the sound.
+#[derive(Clone, Copy)]
+enum Rival {
+    Floor,
+    Kachel,
+    Tunnel,
+    Xpra,
+}
+
+impl Rival {
+    /// As `--only` knows it.
+    fn name(self) -> &'static str {
+        match self {
+            Rival::Floor => "floor",
+            Rival::Kachel => "kachel",
+            Rival::Tunnel => "pulseaudio",
+            Rival::Xpra => "xpra",
+        }
+    }
+}
+
+/// What carries the sound, and a person's loudspeaker.
+enum Way {
+    Kachel(Box<Kachel>),
+    Tunnel(Box<Tunnel>),
+    Xpra(Box<Xpra>),
+}
+
 /// A session, a viewer, and what lies between.
-struct Way {
+struct Kachel {
     viewer: Viewer,
     host: Host,
     sound: SoundSystem,
     _display: Display,
 }
 
-impl Way {
-    fn new(delay: Duration) -> Way {
+/// A PulseAudio for the session, whose one sink is that of the PulseAudio at the desk.
+struct Tunnel {
+    server: Processes,
+    sound: SoundSystem,
+    socket: PathBuf,
+}
+
+/// xpra 3 with its own PulseAudio for the session; GStreamer takes the sound from there and plays it here.
+struct Xpra {
+    client: Processes,
+    server: Processes,
+    sound: SoundSystem,
+    socket: PathBuf,
+    _display: Display,
+}
+
+/// Why there is no xpra beside us.
+struct NoXpra {
+    why: String,
+    /// It is installed.
+    is_fault: bool,
+}
+
+impl std::fmt::Display for NoXpra {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl Kachel {
+    fn new(delay: Duration) -> Kachel {
         let (sound, display) = (SoundSystem::start(), Display::start(Size::new(1280, 800)));
         let listen = free_loopback_port();
         let host = Host::start(
@@ -99,18 +187,98 @@ impl Way {
         let options = ViewerOptions { environment: sound.environment(), ..ViewerOptions::on(display.name()) };
         let viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &trial, &options);
         wait_until(PATIENCE, "a picture", || (viewer.stats().last()?["frames"].as_u64()? > 0).then_some(()));
-        Way { viewer, host, sound, _display: display }
+        Kachel { viewer, host, sound, _display: display }
     }
+}
 
+impl Tunnel {
+    fn new(delay: Duration) -> Tunnel {
+        let (mut sound, mut server) = (SoundSystem::start(), Processes::new("tunnel"));
+        let desk = free_loopback_port();
+        let port = format!("port={}", desk.port());
+        sound.control(&["load-module", "module-native-protocol-tcp", &port, "listen=127.0.0.1", "auth-anonymous=1"]);
+        let way = if delay.is_zero() { desk } else { stream_relay(desk, delay) };
+        let (script, socket) = (server.folder().join("default.pa"), server.folder().join("native"));
+        let lines = format!(
+            "load-module module-native-protocol-unix socket={} auth-anonymous=1\n\
+             load-module module-tunnel-sink server=tcp:{way} sink=ear\n",
+            socket.display()
+        );
+        fs::write(&script, lines).expect("the group's folder is ours");
+        let mut command = Command::new("pulseaudio");
+        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "-F"]).arg(&script);
+        command.envs(sound.environment()).env_remove("PULSE_SERVER");
+        server.spawn("pulseaudio", command.env("XDG_RUNTIME_DIR", server.folder()).env("HOME", server.folder()));
+        wait_until(PATIENCE, "the tunnel", || {
+            (!sound.control(&["list", "short", "sink-inputs"]).trim().is_empty() && socket.exists()).then_some(())
+        });
+        Tunnel { server, sound, socket }
+    }
+}
+
+impl Xpra {
+    fn new(delay: Duration) -> Result<Xpra, NoXpra> {
+        if Command::new("xpra").arg("--version").output().is_err() {
+            return Err(NoXpra { why: "xpra is not installed".into(), is_fault: false });
+        }
+        let (mut sound, display) = (SoundSystem::start(), Display::start(Size::new(1280, 800)));
+        let (mut server, mut client) = (Processes::new("xpra"), Processes::new("xpra-client"));
+        let run = server.folder().join("run");
+        fs::create_dir_all(&run).expect("the group's folder is ours");
+        fs::set_permissions(&run, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("the folder is ours");
+        let listen = free_loopback_port();
+        let way = if delay.is_zero() { listen } else { stream_relay(listen, delay) };
+        // It starts `python3`; one that is not Debian's has no xpra.
+        let path = ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let quiet = ["--notifications=no", "--mdns=no", "--webcam=no", "--printing=no", "--microphone=off"];
+        let mut command = Command::new("xpra");
+        command.args(["start", "--daemon=no", "--html=off", "--speaker=on", "--pulseaudio=yes", "--start=xterm"]);
+        command.args(["--xvfb=Xvfb +extension Composite -screen 0 1280x800x24 -nolisten tcp -noreset"]).args(quiet);
+        command.arg(format!("--bind-tcp={listen}")).env("HOME", server.folder());
+        command.env("XDG_RUNTIME_DIR", &run).envs([path]).env_remove("PULSE_SERVER").env_remove("DISPLAY");
+        server.spawn("xpra", &mut command);
+        let fault = |why: &str, log: String| NoXpra { why: format!("{why}\n{log}"), is_fault: true };
+        let socket = wait_for(PATIENCE, || {
+            let sockets = fs::read_dir(run.join("xpra")).ok()?.flatten().map(|e| e.path().join("pulse/native"));
+            sockets.into_iter().find(|socket| socket.exists())
+        });
+        let Some(socket) = socket else { return Err(fault("its server has no sound", server.log_tail("xpra"))) };
+        wait_for(PATIENCE, || server.log("xpra").contains("xpra is ready").then_some(()));
+        let mut command = Command::new("xpra");
+        command.args(["attach", &format!("tcp://{way}/"), "--speaker=on", "--opengl=no"]).args(quiet);
+        command.env("HOME", client.folder()).env("XDG_RUNTIME_DIR", client.folder()).env("DISPLAY", display.name());
+        command.envs(sound.environment()).envs([path]);
+        client.spawn("xpra", &mut command);
+        // It plays as soon as it has a stream of its own at the loudspeaker.
+        let plays =
+            wait_for(PATIENCE, || (!sound.control(&["list", "short", "sink-inputs"]).trim().is_empty()).then_some(()));
+        match plays {
+            Some(()) => Ok(Xpra { client, server, sound, socket, _display: display }),
+            None => Err(fault("its client plays nothing", client.log_tail("xpra"))),
+        }
+    }
+}
+
+impl Way {
+    /// A program in the session.
     fn program(&self, name: &str) -> Command {
+        let socket = match self {
+            Way::Kachel(way) => way.host.state().join("sessions").join(Host::session_name(0)).join("pulse"),
+            Way::Tunnel(way) => way.socket.clone(),
+            Way::Xpra(way) => way.socket.clone(),
+        };
         let mut command = Command::new(name);
-        let socket = self.host.state().join("sessions").join(Host::session_name(0)).join("pulse");
         command.env("PULSE_SERVER", format!("unix:{}", socket.display()));
         command
     }
 
     fn clicks(&mut self, clicks: usize) -> Vec<Duration> {
-        let ear = Ear::new(self.sound.command("parec"), "ear.monitor");
+        let sound = match self {
+            Way::Kachel(way) => &way.sound,
+            Way::Tunnel(way) => &way.sound,
+            Way::Xpra(way) => &way.sound,
+        };
+        let ear = Ear::new(sound.command("parec"), "ear.monitor");
         measure(Mouth::new(self.program("pacat"), None), &ear, clicks)
     }
 
@@ -147,11 +315,20 @@ impl Way {
     }
 
     fn used(&mut self, seconds: u64) -> (f64, f64) {
-        let before = (self.host.processes().cpu_seconds(), self.viewer.processes().cpu_seconds());
+        let before = self.cpu_seconds();
         std::thread::sleep(Duration::from_secs(seconds));
-        let after = (self.host.processes().cpu_seconds(), self.viewer.processes().cpu_seconds());
+        let after = self.cpu_seconds();
         let share = |before: f64, after: f64| (after - before) / seconds as f64 * 100.0;
         (share(before.0, after.0), share(before.1, after.1))
+    }
+
+    fn cpu_seconds(&mut self) -> (f64, f64) {
+        match self {
+            Way::Kachel(way) => (way.host.processes().cpu_seconds(), way.viewer.processes().cpu_seconds()),
+            // At the desk there is nothing but PulseAudio, which is part of nobody's cost here.
+            Way::Tunnel(way) => (way.server.cpu_seconds(), 0.0),
+            Way::Xpra(way) => (way.server.cpu_seconds(), way.client.cpu_seconds()),
+        }
     }
 }
 
@@ -299,4 +476,43 @@ fn relay(host: SocketAddr, delay: Duration) -> SocketAddr {
         }
     });
     address
+}
+
+/// The same for streams.
+fn stream_relay(host: SocketAddr, delay: Duration) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for near in listener.incoming().map_while(Result::ok) {
+            // Whoever is not there yet is asked again by whoever wants it.
+            let Ok(far) = TcpStream::connect(host) else { continue };
+            let (near_too, far_too) = (near.try_clone().expect("a socket"), far.try_clone().expect("a socket"));
+            pass_on(near, far, delay);
+            pass_on(far_too, near_too, delay);
+        }
+    });
+    address
+}
+
+/// Passes what one stream brings on to the other after a while, until either ends.
+fn pass_on(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
+    let (sender, flying) = channel::<(Instant, Vec<u8>)>();
+    to.set_nodelay(true).expect("a socket");
+    std::thread::spawn(move || {
+        let mut bytes = [0; 65_536];
+        while let Ok(count @ 1..) = from.read(&mut bytes) {
+            if sender.send((Instant::now() + delay, bytes[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+    });
+    std::thread::spawn(move || {
+        for (at, bytes) in flying {
+            std::thread::sleep(at.saturating_duration_since(Instant::now()));
+            if to.write_all(&bytes).is_err() {
+                break;
+            }
+        }
+        to.shutdown(Shutdown::Both).ok();
+    });
 }
