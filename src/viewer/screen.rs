@@ -12,6 +12,7 @@ use crate::io::gpu::mirror::Mirror;
 use crate::io::gpu::present::{Presenter, Shown};
 use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
+use crate::io::window;
 use crate::proto::screen::assembler::Update;
 use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, UiEvent, UiSender};
 use std::sync::Arc;
@@ -26,9 +27,9 @@ const PARTS_MAX: usize = 256;
 
 /// What the screen thread needs to begin.
 pub struct ScreenParts {
-    /// The window.
-    pub window: Arc<Window>,
-    /// wgpu and the window's surface, made on the ui thread as some systems want it; none if the GPU is not wanted.
+    /// What is drawn into.
+    pub canvas: window::Canvas,
+    /// wgpu and the canvas's surface, made on the ui thread as some systems want it; none if the GPU is not wanted.
     pub surface: Option<(wgpu::Instance, wgpu::Surface<'static>)>,
     /// What the user asked for.
     pub renderer: Renderer,
@@ -61,8 +62,9 @@ enum Painter {
 }
 
 struct Screen {
-    window: Arc<Window>,
     painter: Painter,
+    /// Goes after what draws into it.
+    canvas: window::Canvas,
     size: Size,
     picture: Size,
     overlay: Option<OverlayPicture>,
@@ -78,8 +80,8 @@ struct Screen {
 
 /// Runs until net and ui hang up.
 pub async fn run(parts: ScreenParts) {
-    let ScreenParts { window, surface, renderer, mut updates, mut checks, mut scenes, facts, ui } = parts;
-    let (painter, fact) = match open(&window, surface, renderer) {
+    let ScreenParts { canvas, surface, renderer, mut updates, mut checks, mut scenes, facts, ui } = parts;
+    let (painter, fact) = match open(&canvas.window, surface, renderer) {
         Ok(opened) => opened,
         Err(error) => {
             tracing::error!(%error, "Nothing can be drawn");
@@ -90,9 +92,9 @@ pub async fn run(parts: ScreenParts) {
     tracing::info!(tier = ?fact.tier, adapter = fact.adapter, "Renderer");
     let _ = facts.send(Fact::Renderer(fact.clone())).await;
     ui.tell(UiEvent::Renderer(fact));
-    let inner = window.inner_size();
+    let inner = canvas.window.inner_size();
     let mut screen = Screen {
-        window,
+        canvas,
         painter,
         size: Size::new(inner.width, inner.height),
         picture: Size::default(),
@@ -193,6 +195,7 @@ impl Screen {
         match scene {
             SceneChange::Window(size) => {
                 self.size = size;
+                self.canvas.follow(size);
                 self.exposed = true;
             }
             SceneChange::Overlay(overlay) => {
@@ -250,7 +253,7 @@ impl Screen {
         let (exposed, damage) = (std::mem::take(&mut self.exposed), std::mem::take(&mut self.damage));
         let prepared = std::mem::take(&mut self.prepared);
         let overlay_damage = std::mem::take(&mut self.overlay_damage);
-        self.window.pre_present_notify();
+        self.canvas.window.pre_present_notify();
         self.presented = true;
         let overlay = self.overlay.as_ref();
         match &mut self.painter {
@@ -290,7 +293,7 @@ impl Screen {
 
     /// The GPU failed: the CPU goes on, with an empty picture at first.
     fn fall_back(&mut self) -> Result<RendererFact, ScreenError> {
-        let (painter, fact) = open_cpu(&self.window)?;
+        let (painter, fact) = open_cpu(&self.canvas.window)?;
         self.painter = painter;
         self.picture = Size::default();
         self.damage.clear();

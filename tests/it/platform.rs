@@ -25,6 +25,7 @@ const GUARDED: &[(&str, &[&str])] = &[
     ("rustix::", &["target_os = \"linux\""]),
     ("x11rb::", &["target_os = \"linux\""]),
     ("winit::platform::windows", &["windows"]),
+    ("winit::platform::x11", &["target_os = \"linux\""]),
     ("windows_sys::", &["windows"]),
 ];
 /// The host's files: it runs on Linux only, and `lib.rs`, `io/mod.rs` and `io/ipp/mod.rs` say so.

@@ -8,7 +8,7 @@ use crate::geom::{Fit, Point, Size, fit};
 use crate::io::gpu::{self, Renderer};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
-use crate::io::window::{blacken_new_parts, wants_multiplied_pointers};
+use crate::io::window::{Canvas, blacken_new_parts, wants_multiplied_pointers};
 use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::{LinkState, retry_after};
 use crate::proto::sound::talk::TalkState;
@@ -251,9 +251,13 @@ impl App {
                 (renderer != Renderer::Auto || gpu::has_hardware(&instance)).then_some(instance)
             }
         };
+        let canvas = match instance {
+            Some(_) => Canvas::for_gpu(event_loop, &window),
+            None => Canvas::of(&window),
+        };
         let surface = match instance {
             None => None,
-            Some(instance) => match instance.create_surface(Arc::clone(&window)) {
+            Some(instance) => match instance.create_surface(Arc::clone(&canvas.window)) {
                 Ok(surface) => Some((instance, surface)),
                 Err(error) => {
                     tracing::warn!(%error, "No surface for the GPU");
@@ -263,7 +267,7 @@ impl App {
         };
         if let Some(ends) = self.ends.screen.take() {
             let parts = ScreenParts {
-                window: Arc::clone(&window),
+                canvas,
                 surface,
                 renderer: self.settings.renderer,
                 updates: ends.updates,
@@ -527,6 +531,18 @@ impl App {
             self.resize_at = Some(Instant::now() + quiet);
         }
         self.refresh();
+    }
+
+    /// Of what happens to a canvas this alone is nobody else's.
+    fn handle_canvas(&mut self, event: WindowEvent, window: Size) {
+        match event {
+            WindowEvent::RedrawRequested => self.scene(SceneChange::Exposed),
+            // winit itself gives all windows another size when the screen's scale changes.
+            WindowEvent::Resized(size) if Size::new(size.width, size.height) != window => {
+                self.scene(SceneChange::Window(window));
+            }
+            _ => {}
+        }
     }
 
     fn tell_viewport(&mut self) {
@@ -812,7 +828,12 @@ impl ApplicationHandler<Wake> for App {
         }
     }
 
-    fn window_event(&mut self, event_loop: &ActiveEventLoop, _: WindowId, event: WindowEvent) {
+    fn window_event(&mut self, event_loop: &ActiveEventLoop, id: WindowId, event: WindowEvent) {
+        if let Some(opened) = &self.window
+            && opened.window.id() != id
+        {
+            return self.handle_canvas(event, opened.size);
+        }
         let pages = self.offer(&event);
         match &event {
             WindowEvent::CloseRequested => {
