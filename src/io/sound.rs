@@ -455,13 +455,13 @@ mod linux {
         /// Of loudspeakers; none when it does not answer.
         pub(super) fn outputs(&self) -> Option<Vec<Numbered>> {
             let sinks = pollster::block_on(self.client.list_sinks()).ok()?;
-            Some(sinks.iter().map(|sink| Numbered { id: id_of(&sink.name), number: sink.index }).collect())
+            Some(sinks.iter().map(|sink| (id_of(&sink.name), sink.index)).collect())
         }
 
         /// Of microphones.
         pub(super) fn inputs(&self) -> Option<Vec<Numbered>> {
             let sources = pollster::block_on(self.client.list_sources()).ok()?;
-            Some(sources.iter().map(|source| Numbered { id: id_of(&source.name), number: source.index }).collect())
+            Some(sources.iter().map(|source| (id_of(&source.name), source.index)).collect())
         }
     }
 
@@ -472,13 +472,10 @@ mod linux {
 }
 
 /// A device's id and number.
-struct Numbered {
-    id: String,
-    number: u32,
-}
+type Numbered = (String, u32);
 
 fn number_of(id: &str, numbers: &[Numbered]) -> Option<u32> {
-    numbers.iter().find(|numbered| numbered.id == id).map(|numbered| numbered.number)
+    numbers.iter().find(|(known, _)| known == id).map(|(_, number)| *number)
 }
 
 fn describe(device: &cpal::Device, numbers: &[Numbered]) -> Option<SoundDevice> {
