@@ -437,11 +437,9 @@ impl Encoder {
             }
             let mask = (blocks != self.grid.visible(tile)).then_some(blocks);
             let (rect, lossy) = (self.grid.rect(tile), BlockMask::NONE);
-            let change =
-                TileChange { tile, rect, blocks, mask, lossy, is_plain: false, is_thrifty: false, is_held: false };
+            let change = TileChange { tile, rect, blocks, mask, lossy, is_plain: false, is_thrifty: false, held: None };
             let mut photos = self.photos_at_rest();
-            let held = View::of(&self.held);
-            self.modes.write(&held, &held, &change, &self.dictionary, &mut photos, &mut writer);
+            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
             self.handle_record(tile, false);
             self.photos.handle_written(tile, blocks, BlockMask::NONE);
             self.marks.handle_touched(tile, now);
@@ -796,11 +794,11 @@ impl Encoder {
         // What a key frame finds is black, and it waits for nothing.
         let is_thrifty = self.scarce == Scarce::Bytes;
         let is_held = !self.key && self.photos.lossy(tile).0 & changed.0 == 0;
-        let change =
-            TileChange { tile, rect, blocks: changed, mask, lossy, is_plain: self.is_plain, is_thrifty, is_held };
+        let held = is_held.then(|| View::of(&self.held));
+        let is_plain = self.is_plain;
+        let change = TileChange { tile, rect, blocks: changed, mask, lossy, is_plain, is_thrifty, held };
         self.photos.handle_change(tile, now);
-        let held = View::of(&self.held);
-        let reads = self.modes.write(current, &held, &change, &self.dictionary, &mut self.photos_left, writer);
+        let reads = self.modes.write(current, &change, &self.dictionary, &mut self.photos_left, writer);
         self.handle_record(tile, reads);
         self.photos.handle_written(tile, changed, lossy);
         let i = tile.0 as usize;

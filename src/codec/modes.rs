@@ -25,7 +25,7 @@ const COLOR_BYTES: usize = 3;
 
 /// What changed in one tile.
 #[derive(Debug)]
-pub(super) struct TileChange {
+pub(super) struct TileChange<'a> {
     pub(super) tile: TileIndex,
     /// The part of it that is on the screen.
     pub(super) rect: Rect,
@@ -38,8 +38,8 @@ pub(super) struct TileChange {
     pub(super) is_plain: bool,
     /// Bytes count more than the time to find the fewest.
     pub(super) is_thrifty: bool,
-    /// The viewer holds all of its blocks as `held` says.
-    pub(super) is_held: bool,
+    /// What the viewer holds, if that is so of all of its blocks to the bit.
+    pub(super) held: Option<View<'a>>,
 }
 
 /// Writes changed blocks; keeps its memory from tile to tile.
@@ -79,7 +79,6 @@ impl Modes {
     pub(super) fn write(
         &mut self,
         current: &View,
-        held: &View,
         change: &TileChange,
         dictionary: &Dictionary,
         photos_left: &mut u32,
@@ -88,9 +87,6 @@ impl Modes {
         let &TileChange { tile, rect, blocks: changed, mask, lossy, .. } = change;
         self.reads_former = false;
         load(current, rect, &mut self.pixels);
-        if change.is_held {
-            load(held, rect, &mut self.former);
-        }
         let exact = BlockMask(changed.0 & !lossy.0);
         if !lossy.is_empty() {
             self.payload.clear();
@@ -152,9 +148,12 @@ impl Modes {
     /// Measures blocks on top of what the viewer holds, or without that, whichever is smaller; where time is scarce, or
     /// nearly nothing has changed, by how much has.
     fn measure(&mut self, change: &TileChange, blocks: BlockMask, dictionary: &Dictionary) -> Measured {
+        if let Some(held) = &change.held {
+            load(held, change.rect, &mut self.former);
+        }
         let (pixels, former) = (&self.pixels, &self.former);
         let mut by = |former: Option<&Pixels>| self.ctx.measure(pixels, former, blocks, Some(dictionary), &COSTS);
-        let changed = if change.is_held { changed_octets(pixels, former, blocks) } else { u32::MAX };
+        let changed = change.held.map_or(u32::MAX, |_| changed_octets(pixels, former, blocks));
         let most = if change.is_thrifty { OCTETS_MAX } else { OCTETS_HALF };
         if changed > most * blocks.count() {
             return by(None);

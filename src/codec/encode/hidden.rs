@@ -120,11 +120,10 @@ impl Encoder {
                 lossy: BlockMask::NONE,
                 is_plain: false,
                 is_thrifty: false,
-                is_held: false,
+                held: None,
             };
             let mut photos = self.photos_at_rest();
-            let held = View::of(&self.held);
-            self.modes.write(&held, &held, &change, &self.dictionary, &mut photos, &mut writer);
+            self.modes.write(&View::of(&self.held), &change, &self.dictionary, &mut photos, &mut writer);
             writer.amend(tile, slot);
             self.cache.handle_stored_again(slot, BlockMask::NONE, self.sequence + 1);
             self.marks.handle_touched(tile, now);
