@@ -533,18 +533,6 @@ impl App {
         self.refresh();
     }
 
-    /// Of what happens to a canvas this alone is nobody else's.
-    fn handle_canvas(&mut self, event: WindowEvent, window: Size) {
-        match event {
-            WindowEvent::RedrawRequested => self.scene(SceneChange::Exposed),
-            // winit itself gives all windows another size when the screen's scale changes.
-            WindowEvent::Resized(size) if Size::new(size.width, size.height) != window => {
-                self.scene(SceneChange::Window(window));
-            }
-            _ => {}
-        }
-    }
-
     fn tell_viewport(&mut self) {
         let Some(opened) = &self.window else { return };
         let size = opened.size;
@@ -832,7 +820,11 @@ impl ApplicationHandler<Wake> for App {
         if let Some(opened) = &self.window
             && opened.window.id() != id
         {
-            return self.handle_canvas(event, opened.size);
+            // Of all that happens to a canvas, this alone is nobody else's.
+            if matches!(event, WindowEvent::RedrawRequested) {
+                self.scene(SceneChange::Exposed);
+            }
+            return;
         }
         let pages = self.offer(&event);
         match &event {
@@ -873,6 +865,10 @@ impl ApplicationHandler<Wake> for App {
         if self.resize_at.is_some_and(|at| at <= now) {
             self.resize_at = None;
             self.tell_viewport();
+            // winit itself gives all windows another size when the screen's scale changes, so also a canvas.
+            if let Some(size) = self.window.as_ref().map(|opened| opened.size) {
+                self.scene(SceneChange::Window(size));
+            }
         }
         if self.repaint_at.is_some_and(|at| at <= now) {
             self.repaint_at = None;
