@@ -37,10 +37,7 @@ fn each_viewer_sees_its_own_desktop_and_the_last_one_takes_over() {
     // Windows overlap, so that each is raised to be looked at.
     let look = |window: Window, color: u32, other: u32| {
         desk.focus(window);
-        wait_until(PATIENCE, "the window shows its own session", || {
-            let share = share_of(&desk.picture(window), color);
-            (share > 0.9).then_some(())
-        });
+        wait_picture(&desk, window, color, "the window shows its own session");
         assert_eq!(share_of(&desk.picture(window), other), 0.0);
     };
     look(window_one, FIRST, SECOND);
@@ -52,7 +49,7 @@ fn each_viewer_sees_its_own_desktop_and_the_last_one_takes_over() {
     look(window_three, FIRST, SECOND);
     wait_until(PATIENCE, "the first viewer is told", || (state_of(&one) == "ended").then_some(()));
     desk.focus(window_one);
-    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window_one, FIRST).then_some(()));
+    wait_page(&desk, window_one);
     let lines = one.stats().len();
     wait_until(PATIENCE, "it stays so for some seconds", || (one.stats().len() >= lines + 3).then_some(()));
     assert_eq!(state_of(&one), "ended", "it does not come back by itself");
@@ -91,13 +88,13 @@ fn strangers_get_in_nowhere_and_are_told() {
 
     // A device that was in and is taken off the list: out at once, and not in again.
     let (mut viewer, window) = start_viewer(&desk, &host.trial_file(), "cpu");
-    wait_until(PATIENCE, "the picture", || (share_of(&desk.picture(window), FIRST) > 0.9).then_some(()));
+    wait_picture(&desk, window, FIRST, "the picture");
     let list = fs::read_to_string(host.state().join("devices.toml")).expect("a device list is there");
     let id = list.lines().find_map(|line| line.strip_prefix("id = ")).expect("a device has an id").trim_matches('"');
     let output = host.revoke(id);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     wait_until(PATIENCE, "it is sent away", || (state_of(&viewer) == "ended").then_some(()));
-    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    wait_page(&desk, window);
     viewer.processes().assert_running();
     drop(viewer);
     let (mut viewer, window) = start_viewer(&desk, &host.trial_file(), "cpu");
@@ -124,7 +121,7 @@ fn an_expired_file_opens_a_window_that_says_so() {
     trial.write(&file).expect("the folder is ours");
     // A file manager shows nobody what stands on the standard error.
     let (mut viewer, window) = start_viewer(&desk, &file, "cpu");
-    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    wait_page(&desk, window);
     let log = viewer.processes().log("kachel");
     assert!(log.contains("has expired"), "{log}");
     viewer.processes().assert_running();
@@ -146,9 +143,6 @@ fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
         let options = ViewerOptions { environment: vec![place], ..ViewerOptions::on(desk.name()) };
         start_viewer_by(&desk, target, &options)
     };
-    let picture = |window: Window, what: &str| {
-        wait_until(PATIENCE, what, || (share_of(&desk.picture(window), FIRST) > 0.9).then_some(()));
-    };
 
     let other = Host::start(&host_program(), &host_options(0));
     let (mut viewer, window) = start(&bent_trial(&host, &other));
@@ -157,24 +151,24 @@ fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
     assert!(!kept.exists(), "nobody let it in");
 
     let (mut viewer, window) = start(&host.trial_file());
-    picture(window, "the picture");
+    wait_picture(&desk, window, FIRST, "the picture");
     wait_until(PATIENCE, "the address is kept", || kept.exists().then_some(()));
     assert!(!open_to_others(&kept).expect("the file is there"));
     viewer.processes().end("kachel", Signal::KILL);
 
     // Told nothing, it asks where to. Nothing stands in the field, so Tab leads to the first address.
     let (mut viewer, window) = start(Path::new(""));
-    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    wait_page(&desk, window);
     desk.focus(window);
     let mut input = desk.input();
     for key in ["Tab", "Return"] {
         input.press(key);
     }
-    picture(window, "the picture, without a word");
+    wait_picture(&desk, window, FIRST, "the picture, without a word");
     viewer.processes().end("kachel", Signal::TERM);
 
     let (mut viewer, window) = start(Path::new(""));
-    wait_until(PATIENCE, "the page is up", || page_is_up(&desk, window, FIRST).then_some(()));
+    wait_page(&desk, window);
     desk.focus(window);
     for key in ["Tab", "Tab", "Return"] {
         input.press(key);
@@ -182,6 +176,16 @@ fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
     wait_for_exactly(&kept, "places = []\n", "it is forgotten");
     viewer.processes().assert_running();
     drop(cover);
+}
+
+/// Waits until a window shows little but a session of this colour.
+fn wait_picture(desk: &Desk, window: Window, color: u32, what: &str) {
+    wait_until(PATIENCE, what, || (share_of(&desk.picture(window), color) > 0.9).then_some(()));
+}
+
+/// Waits until a window shows a page in place of the first session.
+fn wait_page(desk: &Desk, window: Window) {
+    wait_until(PATIENCE, "the page is up", || page_is_up(desk, window, FIRST).then_some(()));
 }
 
 /// Waits until the viewer has given up, and sees to it that it never shows the picture and stays alive.
