@@ -99,7 +99,7 @@ impl CtxEncoder {
         dictionary: Option<&Dictionary>,
         costs: &[Costs; KINDS],
     ) -> Measured {
-        let (mut head, literals) = self.head(pixels, blocks);
+        let (mut head, mut untold) = self.head(pixels, blocks);
         head.dictionary = head.recall && dictionary.is_some();
         if head.dictionary && former.is_some() {
             head.former = true;
@@ -120,8 +120,9 @@ impl CtxEncoder {
                 unknown += u32::from(recalled.iter().all(|entry| *entry == 0 || (entry ^ color) & 0x00ff_ffff != 0));
                 self.recalled[row * TILE as usize + x] = recalled;
             });
-            head.lanes = lanes(literals.min(unknown), &rows);
+            untold = untold.min(unknown);
         }
+        head.lanes = lanes(untold, &rows);
         let recalled = &self.recalled;
         let mut recorder = Recorder { pixels, former, rows: &rows, costs, trace: &mut self.trace, recalled };
         self.canvas.walk(&head, &rows, dictionary.unwrap_or(&self.empty), &mut recorder);
@@ -130,7 +131,7 @@ impl CtxEncoder {
         }
         let (set, cost) =
             (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
-        let colors = if head.former { 1 } else { 1 + head.last_named() };
+        let colors = 1 + head.last_named();
         let front = 1 + colors * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
         let bytes = front + head.lanes * 5 + (cost / 32 + self.trace.raw_bits).div_ceil(8) as usize;
         Measured { head, set: set as u8, bytes, blocks }
@@ -165,7 +166,7 @@ impl CtxEncoder {
         self.trace.costs.iter().copied().min().unwrap_or_default()
     }
 
-    /// The front, and how many pixels equal neither the one before nor the one above.
+    /// The front, with one lane, and how many pixels equal neither the one before nor the one above.
     fn head(&mut self, pixels: &Pixels, blocks: BlockMask) -> (Head, u32) {
         self.colors.clear();
         let mut repeats = 0u64;
@@ -193,7 +194,7 @@ impl CtxEncoder {
             repeats = 0;
         }
         let head = Head {
-            lanes: lanes(literals, &Rows::new(blocks, repeats)),
+            lanes: 1,
             grey: self.colors.is_grey(),
             recall: self.colors.count() <= RECALL_COLORS_MAX,
             dictionary: false,
@@ -215,12 +216,16 @@ impl Head {
 
     /// Number of the last colour that has to be named.
     fn last_named(&self) -> usize {
+        if self.former {
+            return 0;
+        }
         (1..COLORS_MAX).rev().find(|i| self.colors[*i] != self.colors[0]).unwrap_or(0)
     }
 
     /// Writes the front of a payload; the lanes' lengths follow.
     pub fn write(&self, blocks: BlockMask, out: &mut Vec<u8>) {
-        let (bits, named) = if self.former { (COLORS_MAX, 0) } else { (self.last_named(), self.last_named()) };
+        let named = self.last_named();
+        let bits = if self.former { COLORS_MAX } else { named };
         let flags = u8::from(self.grey) << 2 | u8::from(self.recall) << 3 | u8::from(self.repeats != 0) << 4;
         let flags = flags | u8::from(self.dictionary) << 7;
         out.push(self.lanes.ilog2() as u8 | flags | (bits as u8) << 5);
