@@ -677,6 +677,14 @@ impl Seat {
     }
 }
 
+/// A person's display and a host, with the first session's screen; no viewer is between them yet.
+pub fn without_viewer(options: &HostOptions) -> (Desk, Host, Remote) {
+    let desk = Desk::new(WindowManager::Openbox);
+    let mut host = Host::start(&host_program(), options);
+    let remote = Remote::of(&mut host, 0);
+    (desk, host, remote)
+}
+
 /// Starts a viewer with a trial file and waits for its window.
 pub fn start_viewer(desk: &Desk, trial: &Path, renderer: &'static str) -> (Viewer, Window) {
     start_viewer_by(desk, trial, &ViewerOptions { renderer, ..ViewerOptions::on(desk.name()) })

@@ -11,7 +11,7 @@ use kachel::io::net::trial::{TRIAL_LIFE, Trial};
 
 use crate::seat::{
     Desk, PATIENCE, PROGRAMS, Remote, Seat, WindowManager, has, host_options, host_program, start_viewer,
-    start_viewer_by, state_of, wait_for_exactly,
+    start_viewer_by, state_of, wait_for_exactly, without_viewer,
 };
 use crate::support::link::{Host, Viewer, ViewerOptions};
 use crate::support::picture::Picture;
@@ -28,9 +28,8 @@ fn each_viewer_sees_its_own_desktop_and_the_last_one_takes_over() {
     if !has(PROGRAMS) {
         return;
     }
-    let desk = Desk::new(WindowManager::Openbox);
-    let mut host = Host::start(&host_program(), &host_options(1));
-    let (first, second) = (Remote::of(&mut host, 0), Remote::of(&mut host, 1));
+    let (desk, mut host, first) = without_viewer(&host_options(1));
+    let second = Remote::of(&mut host, 1);
     let covers = (first.cover(FIRST, FIRST), second.cover(SECOND, SECOND));
     let (mut one, window_one) = start_viewer(&desk, &host.trial_file_of(0), "cpu");
     let (mut two, window_two) = start_viewer(&desk, &host.trial_file_of(1), "cpu");
@@ -75,9 +74,7 @@ fn strangers_get_in_nowhere_and_are_told() {
     if !has(PROGRAMS) {
         return;
     }
-    let desk = Desk::new(WindowManager::Openbox);
-    let mut host = Host::start(&host_program(), &host_options(0));
-    let remote = Remote::of(&mut host, 0);
+    let (desk, host, remote) = without_viewer(&host_options(0));
     let cover = remote.cover(FIRST, FIRST);
 
     let other = Host::start(&host_program(), &host_options(0));
@@ -132,9 +129,7 @@ fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
     if !has(PROGRAMS) {
         return;
     }
-    let desk = Desk::new(WindowManager::Openbox);
-    let mut host = Host::start(&host_program(), &host_options(0));
-    let remote = Remote::of(&mut host, 0);
+    let (desk, host, remote) = without_viewer(&host_options(0));
     let cover = remote.cover(FIRST, FIRST);
     let state = host.state().with_file_name("viewer");
     let kept = state.join("kachel/recent.toml");
@@ -242,9 +237,7 @@ fn text_has_the_size_that_the_viewers_screen_asks_for() {
     if !has(PROGRAMS) {
         return;
     }
-    let desk = Desk::new(WindowManager::Openbox);
-    let mut host = Host::start(&host_program(), &host_options(0));
-    let remote = Remote::of(&mut host, 0);
+    let (desk, mut host, remote) = without_viewer(&host_options(0));
     let told = host.state().with_file_name("dpi");
     for (factor, wanted) in [("1", "96"), ("1.5", "144"), ("2", "192"), ("1", "96")] {
         let environment = vec![("WINIT_X11_SCALE_FACTOR".to_owned(), factor.to_owned())];
