@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use kachel::geom::Rect;
 use rustix::process::Signal;
 
-use crate::seat::{PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has, wait_for_exactly};
+use crate::seat::{
+    PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, below_bar, has, host_options, start_viewer, state_of,
+    wait_for_exactly, without_viewer,
+};
 use crate::support::process::send;
 use crate::support::wait::{wait_for, wait_until};
 
@@ -176,6 +179,50 @@ fn link_that_stands_still_is_told_within_a_second_and_heals() {
     let whole = seat.remote.picture().map(|remote| below_bar(&remote) == below_bar(&seat.desk.picture(seat.window)));
     assert_eq!(whole, Some(true));
     seat.assert_no_panic();
+}
+
+#[test]
+fn whoever_comes_back_sees_the_last_picture_until_the_new_one_is_there() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let options = host_options(0);
+    let (desk, mut host, remote) = without_viewer(&options);
+    let shown = [0xfe_1234, 0x12_fe56];
+    let cover = remote.cover(shown[0], shown[1]);
+    let (mut viewer, window) = start_viewer(&desk, &host.trial_file(), TIERS[0]);
+    // No page has words there: it is all picture, or all background.
+    let corners = || {
+        let (picture, place) = (desk.picture(window), desk.place(window));
+        [4, place.w - 5].map(|x| picture.at(x, place.h - 5))
+    };
+    wait_until(PATIENCE, "the picture", || (corners() == shown).then_some(()));
+    host.end_front(Signal::TERM);
+    let greyed = wait_until(PATIENCE, "the picture greys", || {
+        let now = corners();
+        (now[0] != shown[0] && now[1] != shown[1]).then_some(now)
+    });
+    assert_ne!(greyed[0], greyed[1], "nothing of the picture is left");
+    let state_for = |lines: usize, state: &str| {
+        let from = viewer.stats().len();
+        wait_until(PATIENCE, state, || {
+            assert_eq!(corners(), greyed, "another page than the one before is shown, link {}", state_of(&viewer));
+            let stats = viewer.stats();
+            (stats.len() >= from + lines && stats.last()?["state"] == state).then_some(())
+        });
+    };
+    state_for(1, "reconnecting");
+    // The link comes back, and no picture with it.
+    let session = host.status().expect("the session answers")["sessions"][0]["pid"].as_u64();
+    let session = u32::try_from(session.expect("it has a process")).expect("a process id");
+    send(session, Signal::STOP);
+    host.serve(&options);
+    state_for(1, "live");
+    state_for(2, "live");
+    send(session, Signal::CONT);
+    wait_until(PATIENCE, "the session goes on", || (corners() == shown).then_some(()));
+    viewer.processes().assert_running();
+    drop(cover);
 }
 
 #[test]

@@ -234,8 +234,10 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
         ("name", LossReason::NoName, Duration::from_millis(400)),
         ("restart", LossReason::HostRestart, Duration::from_secs(12)),
     ] {
-        let page = Page::Reconnecting { attempt: 3, next_in, reason, host: host() };
-        pages.push((format!("reconnecting_{name}"), page));
+        for (seen, has_picture) in [("", true), ("_first", false)] {
+            let page = Page::Reconnecting { attempt: 3, next_in, reason, host: host(), has_picture };
+            pages.push((format!("reconnecting_{name}{seen}"), page));
+        }
     }
     pages.push(("printing".to_owned(), Page::Printing(printing())));
     pages.push(("printing_denied".to_owned(), Page::Printing(PrintView::default())));
@@ -396,7 +398,8 @@ fn check_page(case: &str, overlay: &Overlay, palette: &Palette, page: &Page, siz
     // Nothing touches the border of the window but the bar, which hangs from the top.
     let border = match page {
         Page::Picture { .. } => 0,
-        Page::Stalled { .. } | Page::Reconnecting { .. } | Page::Sound(_) | Page::Printing(_) => argb(palette.veil),
+        Page::Stalled { .. } | Page::Sound(_) | Page::Printing(_) => argb(palette.veil),
+        Page::Reconnecting { has_picture: true, .. } => argb(palette.veil),
         _ => argb(palette.background),
     };
     for x in 0..size.w {
@@ -548,7 +551,7 @@ fn escape_cancels_a_connection_being_made() {
 fn escape_meant_for_the_desktop_does_not_end_a_link_that_has_just_come_back() {
     let mut w = Window::new("de", Theme::Light, (800.0, 600.0), 1.0);
     let reason = LossReason::HostRestart;
-    w.settle(&Page::Reconnecting { attempt: 1, next_in: Duration::ZERO, reason, host: host() });
+    w.settle(&Page::Reconnecting { attempt: 1, next_in: Duration::ZERO, reason, host: host(), has_picture: true });
     let page = Page::Connecting { host: host(), step: ConnectStep::StartingDesktop, since: w.now };
     assert!(w.run(&page, key(Key::Escape)).actions.is_empty());
     w.now += Duration::from_millis(1000);

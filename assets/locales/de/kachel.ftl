@@ -33,6 +33,7 @@ stalled-title = { $host } antwortet nicht
 stalled-text = Das Bild steht seit { $seconds } s still. Ihre Arbeitsfläche und Ihre Programme laufen dort weiter.
 stalled-next = Sobald die Verbindung wieder da ist, geht es von selbst weiter. Sie müssen nichts tun.
 reconnecting-title = Verbindung mit { $host } verloren
+reconnecting-title-first = Noch keine Verbindung mit { $host }
 reconnecting-next-now = Neue Verbindung wird aufgebaut (Versuch { $attempt }). Sie müssen nichts tun.
 reconnecting-next-in = Neue Verbindung in { $seconds } s (Versuch { $attempt }). Sie müssen nichts tun.
 reconnecting-keeps = Ihre Arbeitsfläche und Ihre Programme laufen dort weiter.

@@ -33,6 +33,7 @@ stalled-title = No answer from { $host }
 stalled-text = The picture has been standing still for { $seconds } s. Your desktop and your programs keep running there.
 stalled-next = Kachel goes on by itself as soon as the connection is back. You need not do anything.
 reconnecting-title = Connection to { $host } lost
+reconnecting-title-first = Not connected to { $host } yet
 reconnecting-next-now = Connecting again (attempt { $attempt }). You need not do anything.
 reconnecting-next-in = Connecting again in { $seconds } s (attempt { $attempt }). You need not do anything.
 reconnecting-keeps = Your desktop and your programs keep running there.

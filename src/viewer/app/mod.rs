@@ -2,6 +2,7 @@
 //!
 //! Keys belong to the picture unless a page wants them; shortcuts are recognised here, before they are sent.
 
+mod link_view;
 mod pages;
 
 use crate::geom::{Fit, Point, Size, fit};
@@ -10,9 +11,9 @@ use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
 use crate::io::window::{Canvas, blacken_new_parts, wants_multiplied_pointers};
 use crate::proto::screen::assembler::Update;
-use crate::proto::session::client::{LinkState, retry_after};
+use crate::proto::session::client::LinkState;
 use crate::proto::sound::talk::TalkState;
-use crate::proto::wire::{CursorShape, PointerButton, Progress};
+use crate::proto::wire::{CursorShape, PointerButton};
 use crate::viewer::event::{
     Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
     UiSender, UiWaiting, UserInput, Wake,
@@ -24,8 +25,9 @@ use crate::viewer::print::PrintView;
 use crate::viewer::recent::Recent;
 use crate::viewer::screen::{self, ScreenParts};
 use crate::viewer::target::{Target, notice_of_file};
-use crate::viewer::ui::{Action, ConnectStep, Notice, Ui};
+use crate::viewer::ui::{Action, Notice, Ui};
 use crate::viewer::{Outcome, Settings, spawn};
+use link_view::LinkView;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -133,26 +135,6 @@ struct Opened {
     size: Size,
 }
 
-/// What the ui knows of the link.
-struct LinkView {
-    /// Where to, as the user knows it; empty before the first attempt.
-    host: String,
-    session: Option<String>,
-    state: Option<LinkState>,
-    step: ConnectStep,
-    since: Instant,
-    /// When the picture stopped.
-    stalled_at: Instant,
-    /// The next attempt.
-    retry_at: Instant,
-    picture: Size,
-    has_picture: bool,
-    error: Option<Notice>,
-    address: String,
-    /// The address of a connection that no host has accepted yet.
-    unaccepted: Option<String>,
-}
-
 impl App {
     /// Puts the ui together; the window comes with the event loop.
     pub fn new(settings: Settings, locale: Locale, keyboard: Keyboard, layout: Layout, kept: Kept, ends: Ends) -> Self {
@@ -160,20 +142,7 @@ impl App {
         let (now, volume) = (Instant::now(), keeper.chosen.volume());
         Self {
             ui: Ui::new(locale, settings.theme),
-            link: LinkView {
-                host: String::new(),
-                session: None,
-                state: None,
-                step: ConnectStep::Resolving,
-                since: now,
-                stalled_at: now,
-                retry_at: now,
-                picture: Size::default(),
-                has_picture: false,
-                error: None,
-                address: settings.address.clone(),
-                unaccepted: None,
-            },
+            link: LinkView::new(settings.address.clone(), now),
             settings,
             keyboard,
             layout,
@@ -286,7 +255,6 @@ impl App {
     /// Connects to what the user typed, or says why not.
     fn connect_to(&mut self, address: &str) {
         self.link.address = address.to_owned();
-        self.link.error = None;
         let notice = match Target::parse(address) {
             Target::File(path) => match Trial::load(&path) {
                 Ok(trial) => {
@@ -304,29 +272,21 @@ impl App {
             Target::Host(host) => Notice::NeedsFile { host },
             Target::Nonsense => Notice::BadAddress,
         };
-        self.link.error = Some(notice);
         // The page that shows it is the one that asks where to.
-        self.link.state = None;
+        self.link.handle_left(Some(notice));
         self.refresh();
     }
 
     fn connect(&mut self, trial: Box<Trial>) {
-        self.link.host = trial.addresses.first().cloned().unwrap_or_default();
-        self.link.state = Some(LinkState::Connecting);
-        self.link.step = ConnectStep::Resolving;
-        self.link.since = Instant::now();
-        self.link.has_picture = false;
+        let host = trial.addresses.first().cloned().unwrap_or_default();
+        self.link.handle_connect(host, Instant::now());
         self.command(Command::Connect(trial));
         self.refresh();
     }
 
     fn leave(&mut self) {
         self.command(Command::Disconnect);
-        self.link.state = None;
-        self.link.error = None;
-        self.link.has_picture = false;
-        self.link.session = None;
-        self.link.unaccepted = None;
+        self.link.handle_left(None);
         self.bar_summoned = false;
         self.refresh();
     }
@@ -361,15 +321,6 @@ impl App {
         fit(self.window.as_ref().map_or(Size::default(), |w| w.size), self.link.picture)
     }
 
-    /// Whether keys and pointer go to the session.
-    fn is_live(&self) -> bool {
-        self.link.has_picture && matches!(self.link.state, Some(LinkState::Live | LinkState::Stalled { .. }))
-    }
-
-    fn is_stalled(&self) -> bool {
-        matches!(self.link.state, Some(LinkState::Stalled { .. }))
-    }
-
     fn handle_key(&mut self, event: &KeyEvent) {
         let Some(usage) = usage_from_key(event.physical_key) else { return };
         let pressed = event.state == ElementState::Pressed;
@@ -384,11 +335,11 @@ impl App {
         if pressed && !event.repeat && self.shortcut(usage) {
             self.swallowed.insert(usage);
         }
-        if self.swallowed.contains(&usage) || !self.is_live() {
+        if self.swallowed.contains(&usage) || !self.link.is_live() {
             return;
         }
         // What is typed while the link stands still is kept and arrives; a release goes out whoever has the keyboard now.
-        if !pressed || !self.wants_keyboard || self.is_stalled() {
+        if !pressed || !self.wants_keyboard || self.link.is_stalled() {
             self.input(UserInput::Key { usage, down: pressed });
         }
     }
@@ -478,7 +429,7 @@ impl App {
     }
 
     fn handle_pointer(&mut self, position: PhysicalPosition<f64>) {
-        if !self.is_live() || self.wants_pointer {
+        if !self.link.is_live() || self.wants_pointer {
             return;
         }
         if let Some(position) = self.fit().nearest_in_picture(position.x, position.y) {
@@ -497,13 +448,13 @@ impl App {
         };
         let pressed = state == ElementState::Pressed;
         // A release always goes out, wherever the pointer is by now: no button may stick.
-        if self.is_live() && (!pressed || !self.wants_pointer) {
+        if self.link.is_live() && (!pressed || !self.wants_pointer) {
             self.input(UserInput::Button { button, pressed });
         }
     }
 
     fn handle_wheel(&mut self, delta: MouseScrollDelta) {
-        if !self.is_live() || self.wants_pointer {
+        if !self.link.is_live() || self.wants_pointer {
             return;
         }
         // winit counts how far the content moves, the wire how far the view does.
@@ -556,29 +507,8 @@ impl App {
     }
 
     fn handle_link(&mut self, state: LinkState) {
-        let now = Instant::now();
-        let before = self.link.state.replace(state);
-        match state {
-            LinkState::Live => {
-                if !matches!(before, Some(LinkState::Live | LinkState::Stalled { .. })) {
-                    self.link.step = ConnectStep::StartingDesktop;
-                    self.link.has_picture = false;
-                    if matches!(before, Some(LinkState::Reconnecting { .. })) {
-                        self.link.since = now;
-                    }
-                    self.tell_locks();
-                }
-            }
-            LinkState::Stalled { .. } => self.link.stalled_at = now,
-            LinkState::Reconnecting { .. } => {}
-            LinkState::Connecting => self.link.step = ConnectStep::Handshake,
-            LinkState::Ended(lost) => self.link.error = Some(self.notice(lost)),
-        }
-        if let LinkState::Reconnecting { attempt, .. } = state {
-            let known = matches!(before, Some(LinkState::Reconnecting { attempt: a, .. }) if a == attempt);
-            if !known {
-                self.link.retry_at = now + retry_after(attempt);
-            }
+        if self.link.handle_state(state, Instant::now()) {
+            self.tell_locks();
         }
         self.refresh();
     }
@@ -663,28 +593,24 @@ impl App {
         match event {
             UiEvent::Link(state) => self.handle_link(state),
             UiEvent::Welcome(session) => {
-                self.link.step = ConnectStep::FirstPicture;
                 if let Some(opened) = &self.window {
                     opened.window.set_title(&format!("{session} – {} – Kachel", self.link.host));
                 }
-                self.link.session = Some(session);
+                self.link.handle_welcome(session);
                 if let Some(address) = self.link.unaccepted.take() {
                     self.recent.used(address, SystemTime::now());
                 }
                 self.refresh();
             }
             UiEvent::Progress(step) => {
-                self.link.step = match step {
-                    Progress::Ready => ConnectStep::FirstPicture,
-                    Progress::StartingDesktop | Progress::ResumingDesktop => ConnectStep::StartingDesktop,
-                };
+                self.link.handle_progress(step);
                 self.refresh();
             }
             UiEvent::Cursor(shape) => self.handle_cursor(event_loop, shape),
             UiEvent::Presented => {}
             UiEvent::Picture(size) => self.link.picture = size,
             UiEvent::FirstPicture => {
-                self.link.has_picture = true;
+                self.link.handle_first_picture();
                 if std::mem::take(&mut self.settings.asks_for_microphone) {
                     self.show_sound(true);
                 }
@@ -756,7 +682,7 @@ impl App {
         if matches!(event, WindowEvent::RedrawRequested) {
             return false;
         }
-        let (page, stalled) = (self.page(), self.is_stalled());
+        let (page, stalled) = (self.page(), self.link.is_stalled());
         let Some(opened) = &mut self.window else { return false };
         if let WindowEvent::CursorMoved { position, .. } = event {
             let y = position.y / opened.window.scale_factor();

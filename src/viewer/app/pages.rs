@@ -3,6 +3,7 @@
 //! The pages themselves: `viewer::ui`.
 
 use super::App;
+use super::link_view::{LinkView, Seen};
 use crate::io::gpu;
 use crate::proto::print::viewer::JobView;
 use crate::proto::session::client::{LinkState, Lost};
@@ -15,42 +16,28 @@ use crate::viewer::ui::{
 use std::time::{Duration, Instant, SystemTime};
 
 impl App {
-    /// Why there is no session any more, as the user is told.
-    pub(super) fn notice(&self, lost: Lost) -> Notice {
-        notice_of(lost, self.link.host.clone())
-    }
-
     /// What the window shows now.
     pub(super) fn page(&self) -> Page {
-        let link = &self.link;
-        let host = link.host.clone();
-        match link.state {
-            None => {
-                let now = SystemTime::now();
-                let line = |place: &Place| RecentPlace { address: place.address.clone(), ago: place.ago(now) };
-                let recent = self.recent.places().iter().map(line).collect();
-                Page::Connect { address: link.address.clone(), recent, error: link.error.clone() }
-            }
-            Some(LinkState::Connecting) => Page::Connecting { host, step: link.step, since: link.since },
-            Some(LinkState::Live) if !link.has_picture => Page::Connecting { host, step: link.step, since: link.since },
-            Some(LinkState::Live) if self.sound_shown => Page::Sound(Box::new(SoundPage {
+        if self.link.state.is_none() {
+            let now = SystemTime::now();
+            let line = |place: &Place| RecentPlace { address: place.address.clone(), ago: place.ago(now) };
+            let recent = self.recent.places().iter().map(line).collect();
+            return Page::Connect { address: self.link.address.clone(), recent, error: self.link.error.clone() };
+        }
+        if let Some(page) = page_of(&self.link, Instant::now()) {
+            return page;
+        }
+        if self.sound_shown {
+            return Page::Sound(Box::new(SoundPage {
                 talk: self.talk,
                 view: self.sound_view.clone(),
                 delay: self.numbers.sound.map(|s| s.delay),
-            })),
-            Some(LinkState::Live) if self.printing_shown => Page::Printing(self.print_view.clone()),
-            Some(LinkState::Live) => {
-                Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
-            }
-            Some(LinkState::Stalled { .. }) => Page::Stalled { since: link.stalled_at, host },
-            Some(LinkState::Reconnecting { attempt, reason, .. }) => Page::Reconnecting {
-                attempt,
-                next_in: link.retry_at.saturating_duration_since(Instant::now()),
-                reason: loss_reason(reason),
-                host,
-            },
-            Some(LinkState::Ended(lost)) => Page::Ended { notice: self.notice(lost) },
+            }));
         }
+        if self.printing_shown {
+            return Page::Printing(self.print_view.clone());
+        }
+        Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
     }
 
     fn bar(&self) -> BarState {
@@ -121,6 +108,27 @@ impl App {
     }
 }
 
+/// The page that a link has while it does not simply show its picture.
+fn page_of(link: &LinkView, now: Instant) -> Option<Page> {
+    let host = link.host.clone();
+    let connecting = |host| Some(Page::Connecting { host, step: link.step, since: link.since });
+    let reconnecting = |(attempt, reason), next_in| {
+        let (reason, host, has_picture) = (loss_reason(reason), link.host.clone(), link.seen != Seen::Nothing);
+        Some(Page::Reconnecting { attempt, next_in, reason, host, has_picture })
+    };
+    match (link.state?, link.seen) {
+        (LinkState::Connecting, _) | (LinkState::Live | LinkState::Stalled { .. }, Seen::Nothing) => connecting(host),
+        (LinkState::Live, Seen::Live) => None,
+        // Back again; whoever was in the middle of work sees no other page until the new picture is there.
+        (LinkState::Live, Seen::Last) => reconnecting(link.loss, Duration::ZERO),
+        (LinkState::Stalled { .. }, _) => Some(Page::Stalled { since: link.stalled_at, host }),
+        (LinkState::Reconnecting { attempt, reason, .. }, _) => {
+            reconnecting((attempt, reason), link.retry_at.saturating_duration_since(now))
+        }
+        (LinkState::Ended(lost), _) => Some(Page::Ended { notice: notice_of(lost, host) }),
+    }
+}
+
 /// How it stands when the window is closed: `lost` is why there is no session any more, `error` why there was none.
 pub(super) fn outcome(lost: Option<Lost>, error: Option<&Notice>) -> Outcome {
     match (lost, error) {
@@ -172,6 +180,7 @@ fn loss_reason(lost: Lost) -> LossReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::wire::Progress;
 
     #[test]
     fn the_programs_end_tells_how_it_stood() {
@@ -193,6 +202,118 @@ mod tests {
             (None, Some(Notice::BadAddress), Outcome::Usage),
         ] {
             assert_eq!(outcome(lost, error.as_ref()), expected, "{lost:?} {error:?}");
+        }
+    }
+
+    /// What a page is, in a word.
+    fn kind(page: Option<Page>) -> &'static str {
+        match page {
+            None => "picture",
+            Some(Page::Connecting { .. }) => "connecting",
+            Some(Page::Stalled { .. }) => "stalled",
+            Some(Page::Reconnecting { has_picture: true, .. }) => "reconnecting",
+            Some(Page::Reconnecting { .. }) => "not yet",
+            Some(Page::Ended { .. }) => "ended",
+            Some(other) => panic!("{other:?} is no page of the link"),
+        }
+    }
+
+    enum Said {
+        Link(LinkState),
+        Welcome(&'static str),
+        Progress(Progress),
+        FirstPicture,
+        Connect,
+    }
+
+    #[test]
+    fn the_last_picture_stays_until_the_same_session_has_a_new_one_and_no_other_session_shows_it() {
+        use Said::{Connect, FirstPicture, Link, Welcome};
+        let now = Instant::now();
+        let live = || Link(LinkState::Live);
+        let ended = |code| Link(LinkState::Ended(Lost::Closed(code)));
+        let stalled = || Link(LinkState::Stalled { since: Duration::ZERO });
+        let lost = |attempt| {
+            Link(LinkState::Reconnecting { attempt, at: Duration::ZERO, reason: Lost::Closed(CloseCode::Restarting) })
+        };
+        let begin = || {
+            vec![
+                (Connect, "connecting"),
+                (live(), "connecting"),
+                (Welcome("desk"), "connecting"),
+                (FirstPicture, "picture"),
+            ]
+        };
+        for (case, then) in [
+            ("healed", vec![(stalled(), "stalled"), (live(), "picture")]),
+            (
+                "back",
+                vec![
+                    (stalled(), "stalled"),
+                    (lost(1), "reconnecting"),
+                    (lost(2), "reconnecting"),
+                    (live(), "reconnecting"),
+                    (Said::Progress(Progress::ResumingDesktop), "reconnecting"),
+                    (Welcome("desk"), "reconnecting"),
+                    (Said::Progress(Progress::Ready), "reconnecting"),
+                    (FirstPicture, "picture"),
+                ],
+            ),
+            (
+                "lost again before a picture",
+                vec![
+                    (lost(1), "reconnecting"),
+                    (live(), "reconnecting"),
+                    (stalled(), "stalled"),
+                    (lost(1), "reconnecting"),
+                    (live(), "reconnecting"),
+                    (FirstPicture, "picture"),
+                ],
+            ),
+            (
+                "another desktop",
+                vec![
+                    (lost(1), "reconnecting"),
+                    (live(), "reconnecting"),
+                    (Said::Progress(Progress::StartingDesktop), "connecting"),
+                    (lost(1), "not yet"),
+                    (live(), "connecting"),
+                    (FirstPicture, "picture"),
+                ],
+            ),
+            (
+                "another session",
+                vec![(lost(1), "reconnecting"), (live(), "reconnecting"), (Welcome("other"), "connecting")],
+            ),
+            (
+                "taken over and fetched back",
+                vec![
+                    (ended(CloseCode::TakenOver), "ended"),
+                    (lost(1), "connecting"),
+                    (live(), "connecting"),
+                    (Welcome("desk"), "connecting"),
+                    (FirstPicture, "picture"),
+                ],
+            ),
+            (
+                "ended, and no answer since",
+                vec![(ended(CloseCode::Ended), "ended"), (lost(1), "connecting"), (lost(2), "not yet")],
+            ),
+            ("another host", vec![(Connect, "connecting"), (live(), "connecting"), (stalled(), "connecting")]),
+        ] {
+            let mut link = LinkView::new(String::new(), now);
+            for (step, (said, expected)) in begin().into_iter().chain(then).enumerate() {
+                match said {
+                    Link(state) => drop(link.handle_state(state, now)),
+                    Welcome(session) => link.handle_welcome(session.to_owned()),
+                    Said::Progress(progress) => link.handle_progress(progress),
+                    FirstPicture => link.handle_first_picture(),
+                    Connect => link.handle_connect("desk:7474".to_owned(), now),
+                }
+                assert_eq!(kind(page_of(&link, now)), expected, "{case}, step {step}");
+                let takes_input = matches!(expected, "picture" | "stalled");
+                assert_eq!(link.is_live(), takes_input && link.seen == Seen::Live, "{case}, step {step}");
+            }
         }
     }
 

@@ -47,7 +47,7 @@ pub enum Page {
         /// Host name as the user knows it.
         host: String,
     },
-    /// The connection is gone and is being made again.
+    /// The connection is gone and is being made again, until its first picture is there.
     Reconnecting {
         /// Number of the attempt, from 1.
         attempt: u32,
@@ -57,6 +57,8 @@ pub enum Page {
         reason: LossReason,
         /// Host name as the user knows it.
         host: String,
+        /// The session's last picture is behind the page; there was none yet otherwise.
+        has_picture: bool,
     },
     /// Nothing happens any more unless the user asks for it.
     Ended {

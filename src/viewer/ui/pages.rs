@@ -72,8 +72,10 @@ impl View<'_> {
             Page::Sound(sound) => self.sound(ui, sound),
             Page::Printing(view) => self.printing(ui, view),
             Page::Stalled { since, host } => self.stalled(ui, *since, host),
-            Page::Reconnecting { attempt, next_in, reason, host } => {
-                self.reconnecting(ui, *attempt, *next_in, *reason, host);
+            Page::Reconnecting { attempt, next_in, reason, host, has_picture } => {
+                let p = palette(ui);
+                fill_window(ui, if *has_picture { p.veil } else { p.background });
+                self.reconnecting(ui, *attempt, *next_in, self.loss(*reason, host, *has_picture));
             }
             Page::Ended { notice } => self.ended(ui, notice),
         }
@@ -269,25 +271,36 @@ impl View<'_> {
         self.wake(Duration::from_millis(1000 - u64::from(silent.subsec_millis())));
     }
 
-    fn reconnecting(&mut self, ui: &mut egui::Ui, attempt: u32, next_in: Duration, reason: LossReason, host: &str) {
-        let p = *palette(ui);
-        let why = match reason {
-            LossReason::NoAnswer => "loss-no-answer",
-            LossReason::Closed => "loss-closed",
+    /// What happened, and what that means.
+    fn loss(&self, reason: LossReason, host: &str, has_picture: bool) -> [String; 2] {
+        let l = self.locale;
+        let why = l.plain(match reason {
+            LossReason::NoAnswer if has_picture => "loss-no-answer",
+            LossReason::NoAnswer => "notice-unreachable-text",
+            LossReason::Closed if has_picture => "loss-closed",
+            LossReason::Closed => "notice-busy-text",
             LossReason::NoNetwork => "loss-network",
             LossReason::NoName => "loss-name",
             LossReason::HostRestart => "loss-restart",
-        };
+        });
+        let host = [("host", host.into())];
+        if has_picture {
+            [l.text("reconnecting-title", &host), format!("{why} {}", l.plain("reconnecting-keeps"))]
+        } else {
+            [l.text("reconnecting-title-first", &host), why]
+        }
+    }
+
+    fn reconnecting(&mut self, ui: &mut egui::Ui, attempt: u32, next_in: Duration, [title, text]: [String; 2]) {
+        let p = *palette(ui);
         let seconds = next_in.as_millis().div_ceil(1000) as u64;
         let next = match seconds {
             0 => self.locale.text("reconnecting-next-now", &[("attempt", attempt.into())]),
             s => self.locale.text("reconnecting-next-in", &[("attempt", attempt.into()), ("seconds", s.into())]),
         };
-        fill_window(ui, p.veil);
         card(ui, "reconnecting", false, |ui| {
-            heading(ui, self.locale.text("reconnecting-title", &[("host", host.into())]));
-            let keeps = self.locale.plain("reconnecting-keeps");
-            paragraph(ui, format!("{} {keeps}", self.locale.plain(why)), p.text);
+            heading(ui, title);
+            paragraph(ui, text, p.text);
             paragraph(ui, next, p.weak);
             ui.add_space(GRID);
             buttons(ui, |ui| {
