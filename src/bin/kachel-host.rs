@@ -13,7 +13,6 @@ use kachel::io::net::devices::DeviceList;
 use kachel::limits;
 use kachel::proto::wire::{CloseCode, Relay};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::process::CommandExt;
@@ -189,12 +188,28 @@ async fn status(place: &Place, as_json: bool) -> Result<()> {
         println!("{}", json!({ "sessions": sessions }));
         return Ok(());
     }
-    for session in &sessions {
-        let facts: BTreeMap<_, _> = session.as_object().into_iter().flatten().collect();
-        let line: Vec<String> = facts.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        println!("{}", line.join(" "));
-    }
+    let told: Vec<String> = sessions.iter().map(|session| facts("", session)).collect();
+    print!("{}", told.join("\n"));
     Ok(())
+}
+
+/// A line for each fact, as `name: value`; what is in a group has the group's name in front, and the members of a list
+/// their number.
+fn facts(name: &str, value: &Value) -> String {
+    let inside = |key: &str| if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
+    let is_plain = |value: &Value| !value.is_object() && !value.is_array();
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match value {
+        Value::Object(members) => members.iter().map(|(key, value)| facts(&inside(key), value)).collect(),
+        Value::Array(values) if !values.is_empty() && values.iter().all(is_plain) => {
+            format!("{name}: {}\n", values.iter().map(word).collect::<Vec<_>>().join(" "))
+        }
+        Value::Array(values) if !values.is_empty() => {
+            values.iter().zip(1..).map(|(value, n)| facts(&inside(&n.to_string()), value)).collect()
+        }
+        Value::Array(_) | Value::Null => format!("{name}: none\n"),
+        plain => format!("{name}: {}\n", word(plain)),
+    }
 }
 
 async fn ask(mut stream: UnixStream) -> Result<Value> {
@@ -261,5 +276,32 @@ fn one_session(place: &Place, session: Option<String>) -> Result<SessionPlace> {
         [name] => Ok(place.session(name)),
         [] => bail!("there is no session in {}", place.state().display()),
         several => bail!("there are several sessions, say which with --session: {}", several.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_is_told_to_people_a_fact_a_line() {
+        let told = json!({
+            "bytes": 1234,
+            "display": ":7",
+            "processes": [12, 13],
+            "printing": { "jobs": [], "printers": [{ "name": "Büro", "default": true }, { "name": "Flur" }] },
+            "sound": null,
+        });
+        let expected = "\
+bytes: 1234
+display: :7
+printing.jobs: none
+printing.printers.1.default: true
+printing.printers.1.name: Büro
+printing.printers.2.name: Flur
+processes: 12 13
+sound: none
+";
+        assert_eq!(facts("", &told), expected);
     }
 }
