@@ -17,6 +17,7 @@ use kachel::codec::canvas::Picture;
 use kachel::codec::ctx::Head;
 use kachel::codec::ctx::dictionary::Dictionary;
 use kachel::codec::ctx::encode::{CtxEncoder, OCTETS_FEW, OCTETS_MAX, Pixels, changed_octets};
+use kachel::codec::ctx::model::Canvas as Walk;
 use kachel::codec::ctx::tables::{COSTS, Costs, ENTRIES, FILE, KINDS, LITERAL_ENTRIES, SETS, from_counts, parse};
 use kachel::codec::plan::{Harvest, packed};
 use kachel::codec::stage::harvest;
@@ -129,7 +130,7 @@ impl Trace {
                 }
             }
             if let Some(dictionary) = &mut self.dictionary {
-                harvest::run(&jobs, picture, dictionary);
+                harvest::run(&jobs, picture, &mut Walk::new(), dictionary);
             }
             start = end;
         }

@@ -3,6 +3,7 @@
 //! The decoder of machines without a GPU, the oracle for the shaders, and the host's own copy of what a viewer holds.
 
 use crate::codec::ctx::dictionary::Dictionary;
+use crate::codec::ctx::model;
 use crate::codec::plan::{CACHE_SIZE, Plan, Round};
 use crate::codec::stage::{ctx, fill, harvest, raw, transfer, unpack, wave};
 use crate::geom::Size;
@@ -25,12 +26,22 @@ pub struct Canvas {
     cache: Picture,
     scratch: Picture,
     dictionary: Dictionary,
+    /// Memory for entropy-coded tiles.
+    walk: model::Canvas,
 }
 
 impl Picture {
     /// A black picture.
     pub fn new(size: Size) -> Self {
         Self { size, pixels: vec![0; size.area() as usize] }
+    }
+
+    /// Makes it a black one of this size, in the same memory if that fits.
+    fn reset(&mut self, size: Size) {
+        self.pixels.clear();
+        self.pixels.resize(size.area() as usize, 0);
+        self.pixels.shrink_to_fit();
+        self.size = size;
     }
 
     /// One row of pixels.
@@ -55,10 +66,10 @@ impl Canvas {
     /// If the plan was made for a screen of another size.
     pub fn apply(&mut self, plan: &Plan) {
         if let Some(size) = plan.key {
-            self.screen = Picture::new(size);
+            self.screen.reset(size);
             self.cache = Picture::default();
             self.scratch = Picture::default();
-            self.dictionary = Dictionary::new();
+            self.dictionary.forget();
         }
         if !plan.stores.is_empty() {
             self.reserve_cache();
@@ -86,11 +97,18 @@ impl Canvas {
         wave::run(&plan.waves, &plan.bytes, &mut self.screen);
         let mut done = Round::default();
         for round in &plan.rounds {
-            ctx::run(&plan.ctxs[done.ctxs..round.ctxs], &plan.bytes, &self.dictionary, &mut self.screen);
-            harvest::run(&plan.harvests[done.harvests..round.harvests], &self.screen, &mut self.dictionary);
+            ctx::run(
+                &plan.ctxs[done.ctxs..round.ctxs],
+                &plan.bytes,
+                &self.dictionary,
+                &mut self.walk,
+                &mut self.screen,
+            );
+            let harvests = &plan.harvests[done.harvests..round.harvests];
+            harvest::run(harvests, &self.screen, &mut self.walk, &mut self.dictionary);
             done = *round;
         }
-        ctx::run(&plan.ctxs[done.ctxs..], &plan.bytes, &self.dictionary, &mut self.screen);
+        ctx::run(&plan.ctxs[done.ctxs..], &plan.bytes, &self.dictionary, &mut self.walk, &mut self.screen);
         if !plan.amends.is_empty() {
             self.reserve_cache();
             transfer::run(&plan.amends, &self.screen, &mut self.cache);

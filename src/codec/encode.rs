@@ -7,6 +7,7 @@
 use crate::codec::cache::{Seen, TileCache, TileView};
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::Dictionary;
+use crate::codec::ctx::model;
 use crate::codec::format::{CopyRect, FrameHeader, SectionWriter};
 use crate::codec::marks::{Agreement, Marks, TileMarks};
 use crate::codec::modes::{Modes, TileChange};
@@ -124,6 +125,8 @@ pub struct Encoder {
     picture_at: Duration,
     /// The viewer's dictionary.
     dictionary: Dictionary,
+    /// Memory for what is put into it.
+    walk: model::Canvas,
     modes: Modes,
     /// For each tile whether cache and single colours have been tried in this picture.
     tried: Vec<bool>,
@@ -189,6 +192,7 @@ impl Encoder {
             hidden: Hidden::new(grid),
             picture_at: Duration::ZERO,
             dictionary: Dictionary::new(),
+            walk: model::Canvas::new(),
             tried: vec![false; tiles],
             tried_hashes: vec![None; tiles],
             recalled: false,
@@ -717,7 +721,7 @@ impl Encoder {
             return false;
         }
         writer.harvest();
-        harvest::run(&jobs, &self.held, &mut self.dictionary);
+        harvest::run(&jobs, &self.held, &mut self.walk, &mut self.dictionary);
         true
     }
 

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::ctx::dictionary::Dictionary;
 use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
+use kachel::codec::ctx::model::Canvas as Walk;
 use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::format::{Frame, FrameHeader, SectionWriter};
 use kachel::codec::plan::{Harvest, Plan, packed};
@@ -125,7 +126,7 @@ fn harvested(tiles: &[Pixels], blocks: BlockMask) -> (Vec<u8>, Vec<usize>) {
         if index + 1 < tiles.len() {
             sections.harvest();
             let job = Harvest::new(packed(Point { x: left as u32, y: 0 }), blocks, &measured.head);
-            harvest::run(&[job], &screen, &mut dictionary);
+            harvest::run(&[job], &screen, &mut Walk::new(), &mut dictionary);
         }
     }
     let mut out = Vec::new();

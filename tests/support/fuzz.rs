@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::ctx::dictionary::Dictionary;
 use kachel::codec::ctx::encode::{CtxEncoder, Pixels};
+use kachel::codec::ctx::model::Canvas as Walk;
 use kachel::codec::ctx::tables::COSTS;
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, View};
 use kachel::codec::format::{
@@ -327,7 +328,7 @@ pub fn ctx(data: &[u8]) {
         let frame = Frame::parse(out.into(), size).expect("our own frame");
         let plan = Plan::new(&frame, TileGrid::new(size), |_| BlockMask::ALL);
         canvas.apply(&plan);
-        harvest::run(&plan.harvests, &canvas.screen, &mut dictionary);
+        harvest::run(&plan.harvests, &canvas.screen, &mut Walk::new(), &mut dictionary);
         for (i, found) in canvas.screen.pixels.iter().enumerate() {
             let is_coded = blocks.contains((i / 64 / 16 * 4 + i % 64 / 16) as u32);
             assert_eq!(*found, if is_coded { pixels[i] } else { before.pixels[i] }, "pixel {i}");

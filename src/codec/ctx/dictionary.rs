@@ -28,17 +28,23 @@ pub struct Place {
     check: u32,
 }
 
+/// The words of both tables.
+pub type Words = [u32; 2 * SLOTS];
+
 impl Dictionary {
     /// Nothing is known, and no memory is taken.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The entry of a neighbourhood: a colour with other bits above it, or 0.
-    #[inline(always)]
-    pub fn at(&self, place: Place) -> u32 {
-        let word = self.words.get(place.index as usize).copied().unwrap_or_default();
-        if word >> 24 == place.check { word } else { 0 }
+    /// Nothing is known any more.
+    pub fn forget(&mut self) {
+        self.words.fill(0);
+    }
+
+    /// What can be looked up; nothing before the first entry.
+    pub fn words(&self) -> Option<&Words> {
+        self.words.as_slice().try_into().ok()
     }
 
     /// What is learned from now on takes the place of what was learned before.
@@ -50,31 +56,49 @@ impl Dictionary {
         self.learned.resize(2 * SLOTS / 64, 0);
     }
 
-    /// Puts a colour in; of two for one place in one round the larger word stays, so that the order does not matter.
+    /// Puts colours in; of two for one place in one round the larger word stays, so that the order does not matter.
     ///
     /// # Panics
     /// If no round was begun.
-    pub fn learn(&mut self, place: Place, color: u32) {
-        let (index, entry) = (place.index as usize, place.check << 24 | color);
-        let (learned, bit) = (&mut self.learned[index / 64], 1 << (index % 64));
-        let word = &mut self.words[index];
-        *word = if *learned & bit == 0 { entry } else { (*word).max(entry) };
-        *learned |= bit;
+    pub fn learn(&mut self, colors: impl Iterator<Item = ([Place; 2], u32)>) {
+        let words: &mut Words = self.words.as_mut_slice().try_into().expect("a round was begun");
+        let learned: &mut [u64; 2 * SLOTS / 64] = self.learned.as_mut_slice().try_into().expect("a round was begun");
+        for (places, color) in colors {
+            for Place { index, check } in places {
+                let (index, entry) = (index as usize % (2 * SLOTS), check << 24 | color);
+                let (learned, bit) = (&mut learned[index / 64], 1 << (index % 64));
+                let word = &mut words[index];
+                *word = if *learned & bit == 0 { entry } else { (*word).max(entry) };
+                *learned |= bit;
+            }
+        }
     }
 }
 
+/// Mixes a hash of neighbours: of the result the upper bits are a place, the next ones what an entry carries above its colour.
+#[inline(always)]
+pub fn mix(hash: u32) -> u32 {
+    (hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d)
+}
+
 impl Place {
-    /// In the first table, by the hash of twelve neighbours.
+    /// In the first table, by the mixed hash of twelve neighbours.
     #[inline(always)]
-    pub fn wide(hash: u32) -> Self {
-        let mixed = (hash ^ hash >> 15).wrapping_mul(0x2c1b_3c6d);
+    pub fn wide(mixed: u32) -> Self {
         Self { index: mixed >> (32 - SLOT_BITS), check: mixed >> (24 - SLOT_BITS) & 0xff | 1 }
     }
 
-    /// In the second table, by the hash of seven neighbours.
+    /// In the second table, by the mixed hash of seven neighbours.
     #[inline(always)]
-    pub fn far(hash: u32) -> Self {
-        let place = Self::wide(hash);
-        Self { index: place.index + SLOTS as u32, ..place }
+    pub fn far(mixed: u32) -> Self {
+        let Self { index, check } = Self::wide(mixed);
+        Self { index: index | SLOTS as u32, check }
+    }
+
+    /// The entry there: a colour with other bits above it, or 0.
+    #[inline(always)]
+    pub fn of(self, words: &Words) -> u32 {
+        let word = words[self.index as usize % (2 * SLOTS)];
+        if word >> 24 == self.check { word } else { 0 }
     }
 }

@@ -3,7 +3,7 @@
 //! The model runs once and leaves a trace of choices; its cost in all table sets is summed up on the way, so that the
 //! size is known to about a per cent before anything is coded.
 
-use super::dictionary::Dictionary;
+use super::dictionary::{Dictionary, Words};
 use super::model::{Canvas, Coder, FIRST_COLOR};
 use super::tables::{BITS, Costs, KINDS, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
 use super::{COLORS_MAX, FORMER_COLORS, Head, LANES_MAX, Rows, band};
@@ -113,13 +113,21 @@ impl CtxEncoder {
         if let Some(dictionary) = dictionary.filter(|_| head.dictionary) {
             // Where its entries are nobody can guess, so they are far from the processor, each on its own. Asked for one after
             // the other without waiting, they come at the same time.
-            self.canvas.restore(head.colors[0], &rows, |y, x| pixels[(y * TILE + x) as usize]);
-            let mut unknown = 0;
-            self.canvas.entries(&rows, |(row, x), places, color| {
-                let recalled = places.map(|place| dictionary.at(place));
-                unknown += u32::from(recalled.iter().all(|entry| *entry == 0 || (entry ^ color) & 0x00ff_ffff != 0));
-                self.recalled[row * TILE as usize + x] = recalled;
+            self.canvas.restore(head.colors[0], &rows, |y, x, out| {
+                out.copy_from_slice(&row(pixels, y as usize)[x as usize..][..out.len()])
             });
+            let mut unknown = 0;
+            match dictionary.words() {
+                Some(words) => {
+                    for entry in self.canvas.entries(&rows) {
+                        let recalled = entry.places().map(|place| place.of(words));
+                        let is_told = |seen: u32| seen != 0 && (seen ^ entry.color) & 0x00ff_ffff == 0;
+                        unknown += u32::from(!is_told(recalled[0]) & !is_told(recalled[1]));
+                        self.recalled[entry.at as usize % (TILE * TILE) as usize] = recalled;
+                    }
+                }
+                None => unknown = self.canvas.entries(&rows).len() as u32,
+            }
             untold = untold.min(unknown);
         }
         head.lanes = lanes(untold, &rows);
@@ -328,7 +336,7 @@ impl Coder for Recorder<'_> {
     }
 
     #[inline(always)]
-    fn recalled(&self, row: usize, x: usize, _: impl FnOnce() -> [u32; 2]) -> [u32; 2] {
+    fn recalled(&self, row: usize, x: usize, _: &Words, _: u32, _: u32) -> [u32; 2] {
         self.recalled[(row * TILE as usize + x) % (TILE * TILE) as usize]
     }
 }

@@ -10,7 +10,8 @@ pub mod encode;
 pub mod model;
 pub mod tables;
 
-use crate::geom::{BLOCKS_PER_SIDE, BlockMask, TILE};
+use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, TILE};
+use std::ops::Range;
 
 /// Most lanes of a payload. Row `r` of the row list belongs to lane `r mod K`; a lane is eight pixels behind the one
 /// above it, so more than eight would wait for each other.
@@ -63,6 +64,19 @@ pub struct Rows {
 /// The blocks of a row of blocks, four bits.
 pub const fn band(blocks: BlockMask, index: u32) -> u8 {
     (blocks.0 >> (index * BLOCKS_PER_SIDE)) as u8 & 0xf
+}
+
+/// Neighbouring blocks of a row of blocks (four bits) together, as columns of pixels.
+pub fn runs(blocks: u8) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let start = from + (blocks >> from).trailing_zeros();
+        if start >= BLOCKS_PER_SIDE {
+            return None;
+        }
+        from = start + (blocks >> start).trailing_ones();
+        Some((start * BLOCK) as usize..(from * BLOCK) as usize)
+    })
 }
 
 impl Head {

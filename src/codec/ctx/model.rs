@@ -3,10 +3,11 @@
 //! Several lanes decode rows at the same time, each eight pixels behind the row above. In one step every lane handles
 //! one pixel; what the lanes remember in a step, they see in the next. Tried and dropped, with figures: CODEC.md.
 
-use super::dictionary::{Dictionary, Place};
+use super::dictionary::{Dictionary, Place, Words, mix};
 use super::tables::{FLAT, GREEN, HIT, LUMA, ORANGE, SAME, TINT};
-use super::{BEYOND_BOTTOM, BEYOND_RIGHT, COLORS_MAX, Head, LANES_MAX, Rows, STAGGER};
-use crate::geom::{BLOCK, TILE};
+use super::{BEYOND_BOTTOM, BEYOND_RIGHT, COLORS_MAX, Head, LANES_MAX, Rows, STAGGER, runs};
+use crate::geom::TILE;
+use multiversion::multiversion;
 
 /// Words from one canvas row to the next: 4 of margin on each side.
 const STRIDE: usize = 72;
@@ -35,12 +36,14 @@ pub trait Coder {
     fn former(&self, row: usize, x: usize) -> u32;
     /// What the dictionary has for a pixel, by twelve neighbours and by seven. An encoder, which knows all pixels, may have
     /// looked before.
-    fn recalled(&self, _row: usize, _x: usize, look_up: impl FnOnce() -> [u32; 2]) -> [u32; 2] {
-        look_up()
+    #[inline(always)]
+    fn recalled(&self, _row: usize, _x: usize, words: &Words, wide: u32, far: u32) -> [u32; 2] {
+        [Place::wide(wide).of(words), Place::far(far).of(words)]
     }
 }
 
 /// The memory of a walk, for use again and again.
+#[derive(Clone)]
 pub struct Canvas {
     pixels: Box<[u32; CANVAS]>,
     long: Box<[u32; RECALL_SLOTS]>,
@@ -49,6 +52,28 @@ pub struct Canvas {
     /// For each list row, from the second above it on, a bit for each eight pixels that are not what they were; bit 0 is
     /// the margin at the left.
     changed: [u16; TILE as usize + 2],
+    entries: Vec<Entry>,
+}
+
+/// A pixel whose surroundings are not flat, and where the dictionary has it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Entry {
+    /// List row times 64, plus column.
+    pub at: u32,
+    /// Mixed hash of twelve neighbours.
+    wide: u32,
+    /// Mixed hash of seven neighbours.
+    far: u32,
+    /// What it is.
+    pub color: u32,
+}
+
+impl Entry {
+    /// By twelve neighbours, and by seven.
+    #[inline(always)]
+    pub fn places(&self) -> [Place; 2] {
+        [Place::wide(self.wide), Place::far(self.far)]
+    }
 }
 
 /// What a lane wants to remember after a step.
@@ -62,6 +87,107 @@ struct Note {
     tint: u32,
     /// Its brightness.
     luma: u32,
+}
+
+/// A lane that codes pixels.
+#[derive(Clone, Copy, Default)]
+struct Lane {
+    index: usize,
+    row: usize,
+    /// The first pixel of its octet.
+    x: usize,
+    /// Hits in a row.
+    run: u32,
+    /// Of four pixels: the row above them from [`MARGIN`] before on, what is known by it, and what they are.
+    up: [u32; 12],
+    above: Above<4>,
+    pixels: [u32; 4],
+    left: [u32; 3],
+    sight: Sight,
+    note: Note,
+}
+
+/// The neighbours of a pixel that it may be equal to.
+struct Known {
+    /// The three at the left, the nearest first.
+    left: [u32; 3],
+    n: u32,
+    nw: u32,
+    ne: u32,
+}
+
+impl Lane {
+    /// The neighbours of one of the four pixels.
+    #[inline(always)]
+    fn known(&self, i: usize) -> Known {
+        let (nw, n, ne) = (self.up[MARGIN + i - 1], self.up[MARGIN + i], self.up[MARGIN + i + 1]);
+        Known { left: self.left, n, nw, ne }
+    }
+}
+
+/// What the rows above say of some pixels, before the first of them is coded: parts of their hashes and comparisons. Several at
+/// once are little dearer than one.
+#[derive(Clone, Copy)]
+struct Above<const N: usize> {
+    near: [u32; N],
+    far: [u32; N],
+    wide: [u32; N],
+    /// The bits of a pixel context that do not depend on what is at the left, and [`FLAT_ABOVE`].
+    equal: [u32; N],
+}
+
+impl<const N: usize> Above<N> {
+    /// Of two rows, each from [`MARGIN`] pixels before the first pixel on, which is above; the second is the upper one.
+    #[inline(always)]
+    fn of<const M: usize>(a: &[u32; M], b: &[u32; M]) -> Self {
+        const { assert!(M >= N + 2 * MARGIN - 1) };
+        let mut above = Above::default();
+        for i in 0..N {
+            let (nww, nw, n, ne, nee, neee) = (a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7]);
+            let (nnw, nn, nne) = (b[i + 3], b[i + 4], b[i + 5]);
+            let near = n.wrapping_mul(0x85eb_ca6b).wrapping_add(ne.wrapping_mul(0xc2b2_ae35));
+            above.near[i] = near;
+            above.far[i] = near
+                .wrapping_add(nw.wrapping_mul(0x27d4_eb2f))
+                .wrapping_add(nee.wrapping_mul(0x1656_67b1))
+                .wrapping_add(nn.wrapping_mul(0xfd70_46c5));
+            above.wide[i] = (neee.wrapping_mul(0xb529_7a4d))
+                .wrapping_add(nww.wrapping_mul(0x68e3_1da5))
+                .wrapping_add(nne.wrapping_mul(0x1b56_c4e9))
+                .wrapping_add(nnw.wrapping_mul(0x7fed_7fd7));
+            let is_flat = (n ^ nw) | (n ^ ne) | (n ^ nee) == 0;
+            let equal = u32::from(n == nw) << 2 | u32::from(n == ne) << 3 | u32::from(n == nn) << 5;
+            above.equal[i] = equal | u32::from(ne == nee) << 7 | u32::from(is_flat) << FLAT_ABOVE.trailing_zeros();
+        }
+        above
+    }
+}
+
+impl<const N: usize> Default for Above<N> {
+    fn default() -> Self {
+        Self { near: [0; N], far: [0; N], wide: [0; N], equal: [0; N] }
+    }
+}
+
+/// The four pixels above that make surroundings flat are alike.
+const FLAT_ABOVE: u32 = 1 << 8;
+
+/// What is known of a pixel before it is coded.
+#[derive(Clone, Copy, Default)]
+struct Sight {
+    /// The surroundings are not flat, and the tile recalls: what follows counts.
+    is_open: bool,
+    /// Hashes of three and of seven neighbours.
+    near: u32,
+    far: u32,
+    /// What the dictionary has.
+    recalled: [u32; 2],
+}
+
+impl std::fmt::Debug for Canvas {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Canvas").finish_non_exhaustive()
+    }
 }
 
 impl Default for Canvas {
@@ -79,6 +205,7 @@ impl Canvas {
             short: Box::new([0; RECALL_SLOTS]),
             tints: Box::new([0; 256]),
             changed: [0; TILE as usize + 2],
+            entries: Vec::new(),
         }
     }
 
@@ -98,74 +225,84 @@ impl Canvas {
         if head.former {
             self.changed.fill(0);
         }
-        match head.lanes {
-            1 => self.steps::<1>(head, rows, dictionary, coder),
-            2 => self.steps::<2>(head, rows, dictionary, coder),
-            4 => self.steps::<4>(head, rows, dictionary, coder),
-            _ => self.steps::<LANES_MAX>(head, rows, dictionary, coder),
-        }
+        steps(self, head, rows, dictionary.words().filter(|_| head.dictionary), coder);
     }
 
-    fn steps<const K: usize>(&mut self, head: &Head, rows: &Rows, dictionary: &Dictionary, coder: &mut impl Coder) {
-        let mut runs = [0; K];
-        let mut skips = [0; K];
-        let mut notes = [Note::default(); K];
-        for step in 0..rows.steps(K) {
-            if head.recall {
-                for note in &mut notes {
-                    self.remember(note);
-                }
+    /// Codes eight pixels of a lane that is alone in these steps.
+    #[inline(always)]
+    fn octet(&mut self, head: &Head, words: Option<&Words>, coder: &mut impl Coder, state: &mut Lane) {
+        let Lane { index, row, x, mut run, .. } = *state;
+        let start = at(row, x);
+        let mut left = self.left(start);
+        // What was already there stays as it is while these are coded.
+        let up: [u32; 16] = *self.window(start - STRIDE - MARGIN);
+        let above: Above<8> = Above::of(&up, self.window::<16>(start - 2 * STRIDE - MARGIN));
+        let mut pixels = [0; 8];
+        for i in 0..8 {
+            let known = Known { left, n: up[MARGIN + i], nw: up[MARGIN + i - 1], ne: up[MARGIN + i + 1] };
+            let sight = self.look(head, words, coder, (row, x + i), (&above, i), &known);
+            let (color, note) = self.code(head, coder, index, (row, x + i), above.equal[i], &known, &sight, &mut run);
+            pixels[i] = color;
+            self.remember(&note);
+            left = [color, left[0], left[1]];
+        }
+        *self.window_mut(start) = pixels;
+        state.run = run;
+    }
+
+    /// Codes eight pixels of several lanes.
+    #[inline(always)]
+    fn octets(&mut self, head: &Head, words: Option<&Words>, coder: &mut impl Coder, lanes: &mut [Lane]) {
+        for lane in &mut *lanes {
+            lane.left = self.left(at(lane.row, lane.x));
+        }
+        for half in [0, 4] {
+            for lane in &mut *lanes {
+                let start = at(lane.row, lane.x + half);
+                // Lanes are far enough apart: what is above these four is there.
+                lane.up = *self.window(start - STRIDE - MARGIN);
+                lane.above = Above::of(&lane.up, self.window::<12>(start - 2 * STRIDE - MARGIN));
+                lane.sight = self.look(head, words, coder, (lane.row, lane.x + half), (&lane.above, 0), &lane.known(0));
             }
-            for lane in 0..K {
-                let since = step.wrapping_sub(STAGGER * lane);
-                let (x, row) = (since % 64, (since / 64).saturating_mul(K).saturating_add(lane));
-                if row >= rows.count {
-                    continue;
-                }
-                let here = at(row, x);
-                if x == 0 {
-                    let above = self.pixel(here - STRIDE);
-                    self.pixels[here - MARGIN..here].fill(above);
-                    runs[lane] = 0;
-                }
-                if rows.blocks[row] >> (x / BLOCK as usize) & 1 == 1 {
-                    if skips[lane] > 0 {
-                        skips[lane] -= 1;
-                    } else {
-                        let (run, note) = (&mut runs[lane], &mut notes[lane]);
-                        skips[lane] = self.code(head, dictionary, coder, lane, row, x, run, note);
+            for i in 0..4 {
+                for lane in &mut *lanes {
+                    let (place, known) = ((lane.row, lane.x + half + i), lane.known(i));
+                    let equal = lane.above.equal[i];
+                    let (color, note) =
+                        self.code(head, coder, lane.index, place, equal, &known, &lane.sight, &mut lane.run);
+                    lane.note = note;
+                    lane.left = [color, lane.left[0], lane.left[1]];
+                    lane.pixels[i] = color;
+                    // The next pixel's entries in the dictionary are on their way while the other lanes are coded.
+                    if i < 3 {
+                        let place = (lane.row, lane.x + half + i + 1);
+                        lane.sight = self.look(head, words, coder, place, (&lane.above, i + 1), &lane.known(i + 1));
                     }
                 }
-                if x == 63 {
-                    let last = self.pixel(here);
-                    self.pixels[here + 1..here + 1 + MARGIN].fill(last);
+                for lane in &*lanes {
+                    self.remember(&lane.note);
                 }
+            }
+            for lane in &*lanes {
+                *self.window_mut(at(lane.row, lane.x + half)) = lane.pixels;
             }
         }
     }
 
-    /// Codes one pixel, or eight if they are flat; returns how many after this one are done as well.
-    #[allow(clippy::too_many_arguments, reason = "the lane's state, borrowed apart")]
+    /// Beyond a row's end its last pixel goes on.
+    fn continue_right(&mut self, row: usize) {
+        let end = at(row, TILE as usize);
+        let last = self.pixel(end - 1);
+        self.pixels[end..end + MARGIN].fill(last);
+    }
+
+    /// Codes whether eight pixels are what they were, or have the colour of those around; if so, they are done.
     #[inline(always)]
-    fn code(
-        &mut self,
-        head: &Head,
-        dictionary: &Dictionary,
-        coder: &mut impl Coder,
-        lane: usize,
-        row: usize,
-        x: usize,
-        run: &mut u32,
-        note: &mut Note,
-    ) -> usize {
-        let here = at(row, x);
+    fn whole_octet(&mut self, head: &Head, coder: &mut impl Coder, lane: usize, row: usize, octet: usize) -> bool {
+        let (here, x) = (at(row, 8 * octet), 8 * octet);
         let above = here - STRIDE;
-        let around = self.around(here);
-        let Around { w, ww, n, nw, ne, nee, nn } = around;
-        let truth = coder.truth(row, x);
-        if head.former && x.is_multiple_of(8) {
+        if head.former {
             // Above at the right is decided in the same step.
-            let octet = x / 8;
             let [above_above, above, left] = [0, 1, 2].map(|i| self.changed[(row + i) % (TILE as usize + 2)] >> octet);
             let context = SAME + usize::from(above & 3 | (left & 1) << 2 | (above_above >> 1 & 1) << 3);
             if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == coder.former(row, x + i))) {
@@ -177,31 +314,92 @@ impl Canvas {
                         color => color,
                     };
                 }
-                *run = 0;
-                return 7;
+                return true;
             }
             self.changed[(row + 2) % (TILE as usize + 2)] |= 2 << octet;
         }
-        if x.is_multiple_of(8) && w == nw && self.is_flat(above, w) {
-            let context = FLAT + usize::from(self.is_flat(above - STRIDE, w)) + 2 * usize::from(ww == w);
+        let w = self.pixel(here - 1);
+        if w == self.pixel(above - 1) && self.is_flat(above, w) {
+            let is_wide = self.pixel(here - 2) == w;
+            let context = FLAT + usize::from(self.is_flat(above - STRIDE, w)) + 2 * usize::from(is_wide);
             if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == w)) {
                 for i in 0..8 {
                     self.pixels[(here + i) % CANVAS] = w;
                 }
-                *run = 0;
-                return 7;
+                return true;
             }
         }
+        false
+    }
+
+    /// The three pixels at the left, the nearest first.
+    #[inline(always)]
+    fn left(&self, here: usize) -> [u32; 3] {
+        [self.pixel(here - 1), self.pixel(here - 2), self.pixel(here - 3)]
+    }
+
+    /// Some pixels.
+    #[inline(always)]
+    fn window<const N: usize>(&self, start: usize) -> &[u32; N] {
+        let start = start.min(CANVAS - N);
+        self.pixels[start..start + N].try_into().expect("as many as asked for")
+    }
+
+    /// Some pixels, to be written.
+    #[inline(always)]
+    fn window_mut<const N: usize>(&mut self, start: usize) -> &mut [u32; N] {
+        let start = start.min(CANVAS - N);
+        (&mut self.pixels[start..start + N]).try_into().expect("as many as asked for")
+    }
+
+    /// What is known of a pixel before it is coded.
+    #[inline(always)]
+    fn look<const N: usize>(
+        &self,
+        head: &Head,
+        words: Option<&Words>,
+        coder: &impl Coder,
+        (row, x): (usize, usize),
+        (above, i): (&Above<N>, usize),
+        Known { left, n, .. }: &Known,
+    ) -> Sight {
+        let (left, n) = (*left, *n);
+        let is_flat = above.equal[i] & FLAT_ABOVE != 0 && left[0] == n && left[1] == n;
+        if !head.recall || is_flat {
+            return Sight::default();
+        }
+        let hashes = Hashes::new(above, i, left);
+        let recalled = match words {
+            Some(words) => coder.recalled(row, x, words, mix(hashes.wide), mix(hashes.far)),
+            None => [0; 2],
+        };
+        Sight { is_open: true, near: hashes.near, far: hashes.far, recalled }
+    }
+
+    /// Codes one pixel.
+    #[allow(clippy::too_many_arguments, reason = "the lane's state, in registers where it is alone")]
+    #[inline(always)]
+    fn code(
+        &self,
+        head: &Head,
+        coder: &mut impl Coder,
+        lane: usize,
+        (row, x): (usize, usize),
+        equal_above: u32,
+        &Known { left: [w, ww, _], n, nw, ne }: &Known,
+        sight: &Sight,
+        run: &mut u32,
+    ) -> (u32, Note) {
+        let truth = coder.truth(row, x);
+        let mut note = Note::default();
         let mut relation = 0;
-        if head.recall && !around.is_flat() {
-            let (near, far) = around.hashes();
-            let (slot, short_slot) = (far >> 22, near >> 22);
-            let check = (far >> 14 & 0xff) | 1;
+        if sight.is_open {
+            let (slot, short_slot) = (sight.far >> 22, sight.near >> 22);
+            let check = (sight.far >> 14 & 0xff) | 1;
             let (long, short) = (self.long[slot as usize], self.short[short_slot as usize]);
             let long = if long >> 24 == check { long } else { 0 };
             let (kind, seen) = if head.dictionary {
-                let look_up = || self.places(here, far).map(|place| dictionary.at(place));
-                candidate(coder.recalled(row, x, look_up), long, short)
+                candidate(sight.recalled, long, short)
             } else if long != 0 {
                 (LONG, long)
             } else {
@@ -219,31 +417,29 @@ impl Canvas {
                 let context = HIT + kind * 32 + run_class(*run) * 4 + relation;
                 if coder.flag(lane, context, color == truth) {
                     *run += 1;
-                    self.pixels[here % CANVAS] = color;
-                    *note = Note { slots: slot | short_slot << 16, entry: color | check << 24, tint: 0, luma: 0 };
-                    return 0;
+                    return (
+                        color,
+                        Note { slots: slot | short_slot << 16, entry: color | check << 24, tint: 0, luma: 0 },
+                    );
                 }
                 *run = 0;
             }
-            *note = Note { slots: slot | short_slot << 16, entry: check << 24, tint: 0, luma: 0 };
+            note = Note { slots: slot | short_slot << 16, entry: check << 24, tint: 0, luma: 0 };
         }
-        let equal = usize::from(w == n)
+        let equal = (equal_above & 0xff) as usize
+            | usize::from(w == n)
             | usize::from(w == nw) << 1
-            | usize::from(n == nw) << 2
-            | usize::from(n == ne) << 3
             | usize::from(w == ww) << 4
-            | usize::from(n == nn) << 5
-            | usize::from(ne == w) << 6
-            | usize::from(ne == nee) << 7;
+            | usize::from(ne == w) << 6;
         let known = [w, n, nw, ne, head.colors[0], head.colors[1], head.colors[2]];
         let which = known.iter().position(|c| *c == truth).unwrap_or(7);
         let which = coder.pixel(lane, equal | relation << 8, which);
-        let color = if which < 7 { known[which] } else { self.literal(head, coder, lane, &around, truth, note) };
-        self.pixels[here % CANVAS] = color;
+        let color =
+            if which < 7 { known[which] } else { self.literal(head, coder, lane, [w, n, nw, ne], truth, &mut note) };
         if note.entry != 0 {
             note.entry |= color;
         }
-        0
+        (color, note)
     }
 
     #[inline(always)]
@@ -252,12 +448,12 @@ impl Canvas {
         head: &Head,
         coder: &mut impl Coder,
         lane: usize,
-        around: &Around,
+        around: [u32; 4],
         truth: u32,
         note: &mut Note,
     ) -> u32 {
-        let (w, n, nw) = (Tone::of(around.w), Tone::of(around.n), Tone::of(around.nw));
-        let ne = Tone::of(around.ne);
+        let [w, n, nw, ne] = around;
+        let (w, n, nw, ne) = (Tone::of(w), Tone::of(n), Tone::of(nw), Tone::of(ne));
         let want = Tone::of(truth);
         let guess = median(w.luma, n.luma, nw.luma);
         let spread = (w.luma - nw.luma).abs() + (n.luma - nw.luma).abs() + (n.luma - ne.luma).abs();
@@ -295,92 +491,37 @@ impl Canvas {
     }
 
     #[inline(always)]
-    fn remember(&mut self, note: &mut Note) {
+    fn remember(&mut self, note: &Note) {
         if note.entry != 0 {
             self.long[note.slots as usize % RECALL_SLOTS] = note.entry;
             self.short[(note.slots >> 16) as usize % RECALL_SLOTS] = note.entry & 0x00ff_ffff | 1 << 24;
-            note.entry = 0;
         }
         if note.tint != 0 {
             self.tints[note.luma as usize % 256] = note.tint;
-            note.tint = 0;
         }
     }
 
-    #[inline(always)]
-    fn around(&self, here: usize) -> Around {
-        let above = here - STRIDE;
-        Around {
-            w: self.pixel(here - 1),
-            ww: self.pixel(here - 2),
-            n: self.pixel(above),
-            nw: self.pixel(above - 1),
-            ne: self.pixel(above + 1),
-            nee: self.pixel(above + 2),
-            nn: self.pixel(above - STRIDE),
-        }
-    }
-
-    /// The hash of twelve neighbours, of which seven are hashed already.
-    #[inline(always)]
-    fn wide_hash(&self, here: usize, far: u32) -> u32 {
-        let above = here - STRIDE;
-        far.wrapping_add(self.pixel(above + 3).wrapping_mul(0xb529_7a4d))
-            .wrapping_add(self.pixel(above - 2).wrapping_mul(0x68e3_1da5))
-            .wrapping_add(self.pixel(above - STRIDE + 1).wrapping_mul(0x1b56_c4e9))
-            .wrapping_add(self.pixel(above - STRIDE - 1).wrapping_mul(0x7fed_7fd7))
-            .wrapping_add(self.pixel(here - 3).wrapping_mul(0x4d2c_ba97))
-    }
-
-    /// Where the dictionary has a pixel: by twelve neighbours, and by the seven that are hashed already.
-    #[inline(always)]
-    fn places(&self, here: usize, far: u32) -> [Place; 2] {
-        [Place::wide(self.wide_hash(here, far)), Place::far(far)]
-    }
-
-    /// Puts the rows of a decoded tile back on the canvas; `pixel` knows the coded ones by tile row and column.
-    pub fn restore(&mut self, back: u32, rows: &Rows, pixel: impl Fn(u32, u32) -> u32) {
+    /// Puts the rows of a decoded tile back on the canvas; `fill` writes the coded pixels of a tile row, from a column on.
+    pub fn restore(&mut self, back: u32, rows: &Rows, mut fill: impl FnMut(u32, u32, &mut [u32])) {
         self.pixels[..at(rows.count, 0)].fill(back);
         for row in 0..rows.count {
             let here = at(row, 0);
             let above = self.pixel(here - STRIDE);
             self.pixels[here - MARGIN..here].fill(above);
-            for x in (0..TILE).filter(|x| rows.blocks[row] >> (x / BLOCK) & 1 == 1) {
-                self.pixels[here + x as usize] = pixel(rows.y[row].into(), x);
+            for run in runs(rows.blocks[row]) {
+                fill(rows.y[row].into(), run.start as u32, &mut self.pixels[here + run.start..here + run.end]);
             }
-            let last = self.pixel(here + 63);
-            self.pixels[here + 64..here + 64 + MARGIN].fill(last);
+            self.continue_right(row);
         }
     }
 
-    /// Calls `each` with row and column, the places in the dictionary, and the colour of every coded pixel whose
-    /// surroundings are not flat.
-    pub fn entries(&self, rows: &Rows, mut each: impl FnMut((usize, usize), [Place; 2], u32)) {
-        for row in 0..rows.count {
-            for octet in (0..TILE as usize / 8).filter(|o| rows.blocks[row] >> (o / 2) & 1 == 1) {
-                let start = at(row, 8 * octet);
-                if self.is_calm(start) {
-                    continue;
-                }
-                for x in 8 * octet..8 * octet + 8 {
-                    let here = at(row, x);
-                    let around = self.around(here);
-                    if !around.is_flat() {
-                        let (_, far) = around.hashes();
-                        each((row, x), self.places(here, far), self.pixel(here));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Whether all neighbours that make surroundings flat have one colour, for eight pixels from `start` on.
-    #[inline(always)]
-    fn is_calm(&self, start: usize) -> bool {
-        let color = self.pixel(start - 1);
-        let alike = |pixels: &[u32]| pixels.iter().fold(0, |difference, p| difference | (p ^ color)) == 0;
-        let above = start - STRIDE;
-        alike(&self.pixels[start - 2..start + 7]) && alike(&self.pixels[above - 1..above + 10])
+    /// Every coded pixel whose surroundings are not flat.
+    pub fn entries(&mut self, rows: &Rows) -> &[Entry] {
+        let mut entries = std::mem::take(&mut self.entries);
+        entries.resize(ENTRIES_MAX, Entry::default());
+        let count = find_entries(self, rows, entries.as_mut_slice().try_into().expect("as many as that"));
+        self.entries = entries;
+        &self.entries[..count]
     }
 
     #[inline(always)]
@@ -430,33 +571,104 @@ fn candidate([wide, far]: [u32; 2], long: u32, short: u32) -> (usize, u32) {
     }
 }
 
-/// The neighbours of a pixel.
-#[derive(Clone, Copy)]
-struct Around {
-    w: u32,
-    ww: u32,
-    n: u32,
-    nw: u32,
-    ne: u32,
-    nee: u32,
-    nn: u32,
+/// Hashes of three, seven and twelve neighbours.
+struct Hashes {
+    near: u32,
+    far: u32,
+    wide: u32,
 }
 
-impl Around {
+impl Hashes {
     #[inline(always)]
-    fn is_flat(self) -> bool {
-        let Self { w, ww, n, nw, ne, nee, .. } = self;
-        w == n && n == nw && n == ne && w == ww && n == nee
+    fn new<const N: usize>(above: &Above<N>, i: usize, [w, ww, www]: [u32; 3]) -> Self {
+        let left = w.wrapping_mul(0x9e37_79b1);
+        let far = above.far[i].wrapping_add(left).wrapping_add(ww.wrapping_mul(0xd3a2_646d));
+        let wide = far.wrapping_add(above.wide[i]).wrapping_add(www.wrapping_mul(0x4d2c_ba97));
+        Self { near: above.near[i].wrapping_add(left), far, wide }
     }
+}
 
-    /// Hashes of three and of seven neighbours.
-    #[inline(always)]
-    fn hashes(self) -> (u32, u32) {
-        let near = self.w.wrapping_mul(0x9e37_79b1).wrapping_add(self.n.wrapping_mul(0x85eb_ca6b));
-        let near = near.wrapping_add(self.ne.wrapping_mul(0xc2b2_ae35));
-        let far = near.wrapping_add(self.nw.wrapping_mul(0x27d4_eb2f)).wrapping_add(self.nee.wrapping_mul(0x1656_67b1));
-        let far = far.wrapping_add(self.ww.wrapping_mul(0xd3a2_646d)).wrapping_add(self.nn.wrapping_mul(0xfd70_46c5));
-        (near, far)
+/// Entries of a tile at most, and more, so that an index can be masked instead of checked.
+const ENTRIES_MAX: usize = 8192;
+
+/// Writes the entries of a canvas to the front; how many they are.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn find_entries(canvas: &Canvas, rows: &Rows, entries: &mut [Entry; ENTRIES_MAX]) -> usize {
+    const N: usize = TILE as usize;
+    let mut count = 0;
+    let (mut open, mut wide, mut far) = ([0; N], [0; N], [0; N]);
+    for row in 0..rows.count {
+        let here = at(row, 0);
+        let a: &[u32; N + 3] = canvas.pixels[here - 3..here + N].try_into().expect("a row");
+        let above: Above<N> =
+            Above::of(canvas.window::<STRIDE>(here - STRIDE - MARGIN), canvas.window(here - 2 * STRIDE - MARGIN));
+        let n: &[u32; STRIDE] = canvas.window(here - STRIDE - MARGIN);
+        for i in 0..N {
+            open[i] = above.equal[i] & FLAT_ABOVE ^ FLAT_ABOVE | a[i + 2] ^ n[i + MARGIN] | a[i + 2] ^ a[i + 1];
+            let hashes = Hashes::new(&above, i, [a[i + 2], a[i + 1], a[i]]);
+            wide[i] = mix(hashes.wide);
+            far[i] = mix(hashes.far);
+        }
+        for octet in (0..N / 8).filter(|octet| rows.blocks[row] >> (octet / 2) & 1 == 1) {
+            let pixels = 8 * octet..8 * octet + 8;
+            if open[pixels.clone()].iter().fold(0, |any, open| any | open) == 0 {
+                continue;
+            }
+            for i in pixels {
+                entries[count % ENTRIES_MAX] =
+                    Entry { at: (N * row + i) as u32, wide: wide[i], far: far[i], color: a[i + 3] };
+                count += usize::from(open[i] != 0);
+            }
+        }
+    }
+    count
+}
+
+/// All steps, eight at a time: lanes are eight pixels apart, so all of them begin an octet in the same one.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn steps<C: Coder>(canvas: &mut Canvas, head: &Head, rows: &Rows, words: Option<&Words>, coder: &mut C) {
+    let mut runs = [0; LANES_MAX];
+    let mut lanes = [Lane::default(); LANES_MAX];
+    let k = head.lanes;
+    for octet_step in 0..rows.steps(k) / STAGGER {
+        // The lanes whose octet is not told as a whole.
+        let mut count = 0;
+        for index in 0..k {
+            let since = octet_step.wrapping_sub(index);
+            let (octet, row) = (since % 8, (since / 8).saturating_mul(k).saturating_add(index));
+            if row >= rows.count {
+                continue;
+            }
+            if octet == 0 {
+                let here = at(row, 0);
+                let above = canvas.pixel(here - STRIDE);
+                canvas.pixels[here - MARGIN..here].fill(above);
+                runs[index % LANES_MAX] = 0;
+            }
+            if rows.blocks[row] >> (octet / 2) & 1 == 1 {
+                if !canvas.whole_octet(head, coder, index, row, octet) {
+                    let lane = &mut lanes[count % LANES_MAX];
+                    (lane.index, lane.row, lane.x, lane.run) = (index, row, 8 * octet, runs[index % LANES_MAX]);
+                    count += 1;
+                    continue;
+                }
+                runs[index % LANES_MAX] = 0;
+            }
+            if octet == 7 {
+                canvas.continue_right(row);
+            }
+        }
+        match &mut lanes[..count] {
+            [] => continue,
+            [one] => canvas.octet(head, words, coder, one),
+            several => canvas.octets(head, words, coder, several),
+        }
+        for lane in &lanes[..count] {
+            runs[lane.index % LANES_MAX] = lane.run;
+            if lane.x == TILE as usize - 8 {
+                canvas.continue_right(lane.row);
+            }
+        }
     }
 }
 
@@ -539,14 +751,11 @@ const BUCKET_OF: [u8; 512] = {
     of
 };
 
+/// Classes of how many hits there were in a row.
+#[inline(always)]
 fn run_class(run: u32) -> usize {
-    match run {
-        0..=2 => run as usize,
-        3..=4 => 3,
-        5..=8 => 4,
-        9..=16 => 5,
-        _ => 6,
-    }
+    const OF: [u8; 18] = [0, 1, 2, 3, 3, 4, 4, 4, 4, 5, 5, 5, 5, 5, 5, 5, 5, 6];
+    usize::from(OF[run.min(17) as usize])
 }
 
 #[inline(always)]

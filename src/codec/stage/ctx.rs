@@ -8,20 +8,16 @@ use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::encode::{Pixels, STATE_MIN};
 use crate::codec::ctx::model::{Canvas, Coder};
 use crate::codec::ctx::tables::{BITS, ONE, SETS, SHIPPED, Set};
-use crate::codec::ctx::{BEYOND_BOTTOM, BEYOND_RIGHT, Head, LANES_MAX, Rows};
+use crate::codec::ctx::{BEYOND_BOTTOM, BEYOND_RIGHT, Head, LANES_MAX, Rows, band, runs};
 use crate::codec::plan::{Ctx, unpacked};
-use crate::codec::stage::{block_rect, masks};
-use crate::geom::TILE;
+use crate::codec::stage::masks;
+use crate::geom::{BLOCK, TILE};
 
 /// Runs all jobs on the frame's bytes.
 ///
 /// # Panics
 /// If a job points outside `bytes`; `Frame::parse` never lets one pass.
-pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Picture) {
-    if jobs.is_empty() {
-        return;
-    }
-    let mut canvas = Canvas::new();
+pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, canvas: &mut Canvas, screen: &mut Picture) {
     let mut former: Box<Pixels> = Box::new([0; (TILE * TILE) as usize]);
     let stride = screen.size.w as usize;
     for job in jobs {
@@ -47,12 +43,13 @@ pub fn run(jobs: &[Ctx], bytes: &[u8], dictionary: &Dictionary, screen: &mut Pic
             &former,
         );
         canvas.walk(&head, &rows, dictionary, &mut lanes);
-        for block in write.blocks() {
-            let r = block_rect(screen, job.origin, block);
-            for y in 0..r.h {
-                let row = rows.of[(block / 4 * 16 + y) as usize];
-                let source = &canvas.row(usize::from(row))[(block % 4 * 16) as usize..][..r.w as usize];
-                screen.pixels[(r.y + y) as usize * stride + r.x as usize..][..r.w as usize].copy_from_slice(source);
+        let origin = unpacked(job.origin);
+        for y in 0..TILE.min(screen.size.h - origin.y) {
+            let row = canvas.row(usize::from(rows.of[y as usize]));
+            let out = &mut screen.pixels[(origin.y + y) as usize * stride..][..stride][origin.x as usize..];
+            for run in runs(band(write, y / BLOCK)) {
+                let run = run.start.min(out.len())..run.end.min(out.len());
+                out[run.clone()].copy_from_slice(&row[run]);
             }
         }
     }

@@ -11,22 +11,22 @@ use crate::codec::plan::{Harvest, unpacked};
 use crate::geom::BlockMask;
 
 /// Runs all jobs of a round.
-pub fn run(jobs: &[Harvest], screen: &Picture, dictionary: &mut Dictionary) {
+pub fn run(jobs: &[Harvest], screen: &Picture, canvas: &mut Canvas, dictionary: &mut Dictionary) {
     if jobs.is_empty() {
         return;
     }
-    let mut canvas = Canvas::new();
     dictionary.begin_round();
     for job in jobs {
         let repeats = u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32;
         let rows = Rows::new(BlockMask(job.blocks as u16), repeats);
         let (origin, last) = (unpacked(job.origin), (screen.size.w - 1, screen.size.h - 1));
-        canvas.restore(job.back, &rows, |y, x| {
+        canvas.restore(job.back, &rows, |y, x, out| {
             // Beyond the screen's edge the last pixels go on.
-            screen.row((origin.y + y).min(last.1))[(origin.x + x).min(last.0) as usize]
+            let (row, x) = (screen.row((origin.y + y).min(last.1)), (origin.x + x).min(last.0) as usize);
+            let there = out.len().min(row.len() - x);
+            out[..there].copy_from_slice(&row[x..x + there]);
+            out[there..].fill(row[row.len() - 1]);
         });
-        canvas.entries(&rows, |_, places, color| {
-            places.into_iter().for_each(|place| dictionary.learn(place, color));
-        });
+        dictionary.learn(canvas.entries(&rows).iter().map(|entry| (entry.places(), entry.color)));
     }
 }
