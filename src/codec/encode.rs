@@ -118,8 +118,9 @@ pub struct Encoder {
     under: Under,
     /// Memory for copies.
     kept: Vec<u32>,
-    /// Where the last copies went.
+    /// Where the last copies went, and how far; neighbours with the same way once.
     moved: Vec<Rect>,
+    deltas: Vec<(i32, i32)>,
     hidden: Hidden,
     /// When the last picture was written.
     picture_at: Duration,
@@ -189,6 +190,7 @@ impl Encoder {
             under: Under::new(tiles),
             kept: Vec::new(),
             moved: Vec::new(),
+            deltas: Vec::new(),
             hidden: Hidden::new(grid),
             picture_at: Duration::ZERO,
             dictionary: Dictionary::new(),
@@ -598,7 +600,7 @@ impl Encoder {
                 count += 1;
             }
         }
-        if count < MOTION_BLOCKS_MIN { Vec::new() } else { motion::find(&self.held, current, &changed) }
+        if count < MOTION_BLOCKS_MIN { Vec::new() } else { motion::find(&self.held, current, &changed, &self.deltas) }
     }
 
     /// Writes copies, and applies them to `held`.
@@ -623,6 +625,8 @@ impl Encoder {
         let sequence = self.sequence + 1;
         if !copies.is_empty() {
             self.moved = copies.iter().map(CopyRect::destination).collect();
+            self.deltas = copies.iter().map(CopyRect::displacement).collect();
+            self.deltas.dedup();
         }
         let mut any = false;
         // Which of what moved before has to be copied onto itself.

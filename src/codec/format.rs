@@ -417,6 +417,11 @@ impl CopyRect {
     pub const fn destination(&self) -> Rect {
         Rect::new(self.x, self.y, self.source.w, self.source.h)
     }
+
+    /// How far they go, to the right and down.
+    pub const fn displacement(&self) -> (i32, i32) {
+        (self.x as i32 - self.source.x as i32, self.y as i32 - self.source.y as i32)
+    }
 }
 
 /// Writes a frame's sections after its header; the counterpart of [`Frame::parse`].

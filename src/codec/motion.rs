@@ -1,7 +1,7 @@
 //! Finds what moved: scrolled panes, dragged windows, both at once, as exact copies of the previous picture.
 //!
 //! Short pieces of rows (anchors) that look unmistakable are taken from the changed parts of the old picture and looked
-//! for at every place of the changed rows of the new one with a rolling hash. Anchors that agree on a displacement make
+//! for at every place of the changed rows of the new one by a hash of the same length. Anchors that agree on a displacement make
 //! it a candidate; the candidate is grown to the largest exact rectangles. Nothing is copied that is not equal, pixel by
 //! pixel, so a wrong guess costs time and never a wrong picture.
 
@@ -9,12 +9,15 @@ use crate::codec::canvas::Picture;
 use crate::codec::encode::View;
 use crate::codec::format::{COPIES_MAX, CopyRect};
 use crate::geom::{BLOCK, Rect};
+use multiversion::multiversion;
 use std::collections::HashMap;
 
 /// Pixels of an anchor: about four letters, or the edge of a window with its title.
-const ANCHOR: usize = 32;
+const ANCHOR: usize = 1 << 5;
 /// Anchors looked for at a time.
 const ANCHORS_MAX: usize = 96;
+/// So many that some of them would lie in the first rows that are looked at, if they were there.
+const ANCHORS_MANY: usize = 48;
 /// Colour changes along an anchor; fewer are found in many places.
 const ANCHOR_EDGES_MIN: usize = 5;
 /// Anchors that must agree before a displacement is tried.
@@ -28,6 +31,10 @@ const HITS_MAX: usize = 64;
 const RIVALS_MAX: usize = 8;
 /// Changed blocks by which rivals are compared.
 const SAMPLES_MAX: usize = 192;
+/// Of them so many must have more than one colour for what they say to count, and
+const TELLING_MIN: usize = 16;
+/// so many eighths of these must be found for a displacement to be taken without a search: what scrolls into sight is not.
+const EIGHTHS_EXPLAINED: usize = 6;
 /// Changed pixels that a copy must save: a copy costs some ten bytes.
 const GAIN_MIN: u64 = 256;
 /// Up to this height of a change every row of it is looked at.
@@ -36,7 +43,7 @@ const ROWS_ALL_MAX: u32 = 320;
 const ROWS_STEP: u32 = 3;
 /// Bits of the filter in front of the anchor table.
 const FILTER_BITS: u32 = 16;
-const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+const MULTIPLIER: u32 = 0x9e37_79b1;
 
 /// Which 16×16 blocks of the screen differ.
 #[derive(Clone, Debug, Default)]
@@ -49,13 +56,16 @@ pub struct Changed {
 
 /// Finds copies from `old` that make parts of `new` where `changed` says that they differ.
 ///
-/// Destinations do not overlap, sources may. Both pictures have the same size.
-pub fn find(old: &Picture, new: &View, changed: &Changed) -> Vec<CopyRect> {
+/// Destinations do not overlap, sources may. Both pictures have the same size. What moves mostly goes on as it did: `before`
+/// are displacements that are tried first, and of these one that explains nearly all spares the search.
+pub fn find(old: &Picture, new: &View, changed: &Changed, before: &[(i32, i32)]) -> Vec<CopyRect> {
     let mut copies: Vec<CopyRect> = Vec::new();
     let mut left = changed.clone();
     let mut tried = vec![(0, 0)];
     for _ in 0..CANDIDATES_MAX {
-        let Some(delta) = displacement(old, new, &left, &tried) else { break };
+        let again = before.iter().copied().filter(|delta| !tried.contains(delta));
+        let again = again.into_iter().find(|delta| explains(old, new, &left, *delta));
+        let Some(delta) = again.or_else(|| displacement(old, new, &left, &tried)) else { break };
         tried.push(delta);
         let before = copies.len();
         grow(old, new, &left, delta, &mut copies);
@@ -164,40 +174,39 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
     if anchors.len() < VOTES_MIN as usize {
         return None;
     }
-    let mut filter = vec![0u64; 1 << (FILTER_BITS - 6)];
+    let mut filter = [0u64; 1 << (FILTER_BITS - 6)];
     // Equal lines of text have equal anchors: each votes for every place where they are found.
-    let mut table: HashMap<u64, Found> = HashMap::with_capacity(anchors.len());
+    let mut table: HashMap<u32, Found> = HashMap::with_capacity(anchors.len());
     for a in &anchors {
         let slot = filter_slot(a.hash);
         filter[slot / 64] |= 1 << (slot % 64);
         table.entry(a.hash).or_default().anchors.push((a.x, a.y));
     }
-    let may_be_anchor = |hash: u64| {
+    let may_be_anchor = |hash: u32| {
         let slot = filter_slot(hash);
-        filter[slot / 64] >> (slot % 64) & 1 == 1
+        filter[slot / 64 % filter.len()] >> (slot % 64) & 1 == 1
     };
-    let is_anchor = |hash: u64| may_be_anchor(hash) && table.contains_key(&hash);
-    if changed.count() * 4 > changed.blocks.len() * 3 && !any_piece(new, bounds, is_anchor) {
+    let is_anchor = |hash: u32| may_be_anchor(hash) && table.contains_key(&hash);
+    // Whole new pictures, and what is left when most has been found, are mostly new.
+    let is_doubtful =
+        changed.count() * 4 > changed.blocks.len() * 3 || tried.len() > 1 && anchors.len() >= ANCHORS_MANY;
+    if is_doubtful && !any_piece(new, bounds, is_anchor) {
         return None;
     }
+    let mut pieces = Pieces::default();
     for y in (bounds.y..bounds.bottom()).step_by(step as usize) {
         let row_blocks = &changed.blocks[(y / BLOCK * changed.columns) as usize..][..changed.columns as usize];
-        let (Some(first), Some(last)) = (row_blocks.iter().position(|b| *b), row_blocks.iter().rposition(|b| *b))
-        else {
-            continue;
-        };
-        let x0 = (first * BLOCK as usize).saturating_sub(ANCHOR);
-        let x1 = ((last + 1) * BLOCK as usize + ANCHOR).min(old.size.w as usize);
-        let row = &new.row(y)[x0..x1];
-        roll(row, |x, hash| {
-            if !may_be_anchor(hash) {
-                return;
+        for (x0, x1) in stretches(row_blocks) {
+            let row = &new.row(y)[x0..x1.min(old.size.w as usize)];
+            for (x, hash) in pieces.of(row).iter().enumerate() {
+                if may_be_anchor(*hash)
+                    && let Some(found) = table.get_mut(hash)
+                    && found.places.len() <= HITS_MAX
+                {
+                    found.places.push(((x0 + x) as u32, y));
+                }
             }
-            let Some(found) = table.get_mut(&hash) else { return };
-            if found.places.len() <= HITS_MAX {
-                found.places.push(((x0 + x) as u32, y));
-            }
-        });
+        }
     }
     let mut votes: HashMap<(i32, i32), u32> = HashMap::new();
     for found in table.values().filter(|found| found.places.len() <= HITS_MAX) {
@@ -220,42 +229,76 @@ fn displacement(old: &Picture, new: &View, changed: &Changed, tried: &[(i32, i32
         .max_by_key(|delta| (explained(old, new, changed, *delta), shorter(*delta)))
 }
 
+/// Columns of pixels with changed blocks in them and an anchor's length on either side, from left to right, none of them twice.
+fn stretches(blocks: &[bool]) -> impl Iterator<Item = (usize, usize)> {
+    const SIDE: usize = BLOCK as usize;
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        let first = from + blocks[from..].iter().position(|b| *b)?;
+        let mut end = first + 1;
+        // What lies nearer than both of their margins belongs together.
+        while let Some(next) = blocks[end..].iter().take(2 * ANCHOR / SIDE).position(|b| *b) {
+            end += next + 1;
+        }
+        from = end;
+        Some(((first * SIDE).saturating_sub(ANCHOR), end * SIDE + ANCHOR))
+    })
+}
+
 /// Whether a piece of one in eight rows has such a hash: a first look, so that a whole new picture costs no search. The
 /// rows are no fixed step apart, as lines of text are.
-fn any_piece(new: &View, bounds: Rect, is_wanted: impl Fn(u64) -> bool) -> bool {
+fn any_piece(new: &View, bounds: Rect, is_wanted: impl Fn(u32) -> bool) -> bool {
+    let mut pieces = Pieces::default();
     (0..bounds.h / 8).any(|group| {
-        let y = bounds.y + 8 * group + (u64::from(group).wrapping_mul(MULTIPLIER) >> 61) as u32;
-        let mut found = false;
-        roll(&new.row(y)[bounds.x as usize..bounds.right() as usize], |_, hash| found |= is_wanted(hash));
-        found
+        let y = bounds.y + 8 * group + (group.wrapping_mul(MULTIPLIER) >> 29);
+        pieces.of(&new.row(y)[bounds.x as usize..bounds.right() as usize]).iter().any(|hash| is_wanted(*hash))
     })
 }
 
 /// For how many of some changed blocks a row of the new picture is found at a displacement in the old one.
-fn explained(old: &Picture, new: &View, changed: &Changed, (dx, dy): (i32, i32)) -> usize {
+fn explained(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32)) -> usize {
+    samples(old, new, changed, delta)
+        .filter(|(piece, there)| there.is_some_and(|there| same_pixels(piece, there)))
+        .count()
+}
+
+/// Whether nearly all of some changed blocks, without those of one colour, are found at a displacement in the old picture.
+fn explains(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32)) -> bool {
+    let (mut telling, mut found) = (0, 0);
+    for (piece, there) in samples(old, new, changed, delta) {
+        if piece.iter().any(|p| *p != piece[0]) {
+            telling += 1;
+            found += usize::from(there.is_some_and(|there| same_pixels(piece, there)));
+        }
+    }
+    telling >= TELLING_MIN && found * 8 >= telling * EIGHTHS_EXPLAINED
+}
+
+/// A row of some changed blocks in the new picture, and what is at a displacement in the old one, if that is inside.
+fn samples<'a>(
+    old: &'a Picture,
+    new: &'a View,
+    changed: &'a Changed,
+    (dx, dy): (i32, i32),
+) -> impl Iterator<Item = (&'a [u32], Option<&'a [u32]>)> {
     let step = (changed.count() / SAMPLES_MAX).max(1);
-    let is_found = |(bx, by): &(u32, u32)| {
-        let (x, y) = (bx * BLOCK, by * BLOCK + BLOCK / 2);
+    let sample = move |(bx, by): (u32, u32)| {
+        let (x, y) = (bx * BLOCK, (by * BLOCK + BLOCK / 2).min(old.size.h - 1));
         let width = BLOCK.min(old.size.w - x);
-        let (from_x, from_y) = (i64::from(x) - i64::from(dx), i64::from(y) - i64::from(dy));
         let inside = |v: i64, length: u32| u32::try_from(v).ok().filter(|v| *v < length);
-        let (Some(from_x), Some(from_y)) = (inside(from_x, old.size.w - width + 1), inside(from_y, old.size.h)) else {
-            return false;
-        };
-        y < old.size.h
-            && same_pixels(
-                &new.row(y)[x as usize..][..width as usize],
-                &old.row(from_y)[from_x as usize..][..width as usize],
-            )
+        let from_x = inside(i64::from(x) - i64::from(dx), old.size.w - width + 1);
+        let from_y = inside(i64::from(y) - i64::from(dy), old.size.h);
+        let there = from_x.zip(from_y).map(|(x, y)| &old.row(y)[x as usize..][..width as usize]);
+        (&new.row(y)[x as usize..][..width as usize], there)
     };
-    changed.positions().step_by(step).filter(is_found).count()
+    changed.positions().step_by(step).map(sample)
 }
 
 /// A piece of a row of the old picture.
 struct Anchor {
     x: u32,
     y: u32,
-    hash: u64,
+    hash: u32,
 }
 
 /// Where equal anchors are in the old picture, and where in the new one.
@@ -270,7 +313,7 @@ struct Found {
 fn anchors(old: &Picture, changed: &Changed, row_step: u32) -> Vec<Anchor> {
     let count = changed.count();
     let step = (count / ANCHORS_MAX).max(1);
-    let mut out = Vec::with_capacity(ANCHORS_MAX);
+    let (mut out, mut pieces) = (Vec::with_capacity(ANCHORS_MAX), Pieces::default());
     for (index, (bx, by)) in changed.positions().step_by(step).enumerate() {
         let x = bx * BLOCK;
         if x as usize + ANCHOR > old.size.w as usize {
@@ -287,9 +330,7 @@ fn anchors(old: &Picture, changed: &Changed, row_step: u32) -> Vec<Anchor> {
         if let Some((edges, y)) = best
             && edges >= ANCHOR_EDGES_MIN
         {
-            let mut hash = 0;
-            roll(&old.row(y)[x as usize..][..ANCHOR], |_, h| hash = h);
-            out.push(Anchor { x, y, hash });
+            out.push(Anchor { x, y, hash: pieces.of(&old.row(y)[x as usize..][..ANCHOR])[0] });
             if out.len() == ANCHORS_MAX {
                 break;
             }
@@ -298,36 +339,41 @@ fn anchors(old: &Picture, changed: &Changed, row_step: u32) -> Vec<Anchor> {
     out
 }
 
-/// Calls `at(x, hash)` for each piece of [`ANCHOR`] pixels in a row, with the polynomial hash of the piece.
-fn roll(row: &[u32], mut at: impl FnMut(usize, u64)) {
-    let Some(pieces) = (row.len() + 1).checked_sub(ANCHOR) else { return };
-    let leaving = (0..ANCHOR - 1).fold(1u64, |p, _| p.wrapping_mul(MULTIPLIER));
-    let value = |pixel: u32| u64::from(pixel & 0x00ff_ffff).wrapping_add(0x0100_0193);
-    let whole =
-        |x: usize| row[x..x + ANCHOR].iter().fold(0u64, |h, p| h.wrapping_mul(MULTIPLIER).wrapping_add(value(*p)));
-    let next = |hash: u64, x: usize| {
-        let hash = hash.wrapping_sub(value(row[x]).wrapping_mul(leaving));
-        hash.wrapping_mul(MULTIPLIER).wrapping_add(value(row[x + ANCHOR]))
-    };
-    // Four pieces of the row at a time: each step waits for the one before it, but the four do not wait for each other.
-    let part = pieces / 4;
-    let mut hashes = [0, 1, 2, 3].map(|i| whole(i * part));
-    for x in 0..part {
-        for (i, hash) in hashes.iter_mut().enumerate() {
-            let place = i * part + x;
-            at(place, *hash);
-            if place + ANCHOR < row.len() {
-                *hash = next(*hash, place);
-            }
+/// Hashes of pieces of a row, with memory to work them out.
+#[derive(Default)]
+struct Pieces {
+    hashes: Vec<u32>,
+    spare: Vec<u32>,
+}
+
+impl Pieces {
+    /// The polynomial hash of each piece of [`ANCHOR`] pixels.
+    fn of(&mut self, row: &[u32]) -> &[u32] {
+        self.hashes.clear();
+        // Black pixels count, too.
+        self.hashes.extend(row.iter().map(|pixel| (pixel & 0x00ff_ffff) + 0x0100_0193));
+        self.spare.resize(row.len(), 0);
+        let (mut length, mut power) = (1, MULTIPLIER);
+        while length < ANCHOR {
+            join(&self.hashes, length, power, &mut self.spare);
+            std::mem::swap(&mut self.hashes, &mut self.spare);
+            (length, power) = (2 * length, power.wrapping_mul(power));
         }
-    }
-    for x in 4 * part..pieces {
-        at(x, whole(x));
+        &self.hashes[..(row.len() + 1).saturating_sub(ANCHOR)]
     }
 }
 
-fn filter_slot(hash: u64) -> usize {
-    (hash.wrapping_mul(MULTIPLIER) >> (64 - FILTER_BITS)) as usize
+/// Makes hashes of pieces those of pieces twice as long. No step waits for the one before it.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn join(hashes: &[u32], length: usize, power: u32, joined: &mut [u32]) {
+    let Some(right) = hashes.get(length..) else { return };
+    for ((joined, left), right) in joined.iter_mut().zip(hashes).zip(right) {
+        *joined = left.wrapping_mul(power).wrapping_add(*right);
+    }
+}
+
+fn filter_slot(hash: u32) -> usize {
+    (hash >> (32 - FILTER_BITS)) as usize
 }
 
 /// Adds the largest exact rectangles for one displacement.
@@ -346,7 +392,11 @@ fn grow(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32), copies:
         same_pixels(&new.row(y)[x as usize..][..w as usize], source)
     };
     let mut rects: Vec<Rect> = Vec::new();
-    for run in runs(bounds, equal) {
+    let rows = |y: u32| {
+        let (new, old) = (new.row(y), old.row((y as i32 - dy) as u32));
+        (&new[bounds.x as usize..][..bounds.w as usize], &old[(bounds.x as i32 - dx) as usize..][..bounds.w as usize])
+    };
+    for run in runs(bounds, rows) {
         // A neighbour to the left with the same rows becomes wider.
         match rects.iter_mut().rev().find(|r| r.right() == run.x && r.y == run.y && r.h == run.h) {
             Some(left) => left.w += run.w,
@@ -384,31 +434,64 @@ fn grow(old: &Picture, new: &View, changed: &Changed, delta: (i32, i32), copies:
 
 /// Runs of rows that are equal, four and more, in columns as wide as a block: column by column, each from its top.
 ///
-/// `equal(x, y, w)` is asked row by row, as pictures lie in memory.
-fn runs(bounds: Rect, equal: impl Fn(u32, u32, u32) -> bool) -> impl Iterator<Item = Rect> {
+/// `rows(y)` are the pixels of a row of the bounds in the new picture, and in the old one.
+fn runs<'a>(bounds: Rect, rows: impl Fn(u32) -> (&'a [u32], &'a [u32])) -> impl Iterator<Item = Rect> {
     const ROWS_MIN: u32 = 4;
     let first = bounds.x / BLOCK;
-    let columns = bounds.right().div_ceil(BLOCK) - first;
-    let column = |i: u32| {
-        let x = ((first + i) * BLOCK).max(bounds.x);
-        (x, ((first + i + 1) * BLOCK).min(bounds.right()) - x)
+    let columns = (bounds.right().div_ceil(BLOCK) - first) as usize;
+    let column = |i: usize| {
+        let x = (first + i as u32) * BLOCK;
+        (x.max(bounds.x), (x + BLOCK).min(bounds.right()))
     };
-    let mut found: Vec<Vec<Rect>> = vec![Vec::new(); columns as usize];
+    let narrow = (column(0).1 - bounds.x) % BLOCK;
+    let mut found: Vec<Vec<Rect>> = vec![Vec::new(); columns];
+    let (mut was, mut is) = (vec![false; columns], vec![false; columns]);
     // For each column where the run begins that goes on.
-    let mut tops: Vec<Option<u32>> = vec![None; columns as usize];
+    let mut tops = vec![0; columns];
     for y in bounds.y..=bounds.bottom() {
-        for (i, (top, found)) in tops.iter_mut().zip(&mut found).enumerate() {
-            let (x, w) = column(i as u32);
-            if y < bounds.bottom() && equal(x, y, w) {
-                top.get_or_insert(y);
-            } else if let Some(top) = top.take()
-                && y - top >= ROWS_MIN
-            {
-                found.push(Rect::new(x, top, w, y - top));
+        match y < bounds.bottom() {
+            true => same_blocks(rows(y), narrow as usize, &mut is),
+            false => is.fill(false),
+        }
+        if is != was {
+            for i in 0..columns {
+                match (was[i], is[i]) {
+                    (false, true) => tops[i] = y,
+                    (true, false) if y - tops[i] >= ROWS_MIN => {
+                        let (x, end) = column(i);
+                        found[i].push(Rect::new(x, tops[i], end - x, y - tops[i]));
+                    }
+                    _ => {}
+                }
             }
+            std::mem::swap(&mut was, &mut is);
         }
     }
     found.into_iter().flatten()
+}
+
+/// Which blocks of two rows are equal; the first block has so few pixels, if not 0, the last one what is left.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn same_blocks((new, old): (&[u32], &[u32]), narrow: usize, same: &mut [bool]) {
+    let ((new_first, new), (old_first, old)) = (new.split_at(narrow), old.split_at(narrow));
+    let (new, new_last) = new.as_chunks::<{ BLOCK as usize }>();
+    let (old, old_last) = old.as_chunks::<{ BLOCK as usize }>();
+    let mut same = same.iter_mut();
+    if narrow > 0
+        && let Some(same) = same.next()
+    {
+        *same = same_pixels(new_first, old_first);
+    }
+    for ((new, old), same) in new.iter().zip(old).zip(&mut same) {
+        let mut differ = 0;
+        for i in 0..BLOCK as usize {
+            differ |= new[i] ^ old[i];
+        }
+        *same = differ & 0x00ff_ffff == 0;
+    }
+    if let Some(same) = same.next() {
+        *same = same_pixels(new_last, old_last);
+    }
 }
 
 /// The part of `rect` beside, above or below `taken` that saves most.
@@ -429,9 +512,16 @@ fn without(rect: Rect, taken: Rect, changed: &Changed) -> Rect {
     .expect("there are four")
 }
 
-/// Whether two rows are equal in their 24 bits of colour.
+/// Whether two rows are equal in their 24 bits of colour, as far as both go.
+#[inline]
 pub fn same_pixels(a: &[u32], b: &[u32]) -> bool {
-    a.iter().zip(b).fold(0, |d, (a, b)| d | (a ^ b)) & 0x00ff_ffff == 0
+    const N: usize = BLOCK as usize;
+    let length = a.len().min(b.len());
+    let differ = |d: u32, (a, b): (&u32, &u32)| d | (a ^ b);
+    // A block's row at a time: of fixed length it is a handful of instructions.
+    let ((a, a_rest), (b, b_rest)) = (a[..length].as_chunks::<N>(), b[..length].as_chunks::<N>());
+    a.iter().zip(b).all(|(a, b)| a.iter().zip(b).fold(0, differ) & 0x00ff_ffff == 0)
+        && a_rest.iter().zip(b_rest).fold(0, differ) & 0x00ff_ffff == 0
 }
 
 #[cfg(test)]
@@ -481,7 +571,7 @@ mod tests {
         let mut new = old.clone();
         put(&mut old, &text, Rect::new(0, 100, 301, 211), 37, 41);
         put(&mut new, &text, Rect::new(0, 117, 301, 211), 37, 41);
-        let copies = find(&old, &View::of(&new), &changed(&old, &new));
+        let copies = find(&old, &View::of(&new), &changed(&old, &new), &[]);
         let area: u64 = copies.iter().map(|c| c.destination().area()).sum();
         assert!(area >= 301 * 190, "{copies:?}");
         assert!(copies.iter().all(|c| c.x == c.source.x && c.y + 17 == c.source.y), "{copies:?}");
@@ -498,10 +588,26 @@ mod tests {
         put(&mut new, &window, window.size.rect(), 83, 49);
         put(&mut old, &text, Rect::new(0, 0, 300, 400), 450, 100);
         put(&mut new, &text, Rect::new(0, 30, 300, 400), 450, 100);
-        let copies = find(&old, &View::of(&new), &changed(&old, &new));
+        let copies = find(&old, &View::of(&new), &changed(&old, &new), &[]);
         let covered = |r: Rect| copies.iter().map(|c| c.destination().intersection(r).area()).sum::<u64>();
         assert!(covered(Rect::new(83, 49, 200, 150)) > 28_000, "{copies:?}");
         assert!(covered(Rect::new(450, 100, 300, 370)) > 105_000, "{copies:?}");
+    }
+
+    #[test]
+    fn what_moved_before_is_tried_first_and_never_believed() {
+        let (size, text) = (Size::new(400, 600), noise(Size::new(400, 900), 7));
+        let (mut old, mut new) = (noise(size, 1), noise(size, 1));
+        put(&mut old, &text, Rect::new(0, 100, 301, 500), 37, 41);
+        put(&mut new, &text, Rect::new(0, 148, 301, 500), 37, 41);
+        let changed = changed(&old, &new);
+        let searched = find(&old, &View::of(&new), &changed, &[]);
+        assert!(searched.iter().all(|copy| copy.displacement() == (0, -48)) && !searched.is_empty(), "{searched:?}");
+        assert!(explains(&old, &View::of(&new), &changed, (0, -48)));
+        assert!(!explains(&old, &View::of(&new), &changed, (0, -47)));
+        for before in [&[(0, -48)][..], &[(0, -47)], &[(5, 3), (0, -48)], &[(-9000, 9000)], &[(0, 0)]] {
+            assert_eq!(find(&old, &View::of(&new), &changed, before), searched, "{before:?}");
+        }
     }
 
     #[test]
@@ -516,7 +622,7 @@ mod tests {
                     put(&mut old, &line, line.size.rect(), 100, 100 + height * i);
                     put(&mut new, &line, line.size.rect(), x, y + height * i);
                 }
-                let copies = find(&old, &View::of(&new), &changed(&old, &new));
+                let copies = find(&old, &View::of(&new), &changed(&old, &new), &[]);
                 let moved: u64 = copies.iter().map(|c| c.destination().area()).sum();
                 assert!(moved >= 300 * (30 * u64::from(height) - 1), "{height}, {moved} pixels, {copies:?}");
             }
@@ -548,6 +654,6 @@ mod tests {
     #[test]
     fn unrelated_pictures_have_no_copies() {
         let (old, new) = (noise(Size::new(300, 200), 1), noise(Size::new(300, 200), 2));
-        assert_eq!(find(&old, &View::of(&new), &changed(&old, &new)), []);
+        assert_eq!(find(&old, &View::of(&new), &changed(&old, &new), &[]), []);
     }
 }
