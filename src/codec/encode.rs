@@ -618,6 +618,14 @@ impl Encoder {
             }
             // A copy may also have written blocks that were equal before, with equal pixels; no need to look at them.
         }
+        // What they make is equal, pixel for pixel: only the rest needs to be looked at again.
+        let destinations: Vec<Rect> = copies.iter().map(CopyRect::destination).collect();
+        for tile in (0..self.grid.count()).map(TileIndex) {
+            let dirty = &mut self.dirty[tile.0 as usize];
+            if !dirty.is_empty() {
+                dirty.0 &= !Copied::new(&destinations, self.grid.rect(tile)).whole_blocks().0;
+            }
+        }
     }
 
     /// Takes tiles back from the cache below what the copies have written, where that leaves less to encode.
