@@ -159,6 +159,16 @@ impl Player {
         taken / self.channels
     }
 
+    /// See [`JitterBuffer::set_lacking`].
+    pub fn set_lacking(&mut self, lacking: Duration) {
+        self.jitter.set_lacking(lacking);
+    }
+
+    /// Whether so many samples of each channel can be played without anything made up.
+    pub fn has(&self, count: usize) -> bool {
+        self.ready() >= count || self.jitter.has_next()
+    }
+
     /// Whether something is being played or waits.
     pub fn is_busy(&self) -> bool {
         self.jitter.is_busy() || !self.ready.is_empty()

@@ -1,7 +1,10 @@
-//! The viewer's loudspeakers and microphone, by cpal: samples through a ring, so that the device's callback neither
-//! waits nor allocates.
+//! The viewer's loudspeakers and microphone: samples through a ring, so that the device's callback neither waits nor
+//! allocates. By `pulse` where a PulseAudio answers, else by cpal.
 //!
 //! All that is decided about sound is elsewhere: what is played next in `proto::sound`, when in `viewer::sound`.
+
+#[cfg(target_os = "linux")]
+mod pulse;
 
 use crate::proto::sound::packet::RATE;
 use crate::proto::sound::resample::Resampler;
@@ -11,10 +14,10 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// Samples of each channel that the device asks for at once: 10 ms. PulseAudio's own choice is two seconds.
+/// Samples of each channel that a device of cpal's asks for at once: 10 ms.
 const PERIOD: u32 = RATE / 100;
 /// Samples that a ring holds: half a second of eight channels.
 const RING: usize = 8 * RATE as usize / 2;
@@ -33,6 +36,14 @@ pub enum SoundDeviceError {
     /// It has no form that we can use, or is taken.
     #[error("the sound device cannot be used: {0}")]
     Device(#[from] cpal::Error),
+    /// The sound server refuses.
+    #[cfg(target_os = "linux")]
+    #[error("the sound server does not give the device: {0}")]
+    Server(#[from] pulseaudio::ClientError),
+    /// The sound server does not answer.
+    #[cfg(target_os = "linux")]
+    #[error("the sound server does not answer")]
+    Silent,
     /// Its samples are of a kind that we do not have.
     #[error("the sound device wants samples of the kind {0}")]
     Format(SampleFormat),
@@ -53,12 +64,30 @@ pub struct SoundDevice {
 pub struct SoundSystem {
     host: cpal::Host,
     #[cfg(target_os = "linux")]
-    numbers: Option<linux::Numbers>,
+    pulse: Option<pulse::Pulse>,
+}
+
+/// What plays.
+enum Playback {
+    Device(cpal::Stream),
+    #[cfg(target_os = "linux")]
+    Pulse(pulse::Playback),
+}
+
+/// What records, as long as it lives.
+enum Recording {
+    Device {
+        _stream: cpal::Stream,
+    },
+    #[cfg(target_os = "linux")]
+    Pulse {
+        _stream: pulseaudio::RecordStream,
+    },
 }
 
 /// An open loudspeaker.
 pub struct Output {
-    stream: cpal::Stream,
+    stream: Playback,
     /// The device's id.
     pub id: String,
     /// Its number when it was opened, as in [`SoundDevice::number`].
@@ -75,7 +104,7 @@ pub struct Output {
 
 /// An open microphone.
 pub struct Input {
-    _stream: cpal::Stream,
+    _stream: Recording,
     /// The device's id.
     pub id: String,
     /// Its number when it was opened, as in [`SoundDevice::number`].
@@ -89,13 +118,114 @@ pub struct Input {
 }
 
 /// What callback and owner share: no lock.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    opened: Instant,
     failed: AtomicBool,
-    /// Times that the ring was empty while something was being played, or full while something was recorded.
+    /// Whether a sound is in its middle, so that silence is something missing.
+    sounding: AtomicBool,
+    /// Times that there was nothing to play in the middle of a sound, or no room for what was recorded.
     missed: AtomicU64,
-    /// Whether the last callback found samples.
-    flowing: AtomicBool,
+    /// Time of silence in the middle of sounds.
+    missing_us: AtomicU64,
+    /// Least that the device had left before it was given more, since the owner asked; `u64::MAX` where that is not known.
+    left_us: AtomicU64,
+    /// When the device has played all that it was given, in time since it was opened; 0 where that is not known.
+    dry_at_us: AtomicU64,
+    /// When the device asked last, or a sound began, in time since it was opened.
+    #[cfg(target_os = "linux")]
+    asked_at_us: AtomicU64,
+}
+
+impl Shared {
+    fn new() -> Arc<Shared> {
+        Arc::new(Shared {
+            opened: Instant::now(),
+            failed: AtomicBool::new(false),
+            sounding: AtomicBool::new(false),
+            missed: AtomicU64::new(0),
+            missing_us: AtomicU64::new(0),
+            left_us: AtomicU64::new(u64::MAX),
+            dry_at_us: AtomicU64::new(0),
+            #[cfg(target_os = "linux")]
+            asked_at_us: AtomicU64::new(0),
+        })
+    }
+
+    fn is_sounding(&self) -> bool {
+        self.sounding.load(Ordering::Relaxed)
+    }
+
+    fn note_missing(&self, missing: Duration) {
+        self.missing_us.fetch_add(missing.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// Time that the device still has something to play.
+    fn held(&self) -> Duration {
+        let dry_at = Duration::from_micros(self.dry_at_us.load(Ordering::Relaxed));
+        dry_at.saturating_sub(self.opened.elapsed())
+    }
+}
+
+/// What only a device tells that says how far it has played.
+#[cfg(target_os = "linux")]
+impl Shared {
+    fn now(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    fn note_asked(&self, now: Duration) {
+        self.asked_at_us.store(now.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    fn since_asked(&self) -> Duration {
+        self.now().saturating_sub(Duration::from_micros(self.asked_at_us.load(Ordering::Relaxed)))
+    }
+
+    fn note_left(&self, left: Duration) {
+        self.left_us.fetch_min(left.as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// The device has played up to here, and has so much.
+    fn note_held(&self, held: Duration, now: Duration) {
+        self.dry_at_us.store((now + held).as_micros() as u64, Ordering::Relaxed);
+    }
+
+    /// The device is given more.
+    fn note_given(&self, more: Duration, now: Duration) {
+        let dry_at = Duration::from_micros(self.dry_at_us.load(Ordering::Relaxed)).max(now);
+        self.note_held(more, dry_at);
+    }
+}
+
+/// Counts in the callback what a loudspeaker lacks in the middle of a sound.
+struct Gaps {
+    state: Arc<Shared>,
+    /// The sound has begun to be played.
+    begun: bool,
+    is_gap: bool,
+}
+
+impl Gaps {
+    fn new(state: &Arc<Shared>) -> Gaps {
+        Gaps { state: Arc::clone(state), begun: false, is_gap: false }
+    }
+
+    /// Takes whether the device has played all that it had, and whether it got something now. Returns whether this is
+    /// silence in the middle of a sound.
+    fn handle_step(&mut self, is_dry: bool, is_given: bool) -> bool {
+        if !self.state.is_sounding() {
+            (self.begun, self.is_gap) = (false, false);
+            return false;
+        }
+        let is_gap = self.begun && is_dry;
+        if is_gap && !self.is_gap {
+            self.state.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.is_gap = is_gap;
+        self.begun |= is_given;
+        is_gap
+    }
 }
 
 impl SoundSystem {
@@ -104,7 +234,7 @@ impl SoundSystem {
         let host = cpal::default_host();
         SoundSystem {
             #[cfg(target_os = "linux")]
-            numbers: linux::Numbers::of(&host),
+            pulse: (host.id() == cpal::HostId::PulseAudio).then(pulse::Pulse::open).flatten(),
             host,
         }
     }
@@ -113,49 +243,47 @@ impl SoundSystem {
     /// only so a PulseAudio is found that was away.
     pub fn is_lasting(&self) -> bool {
         #[cfg(target_os = "linux")]
-        return self.numbers.as_ref().is_some_and(|numbers| numbers.outputs().is_some());
+        return self.pulse.as_ref().is_some_and(|pulse| pulse.outputs().is_some());
         #[cfg(not(target_os = "linux"))]
         return false;
     }
 
     /// All loudspeakers.
     pub fn outputs(&self) -> Vec<SoundDevice> {
-        let numbers = self.output_numbers();
-        let devices =
-            self.host.output_devices().map(|devices| devices.filter_map(|d| describe(&d, &numbers)).collect());
+        #[cfg(target_os = "linux")]
+        if let Some(pulse) = &self.pulse {
+            return pulse.outputs().unwrap_or_default().into_iter().map(SoundDevice::from).collect();
+        }
+        let devices = self.host.output_devices().map(|devices| devices.filter_map(|d| describe(&d)).collect());
         devices.unwrap_or_default()
     }
 
     /// All microphones; what only hears a loudspeaker is none.
     pub fn inputs(&self) -> Vec<SoundDevice> {
-        let numbers = self.input_numbers();
-        let devices = self.host.input_devices().map(|devices| devices.filter_map(|d| describe(&d, &numbers)).collect());
-        let mut devices: Vec<SoundDevice> = devices.unwrap_or_default();
-        devices.retain(|d| !d.id.ends_with(".monitor"));
-        devices
-    }
-
-    fn output_numbers(&self) -> Vec<Numbered> {
         #[cfg(target_os = "linux")]
-        return self.numbers.as_ref().and_then(linux::Numbers::outputs).unwrap_or_default();
-        #[cfg(not(target_os = "linux"))]
-        return Vec::new();
-    }
-
-    fn input_numbers(&self) -> Vec<Numbered> {
-        #[cfg(target_os = "linux")]
-        return self.numbers.as_ref().and_then(linux::Numbers::inputs).unwrap_or_default();
-        #[cfg(not(target_os = "linux"))]
-        return Vec::new();
+        if let Some(pulse) = &self.pulse {
+            let found = pulse.inputs().unwrap_or_default().into_iter();
+            return found.filter(|found| !found.id.ends_with(".monitor")).map(SoundDevice::from).collect();
+        }
+        let devices = self.host.input_devices().map(|devices| devices.filter_map(|d| describe(&d)).collect());
+        devices.unwrap_or_default()
     }
 
     /// The id of the system's own choice of a loudspeaker, now.
     pub fn default_output(&self) -> Option<String> {
+        #[cfg(target_os = "linux")]
+        if let Some(pulse) = &self.pulse {
+            return Some(pulse.default_output()?.id);
+        }
         Some(self.host.default_output_device()?.id().ok()?.to_string())
     }
 
     /// The same for the microphone.
     pub fn default_input(&self) -> Option<String> {
+        #[cfg(target_os = "linux")]
+        if let Some(pulse) = &self.pulse {
+            return Some(pulse.default_input()?.id);
+        }
         Some(self.host.default_input_device()?.id().ok()?.to_string())
     }
 
@@ -164,8 +292,30 @@ impl SoundSystem {
     /// # Errors
     /// [`SoundDeviceError`].
     pub fn open_output(&self, id: Option<&str>) -> Result<Output, SoundDeviceError> {
-        // Before the device is opened: one that is replaced in between has another number later on, and is opened anew.
-        let numbers = self.output_numbers();
+        #[cfg(target_os = "linux")]
+        if let Some(pulse) = &self.pulse {
+            let found = match id {
+                Some(id) => pulse.outputs().into_iter().flatten().find(|found| found.id == id),
+                None => pulse.default_output(),
+            };
+            let found = found.ok_or(SoundDeviceError::Missing)?;
+            let (ring, consumer) = RingBuffer::new(RING);
+            let state = Shared::new();
+            let stream = Playback::Pulse(pulse.open_output(found.number, consumer, &state)?);
+            return Ok(Output {
+                stream,
+                id: found.id,
+                number: Some(found.number),
+                ring,
+                channels: 2,
+                rate: RATE,
+                resampler: None,
+                scratch: Vec::new(),
+                state,
+                playing: false,
+                _clock: FineClock::begin(),
+            });
+        }
         let device = match id {
             Some(id) => self.host.output_devices()?.find(|d| is(d, id)),
             None => self.host.default_output_device(),
@@ -175,7 +325,7 @@ impl SoundSystem {
         let ranges = device.supported_output_configs()?;
         let (config, format) = choose(ranges, 2, default.channels(), default.sample_rate(), default.sample_format());
         let (ring, consumer) = RingBuffer::new(RING);
-        let state = Arc::new(Shared::default());
+        let state = Shared::new();
         let stream = match format {
             SampleFormat::F32 => build_output::<f32>(&device, config, consumer, &state),
             SampleFormat::I16 => build_output::<i16>(&device, config, consumer, &state),
@@ -183,11 +333,10 @@ impl SoundSystem {
             SampleFormat::U8 => build_output::<u8>(&device, config, consumer, &state),
             other => return Err(SoundDeviceError::Format(other)),
         }?;
-        let id = device.id()?.to_string();
         Ok(Output {
-            stream,
-            number: number_of(&id, &numbers),
-            id,
+            stream: Playback::Device(stream),
+            number: None,
+            id: device.id()?.to_string(),
             ring,
             channels: config.channels.into(),
             rate: config.sample_rate,
@@ -204,7 +353,28 @@ impl SoundSystem {
     /// # Errors
     /// [`SoundDeviceError`].
     pub fn open_input(&self, id: Option<&str>) -> Result<Input, SoundDeviceError> {
-        let numbers = self.input_numbers();
+        #[cfg(target_os = "linux")]
+        if let Some(pulse) = &self.pulse {
+            let found = match id {
+                Some(id) => pulse.inputs().into_iter().flatten().find(|found| found.id == id),
+                None => pulse.default_input(),
+            };
+            let found = found.ok_or(SoundDeviceError::Missing)?;
+            let (producer, ring) = RingBuffer::new(RING);
+            let state = Shared::new();
+            let stream = pulse.open_input(found.number, producer, &state)?;
+            return Ok(Input {
+                _stream: Recording::Pulse { _stream: stream },
+                id: found.id,
+                number: Some(found.number),
+                ring,
+                channels: 1,
+                resampler: None,
+                scratch: Vec::new(),
+                state,
+                _clock: FineClock::begin(),
+            });
+        }
         let device = match id {
             Some(id) => self.host.input_devices()?.find(|d| is(d, id)),
             None => self.host.default_input_device(),
@@ -214,7 +384,7 @@ impl SoundSystem {
         let ranges = device.supported_input_configs()?;
         let (config, format) = choose(ranges, 1, default.channels(), default.sample_rate(), default.sample_format());
         let (producer, ring) = RingBuffer::new(RING);
-        let state = Arc::new(Shared::default());
+        let state = Shared::new();
         let stream = match format {
             SampleFormat::F32 => build_input::<f32>(&device, config, producer, &state),
             SampleFormat::I16 => build_input::<i16>(&device, config, producer, &state),
@@ -223,11 +393,10 @@ impl SoundSystem {
             other => return Err(SoundDeviceError::Format(other)),
         }?;
         stream.play()?;
-        let id = device.id()?.to_string();
         Ok(Input {
-            _stream: stream,
-            number: number_of(&id, &numbers),
-            id,
+            _stream: Recording::Device { _stream: stream },
+            number: None,
+            id: device.id()?.to_string(),
             ring,
             channels: config.channels.into(),
             resampler: (config.sample_rate != RATE).then(|| Resampler::new(config.sample_rate, RATE, 1)),
@@ -309,20 +478,42 @@ impl Output {
     /// [`SoundDeviceError`].
     pub fn play(&mut self) -> Result<(), SoundDeviceError> {
         if !self.playing {
-            self.stream.play()?;
+            match &self.stream {
+                Playback::Device(stream) => stream.play()?,
+                #[cfg(target_os = "linux")]
+                Playback::Pulse(stream) => stream.play()?,
+            }
             self.playing = true;
         }
         Ok(())
     }
 
-    /// Time of what is written and not yet with the device.
+    /// Time of what is written and not yet played, or, of a device that does not tell that, not yet with the device.
     pub fn queued(&self) -> Duration {
         let frames = (RING - self.ring.slots()) / self.channels.max(1);
-        Duration::from_secs_f64(frames as f64 / f64::from(self.rate.max(1)))
+        Duration::from_secs_f64(frames as f64 / f64::from(self.rate.max(1))) + self.state.held()
     }
 
-    /// Writes stereo samples at 48 kHz; what does not fit is lost.
+    /// Writes stereo samples at 48 kHz, of a sound that goes on until [`Output::rest`]; what does not fit is lost.
     pub fn write(&mut self, stereo: &[f32]) {
+        #[cfg(target_os = "linux")]
+        if !self.state.is_sounding() {
+            self.state.note_asked(self.state.now());
+        }
+        self.state.sounding.store(true, Ordering::Relaxed);
+        self.fill_ring(stereo);
+        #[cfg(target_os = "linux")]
+        if let Playback::Pulse(stream) = &self.stream {
+            stream.wake();
+        }
+    }
+
+    /// The sound is over: what is written is its end, and silence after it is nothing missing.
+    pub fn rest(&mut self) {
+        self.state.sounding.store(false, Ordering::Relaxed);
+    }
+
+    fn fill_ring(&mut self, stereo: &[f32]) {
         self.scratch.clear();
         match &mut self.resampler {
             Some(resampler) => resampler.resample(stereo, &mut self.scratch),
@@ -346,12 +537,30 @@ impl Output {
 
     /// Whether the device is gone and another one is needed.
     pub fn has_failed(&self) -> bool {
+        #[cfg(target_os = "linux")]
+        if let Playback::Pulse(stream) = &self.stream
+            && stream.is_stuck(&self.state)
+        {
+            return true;
+        }
         self.state.failed.load(Ordering::Relaxed)
     }
 
-    /// Times that the device wanted more than there was, in the middle of a sound or at its end.
+    /// Times that the device had nothing to play in the middle of a sound, or says that it had a fault.
     pub fn missed(&self) -> u64 {
         self.state.missed.load(Ordering::Relaxed)
+    }
+
+    /// Time of silence in the middle of sounds. A device of cpal's that has run dry behind its callback does not tell for
+    /// how long.
+    pub fn missing(&self) -> Duration {
+        Duration::from_micros(self.state.missing_us.load(Ordering::Relaxed))
+    }
+
+    /// Least that the device had left before it was given more, since the last call; none where it does not say that.
+    pub fn least_left(&self) -> Option<Duration> {
+        let left = self.state.left_us.swap(u64::MAX, Ordering::Relaxed);
+        (left < u64::MAX).then(|| Duration::from_micros(left))
     }
 }
 
@@ -433,56 +642,17 @@ mod windows {
     }
 }
 
-/// PulseAudio's devices and their numbers, which cpal knows and does not tell.
 #[cfg(target_os = "linux")]
-mod linux {
-    use super::Numbered;
-    use std::ffi::CStr;
-
-    #[derive(Debug)]
-    pub(super) struct Numbers {
-        client: pulseaudio::Client,
-    }
-
-    impl Numbers {
-        /// None where the sound system is no PulseAudio.
-        pub(super) fn of(host: &cpal::Host) -> Option<Numbers> {
-            (host.id() == cpal::HostId::PulseAudio).then_some(())?;
-            let client = pulseaudio::Client::from_env(c"kachel").ok()?;
-            Some(Numbers { client })
-        }
-
-        /// Of loudspeakers; none when it does not answer.
-        pub(super) fn outputs(&self) -> Option<Vec<Numbered>> {
-            let sinks = pollster::block_on(self.client.list_sinks()).ok()?;
-            Some(sinks.iter().map(|sink| (id_of(&sink.name), sink.index)).collect())
-        }
-
-        /// Of microphones.
-        pub(super) fn inputs(&self) -> Option<Vec<Numbered>> {
-            let sources = pollster::block_on(self.client.list_sources()).ok()?;
-            Some(sources.iter().map(|source| (id_of(&source.name), source.index)).collect())
-        }
-    }
-
-    /// As cpal makes it.
-    fn id_of(name: &CStr) -> String {
-        cpal::DeviceId::new(cpal::HostId::PulseAudio, name.to_string_lossy()).to_string()
+impl From<pulse::Found> for SoundDevice {
+    fn from(found: pulse::Found) -> SoundDevice {
+        SoundDevice { id: found.id, name: found.name, number: Some(found.number) }
     }
 }
 
-/// A device's id and number.
-type Numbered = (String, u32);
-
-fn number_of(id: &str, numbers: &[Numbered]) -> Option<u32> {
-    numbers.iter().find(|(known, _)| known == id).map(|(_, number)| *number)
-}
-
-fn describe(device: &cpal::Device, numbers: &[Numbered]) -> Option<SoundDevice> {
+fn describe(device: &cpal::Device) -> Option<SoundDevice> {
     let id = device.id().ok()?.to_string();
     let name = device.description().map_or_else(|_| id.clone(), |d| d.name().to_owned());
-    let number = number_of(&id, numbers);
-    Some(SoundDevice { id, name, number })
+    Some(SoundDevice { id, name, number: None })
 }
 
 fn is(device: &cpal::Device, id: &str) -> bool {
@@ -522,7 +692,8 @@ fn build_output<T: SizedSample + FromSample<f32>>(
     mut ring: Consumer<f32>,
     state: &Arc<Shared>,
 ) -> Result<cpal::Stream, cpal::Error> {
-    let (shared, failed) = (Arc::clone(state), Arc::clone(state));
+    let (shared, failed, mut gaps) = (Arc::clone(state), Arc::clone(state), Gaps::new(state));
+    let second = u64::from(config.sample_rate) * u64::from(config.channels);
     let mut is_preferred = false;
     let play = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
         // Some backends make the thread, and none of them says which one it is before it calls.
@@ -536,9 +707,9 @@ fn build_output<T: SizedSample + FromSample<f32>>(
             }
         }
         data[count..].fill(T::EQUILIBRIUM);
-        let whole = count == data.len();
-        if shared.flowing.swap(whole, Ordering::Relaxed) && !whole {
-            shared.missed.fetch_add(1, Ordering::Relaxed);
+        let lacks = data.len() - count;
+        if gaps.handle_step(lacks > 0, count > 0) {
+            shared.note_missing(Duration::from_micros(lacks as u64 * 1_000_000 / second.max(1)));
         }
     };
     device.build_output_stream(config, play, move |error| note(&failed, &error), Some(OPEN))
@@ -580,5 +751,28 @@ fn note(state: &Shared, error: &cpal::Error) {
         _ => {
             state.missed.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_counts_only_in_the_middle_of_a_sound_and_each_gap_once() {
+        let state = Shared::new();
+        let mut gaps = Gaps::new(&state);
+        let mut check = |sounding, steps: &[(bool, bool)], expected| {
+            state.sounding.store(sounding, Ordering::Relaxed);
+            let silent = steps.iter().filter(|(is_dry, is_given)| gaps.handle_step(*is_dry, *is_given)).count();
+            assert_eq!((silent, state.missed.load(Ordering::Relaxed)), expected, "{steps:?}");
+        };
+        check(false, &[(true, false), (true, false)], (0, 0));
+        // What is written has not reached the device yet.
+        check(true, &[(true, false), (true, true), (false, true)], (0, 0));
+        check(true, &[(true, false), (true, false), (true, true), (false, true)], (3, 1));
+        check(true, &[(true, true)], (1, 2));
+        check(false, &[(false, true), (true, false)], (0, 2));
+        check(true, &[(true, true)], (0, 2));
     }
 }

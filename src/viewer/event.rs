@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::fmt;
 use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Commands that may wait for the net thread, which takes them as they come: a full channel means that it stands still.
 pub const COMMANDS_MAX: usize = 64;
@@ -65,8 +65,8 @@ pub enum Command {
 /// net and ui to sound.
 #[derive(Debug)]
 pub enum SoundCommand {
-    /// A datagram of sound, from net.
-    Packet(Bytes),
+    /// A datagram of sound and when it came, from net: that this thread was late is no fault of the way.
+    Packet(Bytes, Instant),
     /// A new connection: what came before is over. From net.
     Reset,
     /// The microphone is on, or off; net has made sure that the user wants it.
@@ -105,8 +105,12 @@ pub struct SoundNumbers {
     pub depth: Duration,
     /// What happened to the packets.
     pub counts: JitterCounts,
-    /// Times that the loudspeaker wanted more than there was, in the middle of a sound.
+    /// Times that the loudspeaker had nothing to play in the middle of a sound.
     pub dry: u64,
+    /// Time of silence that was heard then.
+    pub missing: Duration,
+    /// What is to wait for the loudspeaker.
+    pub ahead: Duration,
 }
 
 /// What the sound page shows.

@@ -389,7 +389,7 @@ impl Link {
             Received::Cursor(bytes) => CursorShape::decode(&bytes).map(|shape| self.handle_cursor(shape)),
             Received::Datagram(datagram) => {
                 if self.talk.may_hear() {
-                    self.tell_sound(SoundCommand::Packet(datagram));
+                    self.tell_sound(SoundCommand::Packet(datagram, Instant::now()));
                 }
                 Ok(())
             }

@@ -5,6 +5,7 @@
 
 use crate::io::opus::{OpusError, Player, Talker};
 use crate::io::sound::{DeviceLook, Input, Output, SoundDevice, SoundDevices, SoundSystem, prefer_this_thread};
+use crate::proto::sound::ahead::{AHEAD_SPENT, Ahead};
 use crate::proto::sound::packet::{RATE, SoundKind, SoundPacket};
 use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers, SoundView, TestState, UiEvent, UiSender};
 use crate::viewer::preferences::Preferences;
@@ -17,12 +18,6 @@ use tokio::time::sleep_until;
 const PUMP: Duration = Duration::from_millis(5);
 /// Samples of each channel that are made at once.
 const BLOCK: usize = (RATE / 200) as usize;
-/// Least and most that waits for the loudspeaker: two of its own steps, and what a busy machine needs more.
-const AHEAD: [Duration; 2] = [Duration::from_millis(25), Duration::from_millis(80)];
-/// More waits after the loudspeaker ran dry.
-const AHEAD_STEP: Duration = Duration::from_millis(10);
-/// Without a fault for so long, a step less waits.
-const AHEAD_LESS: Duration = Duration::from_secs(60);
 /// A loudspeaker that plays nothing for so long is closed, and the thread sleeps.
 const CLOSE_AFTER: Duration = Duration::from_secs(10);
 /// How often the system is asked for its choice of devices, and a device that failed is tried again.
@@ -74,11 +69,13 @@ struct Sound {
     volume: f32,
     gain: f32,
     microphone: bool,
-    ahead: Duration,
-    /// What the open loudspeaker has counted, and what of that counts, of all loudspeakers.
-    missed: u64,
+    ahead: Ahead,
+    /// What the open loudspeaker has counted, and what all of them have.
+    missed: (u64, Duration),
     dry: u64,
-    fault_at: Instant,
+    missing: Duration,
+    /// The loudspeaker was given all that is to wait for it.
+    was_filled: bool,
     sounded_at: Instant,
     look_at: Instant,
     view_at: Option<Instant>,
@@ -126,10 +123,11 @@ pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
         chosen_output: ends.preferences.output,
         chosen_input: ends.preferences.input,
         microphone: false,
-        ahead: AHEAD[0],
-        missed: 0,
+        ahead: Ahead::new(),
+        missed: (0, Duration::ZERO),
         dry: 0,
-        fault_at: now,
+        missing: Duration::ZERO,
+        was_filled: false,
         sounded_at: now,
         look_at: now,
         view_at: None,
@@ -150,6 +148,14 @@ pub async fn run(mut ends: SoundEnds) -> Result<(), OpusError> {
             },
             () = async { match wake { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {}
         }
+        sound.tend_devices(Instant::now());
+        // What came while this thread was late, or a device was opened, is not taken for lost.
+        for _ in 0..ends.commands.len() {
+            if let Ok(command) = ends.commands.try_recv() {
+                sound.handle_command(command)?;
+            }
+        }
+        sound.tend_devices(Instant::now());
         sound.pump()?;
     }
 }
@@ -172,11 +178,11 @@ impl Sound {
 
     fn handle_command(&mut self, command: SoundCommand) -> Result<(), OpusError> {
         match command {
-            SoundCommand::Packet(datagram) => self.handle_packet(datagram),
+            SoundCommand::Packet(datagram, at) => self.handle_packet(datagram, at),
             SoundCommand::Reset => {
                 self.player = Player::new(SoundKind::Sound)?;
                 self.talker = Talker::new(SoundKind::Microphone)?;
-                self.dry = 0;
+                (self.dry, self.missing) = (0, Duration::ZERO);
             }
             SoundCommand::Microphone(on) => {
                 self.microphone = on;
@@ -206,22 +212,20 @@ impl Sound {
         Ok(())
     }
 
-    fn handle_packet(&mut self, datagram: Bytes) {
+    fn handle_packet(&mut self, datagram: Bytes, at: Instant) {
         match SoundPacket::decode(datagram) {
             Ok(packet) if packet.kind == SoundKind::Sound => {
-                let now = self.now();
-                self.player.handle_packet(packet, now);
+                self.player.handle_packet(packet, at.saturating_duration_since(self.started));
             }
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "Packet of sound refused"),
         }
     }
 
-    /// Does what is due: devices, loudspeaker, microphone, numbers.
+    /// Does what is due: loudspeaker, microphone, numbers.
     fn pump(&mut self) -> Result<(), OpusError> {
         let now = Instant::now();
         tracing::trace!(queued = ?self.output.as_ref().map(Output::queued), ready = self.player.ready(), "Pump");
-        self.tend_devices(now);
         self.fill_output(now);
         self.drain_input()?;
         self.tell(now);
@@ -229,7 +233,7 @@ impl Sound {
     }
 
     fn wants_output(&self) -> bool {
-        self.player.is_busy() || matches!(self.test, Test::Tone(_) | Test::Replaying(..))
+        self.player.is_busy() || self.test.sounds()
     }
 
     fn wants_input(&self) -> bool {
@@ -268,7 +272,7 @@ impl Sound {
             match opened {
                 Ok(output) => {
                     tracing::info!(device = output.id, "Loudspeaker opened");
-                    self.missed = 0;
+                    self.missed = (0, Duration::ZERO);
                     self.lacks_output = false;
                     self.sounded_at = now;
                     self.output = Some(output);
@@ -333,17 +337,31 @@ impl Sound {
             self.player.play(BLOCK, &mut Vec::new(), clock);
             return;
         };
-        if output.missed() > self.missed && self.player.is_busy() {
-            self.ahead = (self.ahead + AHEAD_STEP).min(AHEAD[1]);
-            self.dry += output.missed() - self.missed;
-            self.fault_at = now;
-        } else if self.ahead > AHEAD[0] && now - self.fault_at > AHEAD_LESS {
-            self.ahead -= AHEAD_STEP.min(self.ahead - AHEAD[0]);
-            self.fault_at = now;
+        let (missed, missing) = (output.missed(), output.missing());
+        let (more, longer) = (missed - self.missed.0, missing - self.missed.1);
+        self.missed = (missed, missing);
+        self.dry += more;
+        self.missing += longer;
+        if more > 0 || !longer.is_zero() {
+            self.ahead.handle_gap(longer, clock);
         }
-        self.missed = output.missed();
+        if let Some(left) = output.least_left()
+            && self.was_filled
+        {
+            self.ahead.handle_left(left, clock);
+        }
+        self.ahead.handle_time(clock);
+        let wanted = self.ahead.wanted(self.player.jitter().depth(clock));
         let mut block = Vec::with_capacity(2 * BLOCK);
-        while output.queued() < self.ahead {
+        // What is there is better kept where a late thread does no harm; but nothing is made up for that.
+        loop {
+            let lacking = wanted.saturating_sub(output.queued());
+            self.was_filled = lacking.is_zero();
+            let is_spent = output.queued() < AHEAD_SPENT;
+            if self.was_filled || !is_spent && !self.player.has(BLOCK) && !self.test.sounds() {
+                break;
+            }
+            self.player.set_lacking(lacking);
             block.clear();
             self.player.play(BLOCK, &mut block, clock);
             let step = (self.volume - self.gain) / BLOCK as f32;
@@ -355,6 +373,7 @@ impl Sound {
             self.gain = self.volume;
             self.test.mix(&mut block);
             if block.is_empty() {
+                output.rest();
                 break;
             }
             if let Err(error) = output.play() {
@@ -415,6 +434,8 @@ impl Sound {
                 depth: jitter.depth(clock),
                 counts: jitter.counts(),
                 dry: self.dry,
+                missing: self.missing,
+                ahead: self.ahead.wanted(jitter.depth(clock)),
             };
             let _ = self.facts.try_send(SoundFact::Numbers(numbers));
         }
@@ -443,6 +464,10 @@ impl Test {
             Test::Recording(_) => TestState::Recording,
             Test::Replaying(..) => TestState::Replaying,
         }
+    }
+
+    fn sounds(&self) -> bool {
+        matches!(self, Test::Tone(_) | Test::Replaying(..))
     }
 
     /// Adds the test's sound to a block of stereo, which is made long enough for it.

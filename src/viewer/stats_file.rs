@@ -66,6 +66,8 @@ impl StatsFile {
             "sound_late": numbers.sound.map(|s| s.counts.late),
             "sound_skipped": numbers.sound.map(|s| s.counts.skipped),
             "sound_dry": numbers.sound.map(|s| s.dry),
+            "sound_missing_us": numbers.sound.map(|s| us(s.missing)),
+            "sound_ahead_us": numbers.sound.map(|s| us(s.ahead)),
         });
         if let Err(error) = writeln!(self.file, "{line}") {
             tracing::debug!(%error, "Statistics line lost");

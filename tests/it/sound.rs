@@ -1,9 +1,11 @@
 //! Sound over a bad way, in virtual time: what a listener hears of an hour, or of eight, with the real jitter buffer.
 //!
-//! The loudspeaker is turned here as `viewer::sound` turns it: every 5 ms it takes as much, and 25 ms wait for it.
+//! The loudspeaker is turned here as `viewer::sound` turns it: every 5 ms it takes as much, and what waits for it is the
+//! decision of `proto::sound::ahead`.
 
 use crate::fuzz::net::Random;
 use bytes::Bytes;
+use kachel::proto::sound::ahead::{AHEAD_MIN, AHEAD_SPENT, Ahead};
 use kachel::proto::sound::jitter::{JitterBuffer, JitterCounts, Playout};
 use kachel::proto::sound::packet::{FRAME, RATE, SoundKind, SoundPacket};
 use kachel::proto::sound::sender::Sender;
@@ -12,8 +14,6 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
-/// What waits for the loudspeaker.
-const AHEAD: f64 = 0.025;
 /// How often it takes something.
 const PUMP: Duration = Duration::from_millis(5);
 /// The loudspeaker's ring runs dry below this.
@@ -31,6 +31,11 @@ struct Way {
     standstill: Duration,
     /// The loudspeaker takes nothing for so long, every minute: it was changed, or its machine slept.
     deaf: Duration,
+    /// The listener's machine is busy until `busy_until`: one turn in twenty comes late, by up to this much.
+    late: Duration,
+    busy_until: Duration,
+    /// What waits for the loudspeaker stays the same, as if nothing was known of the machine.
+    stubborn: bool,
 }
 
 const WAY: Way = Way {
@@ -40,13 +45,17 @@ const WAY: Way = Way {
     skew_ppm: 0.0,
     standstill: Duration::ZERO,
     deaf: Duration::ZERO,
+    late: Duration::ZERO,
+    busy_until: Duration::ZERO,
+    stubborn: false,
 };
 
 #[derive(Debug, Default)]
 struct Heard {
     counts: JitterCounts,
-    /// Times that the loudspeaker ran dry while the sender was sending.
+    /// Times that the loudspeaker ran dry while the sender was sending, and those after the first ten seconds.
     dry: u64,
+    dry_later: u64,
     /// Times that two or more frames in a row were made up, as the ear counts them.
     gaps: u64,
     /// Frames that came after one that is not the one before, with nothing made up between them, or came twice: a click.
@@ -54,6 +63,9 @@ struct Heard {
     /// Longest time that the receiver held sound back, its loudspeaker included, after the first ten seconds.
     delay_max: Duration,
     delay_last: Duration,
+    /// What waited for the loudspeaker, at the most and in the end.
+    ahead_max: Duration,
+    ahead_last: Duration,
     sent: u64,
 }
 
@@ -68,6 +80,7 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
     let (mut ready, mut begun, mut frame_at) = (0.0_f64, false, 0.0_f64);
     // The number of what was played last, and how much was made up since.
     let (mut last, mut made_up) = (None::<u64>, 0);
+    let (mut ahead, mut asleep_until, mut sounding, mut filled) = (Ahead::new(), Duration::ZERO, false, false);
     let mut now = Duration::ZERO;
     while now < length {
         while frame_at <= now.as_secs_f64() {
@@ -89,17 +102,35 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
             heard.sent += 1;
             frame_at += FRAME as f64 / f64::from(RATE) / (1.0 + way.skew_ppm * 1e-6);
         }
-        while flying.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
-            let Some(Reverse((_, _, bytes))) = flying.pop() else { break };
-            jitter.handle_packet(SoundPacket::decode(bytes.into()).expect("our own packet"), now);
+        let awake = now >= asleep_until;
+        if awake && now < way.busy_until && random.below(20) == 0 {
+            asleep_until = now + PUMP + way.late.mul_f64(f64::from(random.below(1_000)) / 1_000.0);
+        }
+        while awake && flying.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((at, _, bytes))) = flying.pop() else { break };
+            // It came when it came; who was late is the listener.
+            jitter.handle_packet(SoundPacket::decode(bytes.into()).expect("our own packet"), at);
         }
         let minute = Duration::from_millis(now.as_millis() as u64 % 60_000);
         let deaf = minute > 40_000 * MS && minute < 40_000 * MS + way.deaf;
-        while ready < AHEAD && !deaf {
+        if sounding && awake && !deaf && !way.stubborn {
+            if filled {
+                ahead.handle_left(Duration::from_secs_f64(ready), now);
+            }
+            ahead.handle_time(now);
+        }
+        let wanted = ahead.wanted(jitter.depth(now));
+        (heard.ahead_max, heard.ahead_last) = (heard.ahead_max.max(wanted), wanted);
+        let lacks = |ready: f64, wanted: Duration| ready < wanted.as_secs_f64();
+        while (lacks(ready, AHEAD_SPENT) || lacks(ready, wanted) && jitter.has_next()) && awake && !deaf {
+            jitter.set_lacking(wanted.saturating_sub(Duration::from_secs_f64(ready)));
             let frame = jitter.frame_samples() as f64 / f64::from(RATE);
             let playout = jitter.poll_playout(now);
             match &playout {
-                Playout::Idle => break,
+                Playout::Idle => {
+                    sounding = false;
+                    break;
+                }
                 Playout::Frame(content) | Playout::Skip(content) => {
                     let number = u64::from_le_bytes(content[1..9].try_into().expect("a number"));
                     let follows = last.is_none_or(|last| (last + 1..=last + 1 + made_up).contains(&number));
@@ -112,9 +143,12 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
                 }
             }
             if !matches!(playout, Playout::Skip(_)) {
-                begun = true;
+                (begun, sounding) = (true, true);
                 ready += frame / jitter.speed();
             }
+        }
+        if awake {
+            filled = !lacks(ready, wanted);
         }
         heard.delay_last = jitter.delay() + Duration::from_secs_f64(ready);
         if now > 10_000 * MS {
@@ -124,6 +158,10 @@ fn listen(way: Way, length: Duration, seed: u64) -> Heard {
             ready -= PUMP.as_secs_f64();
             if ready < EMPTY {
                 heard.dry += 1;
+                heard.dry_later += u64::from(now > 10_000 * MS);
+                if sounding && !way.stubborn {
+                    ahead.handle_gap(Duration::from_secs_f64(-ready), now);
+                }
                 ready = 0.0;
             }
         }
@@ -183,6 +221,23 @@ fn after_a_loudspeaker_that_took_nothing_the_delay_comes_back() {
         let heard = listen(Way { deaf, ..WAY }, 58_000 * MS, 5);
         assert!(heard.delay_last < 100 * MS, "{deaf:?}: {heard:?}");
         assert!(heard.counts.concealed < 5, "{deaf:?}: {heard:?}");
+    }
+}
+
+#[test]
+fn a_machine_that_comes_late_is_not_heard_for_long_and_costs_no_delay_afterwards() {
+    for seed in 0..6 {
+        let busy = Way { late: 50 * MS, busy_until: 300_000 * MS, jitter: 2 * MS, ..WAY };
+        let stubborn = listen(Way { stubborn: true, ..busy }, 300_000 * MS, seed);
+        assert!(stubborn.dry_later > 100, "the machine is not busy enough to show anything: {stubborn:?}");
+        let heard = listen(busy, 300_000 * MS, seed);
+        assert!(heard.dry <= 4 && heard.dry_later <= 1, "{heard:?}");
+        assert!(heard.delay_max < 140 * MS, "with the device's own 10 ms more than 150: {heard:?}");
+        assert!(heard.ahead_last >= 50 * MS, "{heard:?}");
+        // Five steps, a minute each.
+        let calm = listen(busy, 300_000 * MS + 390_000 * MS, seed);
+        assert_eq!(calm.ahead_last, AHEAD_MIN, "{calm:?}");
+        assert!(calm.delay_last < 60 * MS, "{calm:?}");
     }
 }
 

@@ -170,7 +170,7 @@ sound-button-tone = Testton
 sound-button-loop = Sprechprobe
 sound-close = Schließen
 stats-sound = Ton
-stats-sound-value = { $delay } Verzögerung, { $concealed } ersetzt
+stats-sound-value = { $delay } Verzögerung, { $concealed } ersetzt, { $missing } fehlten
 
 ## Drucken
 bar-printing = Drucken

@@ -170,7 +170,7 @@ sound-button-tone = Test tone
 sound-button-loop = Try your voice
 sound-close = Close
 stats-sound = Sound
-stats-sound-value = { $delay } delay, { $concealed } made up
+stats-sound-value = { $delay } delay, { $concealed } made up, { $missing } missing
 
 ## Printing
 bar-printing = Printing

@@ -94,6 +94,8 @@ pub struct JitterBuffer {
     lost_at: Option<Duration>,
     /// Smoothed: how much deeper than wanted, in seconds.
     excess: f64,
+    /// What waits behind this buffer is so much less than wanted, in seconds.
+    lacking: f64,
     delay: f64,
     in_a_row: u32,
     /// Of those the ones that were made up while nothing had come: they stand for frames that are lost, if any are.
@@ -129,6 +131,7 @@ impl JitterBuffer {
             base: None,
             lost_at: None,
             excess: 0.0,
+            lacking: 0.0,
             delay: 0.0,
             in_a_row: 0,
             held: 0,
@@ -196,6 +199,12 @@ impl JitterBuffer {
         }
     }
 
+    /// Takes that so much less waits behind this buffer, for the loudspeaker, than is wanted there: what was fetched late is
+    /// heard in time all the same, so that the delay is not to be shortened for it.
+    pub fn set_lacking(&mut self, lacking: Duration) {
+        self.lacking = lacking.as_secs_f64();
+    }
+
     /// What to play next; called whenever the device has room for a frame.
     pub fn poll_playout(&mut self, now: Duration) -> Playout {
         let Some((mut sequence, mut timestamp)) = self.next.or_else(|| self.start(now)) else { return Playout::Idle };
@@ -241,6 +250,11 @@ impl JitterBuffer {
         self.skipped_last = false;
         self.counts.played += 1;
         Playout::Frame(slot.frame)
+    }
+
+    /// Whether what is played next is here: [`JitterBuffer::poll_playout`] would make nothing up.
+    pub fn has_next(&self) -> bool {
+        self.next.is_some_and(|(next, _)| self.slots.first_key_value().is_some_and(|(first, _)| *first == next))
     }
 
     /// How fast to play: the factor of the speed it was recorded with.
@@ -347,7 +361,7 @@ impl JitterBuffer {
 
     fn steer(&mut self, timestamp: i64, now: Duration) {
         self.delay = now.as_secs_f64() - self.early(timestamp);
-        let excess = self.delay - self.depth(now).as_secs_f64();
+        let excess = self.delay - self.lacking - self.depth(now).as_secs_f64();
         self.excess += (excess - self.excess) * 0.05;
     }
 }

@@ -11,7 +11,7 @@ use crate::proto::wire::{CloseCode, VERSION};
 use crate::viewer::Outcome;
 use crate::viewer::recent::Place;
 use crate::viewer::ui::{
-    BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage, Stats, Tier,
+    BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage, SoundStats, Stats, Tier,
 };
 use std::time::{Duration, Instant, SystemTime};
 
@@ -103,7 +103,7 @@ impl App {
                 f64::from(fit.viewport.w) / f64::from(self.link.picture.w)
             },
             keyboard: format!("{}{variant}", self.layout.layout),
-            sound: n.sound.map(|s| (s.delay, s.counts.concealed)),
+            sound: n.sound.map(|s| SoundStats { delay: s.delay, concealed: s.counts.concealed, missing: s.missing }),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::geom::{Rect, Size};
 
 pub use page::{
     Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage,
-    Stats, Tier,
+    SoundStats, Stats, Tier,
 };
 pub use raster::{Overlay, Rasterizer};
 pub use style::Palette;

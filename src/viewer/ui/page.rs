@@ -302,8 +302,19 @@ pub struct Stats {
     pub scale: f64,
     /// Keyboard layout in use, such as `de(nodeadkeys)`.
     pub keyboard: String,
-    /// Sound's delay and the frames of it that were made up, once some has come.
-    pub sound: Option<(Duration, u64)>,
+    /// Of sound, once some has come.
+    pub sound: Option<SoundStats>,
+}
+
+/// What the overlay tells of sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SoundStats {
+    /// From the quickest arrival to the loudspeaker.
+    pub delay: Duration,
+    /// Frames that did not come in time and were made up.
+    pub concealed: u64,
+    /// Time of silence in the middle of sounds: this computer was late.
+    pub missing: Duration,
 }
 
 /// What the user asked for.

@@ -497,8 +497,12 @@ impl View<'_> {
             let args = [("median", l.milliseconds(median).into()), ("high", l.milliseconds(high).into())];
             l.text("stats-latency-value", &args)
         });
-        let sound = s.sound.map_or_else(unknown, |(delay, concealed)| {
-            let args = [("delay", l.milliseconds(delay).into()), ("concealed", concealed.into())];
+        let sound = s.sound.map_or_else(unknown, |s| {
+            let args = [
+                ("delay", l.milliseconds(s.delay).into()),
+                ("concealed", s.concealed.into()),
+                ("missing", l.milliseconds(s.missing).into()),
+            ];
             l.text("stats-sound-value", &args)
         });
         let exact = match s.exact {
