@@ -93,9 +93,12 @@ pub enum Outcome {
 /// Why the viewer cannot run.
 #[derive(Debug, Error)]
 pub enum ViewerError {
-    /// There is no window system.
-    #[error("there is no display to open a window on")]
-    Display(#[from] winit::error::EventLoopError),
+    /// There is no window system. What winit says of it, which names places in its own source, is in the log.
+    #[error("there is no display to open a window on; is this a session with a desktop?")]
+    Display,
+    /// There was one.
+    #[error("the display that the window was on is gone")]
+    DisplayGone,
     /// A thread or its runtime cannot be made.
     #[error("a thread cannot be started")]
     Thread(#[source] io::Error),
@@ -131,7 +134,10 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
         .map(|path| StatsFile::open(path).map_err(|source| ViewerError::StatsFile { path: path.clone(), source }))
         .transpose()?;
 
-    let event_loop = EventLoop::<Wake>::with_user_event().build()?;
+    let event_loop = EventLoop::<Wake>::with_user_event().build().map_err(|error| {
+        tracing::info!(%error, "No window system");
+        ViewerError::Display
+    })?;
     let (waiting, proxy) = (UiWaiting::default(), event_loop.create_proxy());
     // The ui is gone when the program ends; then nobody needs to know.
     let ui = UiSender::new(waiting.clone(), move || drop(proxy.send_event(Wake::Events)));
@@ -194,7 +200,10 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
             waiting,
         },
     );
-    event_loop.run_app(&mut app)?;
+    event_loop.run_app(&mut app).map_err(|error| {
+        tracing::info!(%error, "The window system ended");
+        ViewerError::DisplayGone
+    })?;
     let outcome = app.outcome();
     let (screen, failure) = app.finish();
     // A thread that panicked has said so already.
