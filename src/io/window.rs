@@ -8,7 +8,7 @@ use std::sync::Arc;
 use winit::dpi::PhysicalSize;
 use winit::event_loop::ActiveEventLoop;
 use winit::raw_window_handle::{HasWindowHandle, RawWindowHandle};
-use winit::window::Window;
+use winit::window::{Window, WindowAttributes};
 
 /// What is drawn into: a window, or on X11 a child of it that has the size of what is drawn.
 ///
@@ -77,6 +77,18 @@ fn child_of(event_loop: &ActiveEventLoop, window: &Window) -> Option<Window> {
             None
         }
     }
+}
+
+/// What desktops know the program by: the name of its desktop entry, which has its icon.
+#[cfg(target_os = "linux")]
+pub fn with_program(attributes: WindowAttributes) -> WindowAttributes {
+    winit::platform::wayland::WindowAttributesExtWayland::with_name(attributes, "kachel", "kachel")
+}
+
+/// What desktops know the program by; here that is its file.
+#[cfg(not(target_os = "linux"))]
+pub fn with_program(attributes: WindowAttributes) -> WindowAttributes {
+    attributes
 }
 
 /// The X server's number of a window.

@@ -9,7 +9,7 @@ use crate::geom::{Fit, Point, Size, fit};
 use crate::io::gpu::{self, Renderer};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
-use crate::io::window::{Canvas, blacken_new_parts, wants_multiplied_pointers};
+use crate::io::window::{Canvas, blacken_new_parts, wants_multiplied_pointers, with_program};
 use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::LinkState;
 use crate::proto::sound::talk::TalkState;
@@ -195,7 +195,7 @@ impl App {
     }
 
     fn open_window(&mut self, event_loop: &ActiveEventLoop) -> Result<Opened, String> {
-        let mut attributes = Window::default_attributes()
+        let mut attributes = with_program(Window::default_attributes())
             .with_title("Kachel")
             .with_inner_size(match self.settings.size {
                 Some(size) => winit::dpi::Size::from(PhysicalSize::new(size.w, size.h)),
