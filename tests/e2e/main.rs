@@ -17,3 +17,4 @@ mod sound;
 mod trust;
 mod typing;
 mod viewers;
+mod wayland;

@@ -440,6 +440,17 @@ impl Drop for Cover<'_> {
     }
 }
 
+/// Opens a terminal in the first session in which whatever is typed goes to `file` line by line, and gives it the keyboard.
+pub fn open_typewriter(host: &mut Host, remote: &Remote, file: &Path) -> WindowInfo {
+    let script = format!("cat > '{}'", file.display());
+    let title = format!("typewriter {}", file.file_name().expect("a file has a name").to_string_lossy());
+    host.exec(&["xterm", "-u8", "-T", &title, "-e", "sh", "-c", &script]);
+    let window = remote.wait_window(&title);
+    remote.focus(window.id);
+    wait_until(PATIENCE, "the terminal reads", || file.exists().then_some(()));
+    window
+}
+
 /// A desk, a host, and a viewer between them.
 pub struct Seat {
     /// The person's display.
@@ -622,12 +633,7 @@ impl Seat {
 
     /// Opens a terminal in the session in which whatever is typed goes to `file` line by line, and gives it the keyboard.
     pub fn open_typewriter(&mut self, file: &Path) -> WindowInfo {
-        let script = format!("cat > '{}'", file.display());
-        let title = format!("typewriter {}", file.file_name().expect("a file has a name").to_string_lossy());
-        self.host.exec(&["xterm", "-u8", "-T", &title, "-e", "sh", "-c", &script]);
-        let window = self.remote.wait_window(&title);
-        self.remote.focus(window.id);
-        wait_until(PATIENCE, "the terminal reads", || file.exists().then_some(()));
+        let window = open_typewriter(&mut self.host, &self.remote, file);
         // A desktop that is still starting gives the keyboard to whoever comes last; first letters were lost to it.
         self.settle("the terminal is open");
         self.remote.focus(window.id);

@@ -200,7 +200,7 @@ fn wait_released(seat: &Seat, what: &str) {
 }
 
 /// Waits until a file holds exactly this text, and prints how it differs if it never does.
-fn wait_for_text(file: &Path, wanted: &str, what: &str) {
+pub(crate) fn wait_for_text(file: &Path, wanted: &str, what: &str) {
     let read = || fs::read_to_string(file).unwrap_or_default();
     let same = wait_for(PATIENCE, || (read().trim_end() == wanted.trim_end()).then_some(()));
     assert!(same.is_some(), "{what}:\nwanted {wanted:?}\nfound  {:?}", read());

@@ -1,0 +1,70 @@
+//! The viewer's window on Wayland: the desktop in it, and keys by the compositor's layout. The compositor is weston, as a
+//! window of a person's X display, so that keys and pointer come to it as they do to every other program.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kachel::geom::Rect;
+
+use crate::seat::{Desk, PATIENCE, PROGRAMS, Remote, WindowManager, has, host_options, host_program, open_typewriter};
+use crate::support::display::wait_window;
+use crate::support::link::{Host, Viewer, ViewerOptions};
+use crate::support::picture::Picture;
+use crate::support::process::Processes;
+use crate::support::wait::wait_until;
+use crate::typing::wait_for_text;
+
+/// The socket's name.
+const SOCKET: &str = "wayland-kachel";
+/// What the compositor draws itself, its pointer, is within so many pixels of the corner.
+const CORNER: u32 = 64;
+
+#[test]
+fn on_wayland_the_desktop_is_exact_and_keys_have_the_compositors_layout() {
+    if !has(PROGRAMS) || !has(&["weston"]) {
+        return;
+    }
+    let desk = Desk::new(WindowManager::Openbox);
+    // Neither what the desk's locale says nor what a session has by itself.
+    desk.set_layout("ch");
+    let mut programs = Processes::new("weston");
+    let runtime = programs.folder().to_owned();
+    // Its shell for one program: a window without a frame, as large as the output.
+    let mut weston = Command::new("weston");
+    weston.args(["--backend=x11-backend.so", "--use-pixman", "--shell=kiosk-shell.so", "--no-config", "--idle-time=0"]);
+    weston.args(["--width=1200", "--height=760"]).arg(format!("--socket={SOCKET}"));
+    programs.spawn("weston", weston.env("DISPLAY", desk.name()).env("XDG_RUNTIME_DIR", &runtime));
+    wait_until(PATIENCE, "weston listens", || runtime.join(SOCKET).exists().then_some(()));
+    let output = wait_window(desk.name(), "Weston", PATIENCE).id;
+    let (mut input, place) = (desk.input(), desk.place(output));
+    input.move_to(place.x + 1, place.y + 1);
+
+    let mut host = Host::start(&host_program(), &host_options(0));
+    let remote = Remote::of(&mut host, 0);
+    let path = runtime.display().to_string();
+    let environment = [("WAYLAND_DISPLAY", SOCKET), ("XDG_RUNTIME_DIR", &path), ("DISPLAY", "")];
+    let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+    let options = ViewerOptions { environment, ..ViewerOptions::on(desk.name()) };
+    let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options);
+    let inner = |picture: &Picture| {
+        let size = picture.size();
+        picture.crop(Rect::new(CORNER, CORNER, size.w.saturating_sub(CORNER), size.h.saturating_sub(CORNER)))
+    };
+    wait_until(PATIENCE, "the session has the output's size, and the output shows it to the pixel", || {
+        let (shown, session) = (desk.picture(output), remote.picture()?);
+        let is_large = session.size() == shown.size() && session.size().w == 1200;
+        (is_large && inner(&shown).diff(&inner(&session)).is_none()).then_some(())
+    });
+
+    let file = host.state().with_file_name("typed");
+    open_typewriter(&mut host, &remote, &file);
+    desk.focus(output);
+    let text = "Zyx äöü éèà ç 7 € @ # {[]}";
+    input.type_by_layout(text, Duration::from_millis(8));
+    input.press("Return");
+    wait_for_text(&file, text, "on Wayland");
+    assert_eq!(host.status().and_then(|status| status["sessions"][0]["keys_down"].as_u64()), Some(0));
+    viewer.processes().assert_running();
+    programs.assert_running();
+}
