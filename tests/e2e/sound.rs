@@ -42,14 +42,26 @@ impl Room {
         let desk = Desk::new(WindowManager::Openbox);
         let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
         let host = Host::start(&host_program(), &HostOptions { arguments, ..HostOptions::default() });
-        let options = ViewerOptions { environment: sound.environment(), ..ViewerOptions::on(desk.name()) };
-        let mut viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options);
-        let window = viewer.window(PATIENCE).id;
-        let room = Room { viewer, host, sound, desk, window };
-        wait_until(2 * PATIENCE, "the picture is there", || {
-            (room.viewer.stats().last()?["frames"].as_u64()? > 0).then_some(())
-        });
+        let viewer = start_viewer(&host, &sound, &desk, &[], None);
+        let mut room = Room { viewer, host, sound, desk, window: 0 };
+        room.begin();
         room
+    }
+
+    /// Ends the viewer and starts another with these arguments, its window in front. Each has another home than the one
+    /// before; `state` is what is to outlive it.
+    fn restart(&mut self, arguments: &[&str], state: Option<&Path>) {
+        self.viewer.processes().end("kachel", Signal::TERM);
+        self.viewer = start_viewer(&self.host, &self.sound, &self.desk, arguments, state);
+        self.begin();
+        self.desk.focus(self.window);
+    }
+
+    fn begin(&mut self) {
+        self.window = self.viewer.window(PATIENCE).id;
+        wait_until(2 * PATIENCE, "the picture is there", || {
+            (self.viewer.stats().last()?["frames"].as_u64()? > 0).then_some(())
+        });
     }
 
     /// What the session's sound process says.
@@ -60,6 +72,13 @@ impl Room {
     fn number(&self, key: &str) -> Option<u64> {
         self.status()?.get(key)?.as_u64()
     }
+}
+
+fn start_viewer(host: &Host, sound: &SoundSystem, desk: &Desk, arguments: &[&str], state: Option<&Path>) -> Viewer {
+    let mut options = ViewerOptions { environment: sound.environment(), ..ViewerOptions::on(desk.name()) };
+    options.environment.extend(state.map(|state| ("XDG_STATE_HOME".to_owned(), state.display().to_string())));
+    options.arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
+    Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &host.trial_file(), &options)
 }
 
 /// Waits until a tone has come and gone in a recording.
@@ -102,11 +121,15 @@ fn assert_whole(tone: Option<Tone>, who: &str) {
 }
 
 fn assert_tone(tone: Option<Tone>, hertz: f32, who: &str) {
+    assert_tone_of(tone, (hertz, LEVEL, TONE), who);
+}
+
+fn assert_tone_of(tone: Option<Tone>, (hertz, level, length): (f32, f32, Duration), who: &str) {
     let tone = tone.unwrap_or_else(|| panic!("{who}: nothing was heard"));
     eprintln!("{who}: {tone:?}");
     assert!((tone.hertz - hertz).abs() < hertz * 0.005, "{who}: pitch {tone:?}");
-    assert!((tone.amplitude - LEVEL).abs() < LEVEL * 0.15, "{who}: level {tone:?}");
-    assert!(tone.length.abs_diff(TONE) < Duration::from_millis(150), "{who}: length {tone:?}");
+    assert!((tone.amplitude - level).abs() < level * 0.15, "{who}: level {tone:?}");
+    assert!(tone.length.abs_diff(length) < Duration::from_millis(150), "{who}: length {tone:?}");
     assert_eq!(tone.gaps, 0, "{who}: {tone:?}");
 }
 
@@ -249,6 +272,45 @@ fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
 }
 
 #[test]
+fn the_sound_page_plays_its_tone_and_then_what_the_microphone_heard() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let voice = room.sound.processes().folder().join("voice.wav");
+    let second = Duration::from_secs(1);
+    write_wav(&voice, 1_000.0, LEVEL, second);
+    let heard = room.sound.record("ear.monitor", "ear");
+    // Keeps the null sink's clock quick, as a sound card's is.
+    room.sound.record("mouth.monitor", "clock");
+    let mut input = room.desk.input();
+    // Volume and its number, silence, loudspeaker, microphone and which: then the two tests.
+    let mut start = |room: &mut Room, place: usize| {
+        room.restart(&["--mic"], None);
+        for _ in 0..place {
+            input.press("Tab");
+        }
+        input.press("Return");
+    };
+    start(&mut room, 7);
+    assert_tone_of(wait_tone(&heard), (440.0, 0.25, 2 * second), "test tone");
+
+    let before = read_raw(&heard).len();
+    start(&mut room, 8);
+    wait_until(PATIENCE, "the microphone is open", || {
+        room.viewer.processes().log("kachel").contains("Microphone opened").then_some(())
+    });
+    let spoken = read_raw(&heard).len();
+    room.sound.play("mouth", &voice);
+    let tone = wait_tone_after(&heard, before);
+    // Three seconds are recorded before any of it is heard: there is no echo.
+    let begin = tone.as_ref().map(|tone| before + (tone.begin.as_secs_f64() * 48_000.0) as usize);
+    assert!(begin.is_some_and(|begin| begin > spoken + 48_000), "at {begin:?}, spoken after {spoken}: {tone:?}");
+    assert_tone_of(tone, (1_000.0, LEVEL, second), "what was spoken");
+    assert_eq!(room.number("microphone_packets"), Some(0), "a test is nobody else's business");
+}
+
+#[test]
 fn the_loudspeaker_follows_a_headset_that_is_plugged_in_and_survives_its_unplugging() {
     if !has(PROGRAMS) {
         return;
@@ -290,24 +352,10 @@ fn devices_volume_and_silence_are_remembered() {
     let file = room.host.state().with_file_name("long.wav");
     write_wav(&file, 1_000.0, LEVEL, Duration::from_secs(300));
     room.host.exec(&["paplay", &file.to_string_lossy()]);
-    // Each viewer has another home than the one before, and the same place for what is to outlive it.
     let state = room.host.state().with_file_name("viewer");
-    let restart = |room: &mut Room, arguments: &[&str]| {
-        room.viewer.processes().end("kachel", Signal::TERM);
-        let mut options =
-            ViewerOptions { environment: room.sound.environment(), ..ViewerOptions::on(room.desk.name()) };
-        options.environment.push(("XDG_STATE_HOME".to_owned(), state.display().to_string()));
-        options.arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
-        room.viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &room.host.trial_file(), &options);
-        room.window = room.viewer.window(PATIENCE).id;
-        wait_until(2 * PATIENCE, "the picture is there", || {
-            (room.viewer.stats().last()?["frames"].as_u64()? > 0).then_some(())
-        });
-        room.desk.focus(room.window);
-    };
     let kept = state.join("kachel/preferences.toml");
     // The sound page is open: the volume goes down, and two places further the session is silenced.
-    restart(&mut room, &["--mic"]);
+    room.restart(&["--mic"], Some(&state));
     let mut input = room.desk.input();
     input.press("Tab");
     for _ in 0..40 {
@@ -320,7 +368,7 @@ fn devices_volume_and_silence_are_remembered() {
         let text = std::fs::read_to_string(&kept).ok()?;
         (text == "volume_percent = 60\nmuted = true\n").then_some(())
     });
-    restart(&mut room, &[]);
+    room.restart(&[], Some(&state));
     // The host is told at once: a program plays, and nothing is sent.
     let mut before = None;
     wait_until(PATIENCE, "nothing is sent", || {
@@ -335,7 +383,7 @@ fn devices_volume_and_silence_are_remembered() {
 
     let chosen = "output = \"pulseaudio:headset\"\nvolume_percent = 60\nmuted = false\n";
     std::fs::write(&kept, chosen).expect("the group's folder is ours");
-    restart(&mut room, &[]);
+    room.restart(&[], Some(&state));
     let soft = |file: &Path| {
         let samples = read_raw(file);
         let heard = peak(&samples[samples.len().saturating_sub(24_000)..]);
