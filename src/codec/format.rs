@@ -575,7 +575,7 @@ impl SectionWriter {
     pub fn finish(mut self, out: &mut Vec<u8>) {
         self.flush_run();
         self.stores.sort_unstable_by_key(|s| s.tile);
-        write_slots(SECTION_STORE, self.stores.iter().map(|s| (s.tile, s.slot)), out);
+        write_kept(SECTION_STORE, self.stores.iter().map(|s| (s.tile, s.slot)), out);
         if !self.copies.is_empty() {
             out.push(SECTION_COPY);
             put_varint(out, self.copies.len() as u32);
@@ -585,10 +585,10 @@ impl SectionWriter {
                 }
             }
         }
-        write_slots(SECTION_UNCOVER, self.uncovers.iter().map(|u| (u.tile, u.slot)), out);
+        write_uncovers(&self.uncovers, out);
         self.end_tiles();
         out.extend_from_slice(&self.ended);
-        write_slots(SECTION_AMEND, self.amends.iter().map(|a| (a.tile, a.slot)), out);
+        write_kept(SECTION_AMEND, self.amends.iter().map(|a| (a.tile, a.slot)), out);
     }
 
     fn end_tiles(&mut self) {
@@ -625,18 +625,43 @@ impl SectionWriter {
     }
 }
 
-/// Writes a section of tiles and cache slots, unless it has none.
-fn write_slots(section: u8, records: impl ExactSizeIterator<Item = (TileIndex, u32)>, out: &mut Vec<u8>) {
-    if records.len() == 0 {
+fn write_uncovers(uncovers: &[Uncover], out: &mut Vec<u8>) {
+    if uncovers.is_empty() {
+        return;
+    }
+    out.push(SECTION_UNCOVER);
+    put_varint(out, uncovers.len() as u32);
+    let mut previous = 0;
+    for Uncover { tile, slot } in uncovers {
+        put_varint(out, tile.0 - previous);
+        put_varint(out, *slot);
+        previous = tile.0;
+    }
+}
+
+/// Writes tiles that are put into slots; the tiles ascend.
+fn write_kept(section: u8, kept: impl Iterator<Item = (TileIndex, u32)>, out: &mut Vec<u8>) {
+    // The first tile and its slot, and how many there are: what is kept at a time mostly follows on each other.
+    let mut runs: Vec<(u32, u32, u32)> = Vec::new();
+    for (TileIndex(tile), slot) in kept {
+        match runs.last_mut() {
+            Some((first, from, length)) if *first + *length == tile && *from + *length == slot => *length += 1,
+            _ => runs.push((tile, slot, 1)),
+        }
+    }
+    if runs.is_empty() {
         return;
     }
     out.push(section);
-    put_varint(out, records.len() as u32);
+    put_varint(out, runs.len() as u32);
     let mut previous = 0;
-    for (tile, slot) in records {
-        put_varint(out, tile.0 - previous);
+    for (tile, slot, length) in runs {
+        put_varint(out, (tile - previous) << 1 | u32::from(length > 1));
+        if length > 1 {
+            put_varint(out, length - 2);
+        }
         put_varint(out, slot);
-        previous = tile.0;
+        previous = tile + length - 1;
     }
 }
 
@@ -661,21 +686,31 @@ impl Ascending {
     }
 }
 
-/// The records of a section that puts tiles into slots.
+/// The tiles of a section that puts them into slots.
 fn kept_tiles(r: &mut Reader, section: u8, count: u32, grid: TileGrid) -> Result<Vec<(TileIndex, u32)>, FormatError> {
-    if count > grid.count().min(CACHE_SLOTS) {
+    let most = grid.count().min(CACHE_SLOTS);
+    if count > most {
         return Err(FormatError::Count { section, count });
     }
     let (mut tiles, mut kept) = (Ascending::new(grid), Vec::new());
     let mut taken = vec![false; CACHE_SLOTS as usize];
-    for i in 0..count {
-        let delta = r.varint()?;
-        let tile = tiles.next(delta, i > 0 && delta == 0)?;
-        let slot = cache_slot(r.varint()?)?;
-        if std::mem::replace(&mut taken[slot as usize], true) {
-            return Err(FormatError::Slot(slot));
+    for _ in 0..count {
+        let word = r.varint()?;
+        let (delta, is_run) = (word >> 1, word & 1 == 1);
+        let length = if is_run { r.varint()?.saturating_add(2) } else { 1 };
+        if length > most - kept.len() as u32 {
+            return Err(FormatError::Count { section, count: length });
         }
-        kept.push((tile, slot));
+        let first = r.varint()?;
+        for i in 0..length {
+            let delta = if i == 0 { delta } else { 1 };
+            let tile = tiles.next(delta, delta == 0 && !kept.is_empty())?;
+            let slot = cache_slot(first.saturating_add(i))?;
+            if std::mem::replace(&mut taken[slot as usize], true) {
+                return Err(FormatError::Slot(slot));
+            }
+            kept.push((tile, slot));
+        }
     }
     Ok(kept)
 }

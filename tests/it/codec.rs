@@ -2,11 +2,11 @@
 
 use kachel::codec::canvas::{Canvas, Picture};
 use kachel::codec::encode::{Encoder, FRAME_BYTES_TARGET, Scarce, View};
-use kachel::codec::format::{Content, FormatError, Frame, FrameHeader};
+use kachel::codec::format::{Content, FormatError, Frame, FrameHeader, SectionWriter};
 use kachel::codec::marks::{self, Agreement};
 use kachel::codec::plan::Plan;
 use kachel::codec::stage::mark;
-use kachel::geom::{Rect, Size};
+use kachel::geom::{Rect, Size, TileIndex};
 use kachel::proto::screen::assembler::{Assembler, Update};
 use std::time::Duration;
 
@@ -469,6 +469,37 @@ fn what_is_amended_is_the_end_of_a_frame() {
     assert_eq!(with(&[amend, tiles].concat()), Err(FormatError::Section(4)));
     assert_eq!(with(&[amend, harvest].concat()), Err(FormatError::Section(5)));
     assert_eq!(with(&[amend, amend].concat()), Err(FormatError::Section(6)));
+}
+
+#[test]
+fn tiles_are_kept_in_runs_that_hold_their_bounds() {
+    // Eight tiles, and a black screen: nothing but the header.
+    let size = Size::new(256, 128);
+    let frame = Desk::new(size).frames(&mut Random(1)).remove(0);
+    let parse = |sections: &[u8]| Frame::parse([&frame[..], sections].concat().into(), size);
+    let kept = |sections: &[u8]| {
+        let stores = parse(sections)?.stores;
+        Ok(stores.iter().map(|store| (store.tile.0, store.slot)).collect::<Vec<_>>())
+    };
+    assert_eq!(kept(&[1, 1, 1, 6, 3]), Ok((0..8).map(|i| (i, 3 + i)).collect()));
+    assert_eq!(kept(&[1, 2, 1, 0, 5, 4, 4]), Ok(vec![(0, 5), (1, 6), (3, 4)]));
+    let count = |count| Err(FormatError::Count { section: 1, count });
+    assert_eq!(kept(&[1, 1, 1, 7, 0]), count(9));
+    assert_eq!(kept(&[1, 1, 1, 0xff, 0xff, 0xff, 0xff, 0x0f, 0]), count(u32::MAX));
+    assert_eq!(kept(&[1, 2, 1, 5, 0, 3, 0, 9]), count(2));
+    assert_eq!(kept(&[1, 1, 13, 1, 0]), Err(FormatError::Tile(8)));
+    assert_eq!(kept(&[1, 2, 1, 0, 5, 0, 9]), Err(FormatError::Tile(1)));
+    assert_eq!(kept(&[1, 2, 1, 0, 5, 2, 6]), Err(FormatError::Slot(6)));
+    assert_eq!(kept(&[1, 1, 1, 0, 0xff, 0x0f]), Err(FormatError::Slot(2048)));
+
+    // However tiles and slots follow on each other, they come back.
+    for tiles in [&[(0, 9), (1, 10), (2, 12), (4, 13), (5, 14), (7, 0)][..], &[(7, 2047)], &[(3, 1), (4, 0), (5, 2)]] {
+        let mut writer = SectionWriter::new();
+        tiles.iter().rev().for_each(|(tile, slot)| writer.store(TileIndex(*tile), *slot));
+        let mut sections = Vec::new();
+        writer.finish(&mut sections);
+        assert_eq!(kept(&sections), Ok(tiles.to_vec()));
+    }
 }
 
 #[test]

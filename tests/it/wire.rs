@@ -338,6 +338,7 @@ fn frames() -> Vec<(&'static str, Vec<u8>)> {
         (
             "frame-store",
             frame(5, 1, 1, None, false, &|w| {
+                w.store(tile(0), 6);
                 w.store(tile(1), 7);
                 w.solid(tile(1), None, 0x0010_2030);
             }),
