@@ -10,7 +10,7 @@ use kachel::io::ipp::client::Source;
 use kachel::io::keyboard::Layout;
 use kachel::io::{spooler, terminal};
 use kachel::viewer::print::PrintSettings;
-use kachel::viewer::{self, Outcome, Settings};
+use kachel::viewer::{self, Outcome, Settings, ViewerError, monitors};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 #[derive(Debug, Parser)]
 #[command(version = version(), about, after_help = EXIT_CODES)]
 struct Arguments {
-    /// A .kachel file; without it the viewer asks for one.
+    /// A .kachel file, or HOST[:PORT] where such a file let you in before; without it the viewer asks.
     target: Option<String>,
     /// Start in full screen (Ctrl+Alt+Enter changes it).
     #[arg(short, long)]
@@ -31,6 +31,18 @@ struct Arguments {
     /// The window's first size in pixels of the screen; the session takes it.
     #[arg(long, value_name = "WxH", value_parser = size_from_text, conflicts_with = "fullscreen")]
     size: Option<Size>,
+    /// The monitor that full screen takes, by its number in --list-monitors.
+    #[arg(long, value_name = "N", value_parser = monitor_from_text)]
+    monitors: Option<usize>,
+    /// Tell the monitors of this machine: number, name, size, scale, position.
+    #[arg(long, exclusive = true)]
+    list_monitors: bool,
+    /// Nothing but the session: full screen without bar and shortcuts, and no way to go elsewhere; ends with the session.
+    #[arg(long, requires = "target", conflicts_with_all = ["window", "size"])]
+    kiosk: bool,
+    /// Show the statistics from the start.
+    #[arg(long)]
+    overlay: bool,
     /// Only show: neither keys nor pointer go to the session.
     #[arg(long)]
     view_only: bool,
@@ -80,7 +92,7 @@ const EXIT_CODES: &str = "\
 Exit codes, by what the window showed when it was closed:
   0  the desktop, or nothing yet
   1  nothing: it could not be opened, or not be drawn to
-  2  that the words of the command line are not understood
+  2  that the words of the command line are not understood, or name a monitor or a computer that is not known here
   3  that the session has ended, or goes on at another device
   4  that the host does not let this device in, or not now
   5  that there is no network, no such computer, or no answer
@@ -117,6 +129,16 @@ fn size_from_text(text: &str) -> Result<Size, String> {
     sides.ok_or_else(|| format!("a size is two numbers from {} to {}, such as 1280x800", SIDE.start(), SIDE.end()))
 }
 
+fn monitor_from_text(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ if text.contains(',') => {
+            Err("a session has one screen, so it takes one monitor: name one of them".to_owned())
+        }
+        _ => Err("a monitor is named by its number in --list-monitors, such as 1".to_owned()),
+    }
+}
+
 fn main() -> ExitCode {
     if let Some(end) = spooler::render_if_asked() {
         return end;
@@ -139,19 +161,31 @@ fn main() -> ExitCode {
         Ok(outcome) => ExitCode::from(code(outcome)),
         Err(error) => {
             terminal::tell_end(&format!("kachel: {error:#}"));
-            ExitCode::FAILURE
+            match error.downcast_ref() {
+                Some(ViewerError::NoMonitor { .. }) => ExitCode::from(code(Outcome::Usage)),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }
 
 fn run(arguments: Arguments) -> anyhow::Result<Outcome> {
+    if arguments.list_monitors {
+        for monitor in monitors::list()? {
+            println!("{monitor}");
+        }
+        return Ok(Outcome::User);
+    }
     Ok(viewer::run(settings(arguments))?)
 }
 
 fn settings(arguments: Arguments) -> Settings {
     Settings {
         address: arguments.target.unwrap_or_default(),
-        fullscreen: arguments.fullscreen,
+        fullscreen: arguments.fullscreen || arguments.kiosk,
+        monitor: arguments.monitors,
+        kiosk: arguments.kiosk,
+        overlay: arguments.overlay,
         size: arguments.size,
         view_only: arguments.view_only,
         renderer: match arguments.renderer {
@@ -204,13 +238,30 @@ mod tests {
             ("one.kachel two.kachel", None),
             ("--no-printers --printer office", None),
             ("--mic --no-audio", None),
+            ("--kiosk desk.kachel", Some(("desk.kachel", true, None, false))),
+            ("--kiosk --monitors 2 --overlay --view-only desk", Some(("desk", true, None, true))),
             ("--kiosk", None),
+            ("--kiosk --window desk.kachel", None),
+            ("--kiosk --size 1280x800 desk.kachel", None),
+            ("--monitors 0", None),
+            ("--monitors 1,2", None),
+            ("--monitors DP-1", None),
+            ("--list-monitors desk.kachel", None),
         ] {
             let arguments = Arguments::try_parse_from(std::iter::once("kachel").chain(words.split_whitespace()));
             let settings = arguments.ok().map(settings);
             let found = settings.as_ref().map(|s| (s.address.as_str(), s.fullscreen, s.size, s.view_only));
             assert_eq!(found, expected, "kachel {words}");
         }
+    }
+
+    #[test]
+    fn several_monitors_are_refused_in_plain_words() {
+        let error = Arguments::try_parse_from(["kachel", "--monitors", "1,2"]).expect_err("a session has one screen");
+        assert_eq!(error.exit_code(), i32::from(code(Outcome::Usage)));
+        assert!(error.to_string().contains("a session has one screen"), "{error}");
+        let number = |words: &[&str]| settings(Arguments::try_parse_from(words).expect("one is enough")).monitor;
+        assert_eq!((number(&["kachel", "--monitors", "2"]), number(&["kachel"])), (Some(2), None));
     }
 
     #[test]

@@ -196,6 +196,7 @@ mod tests {
             include_str!("ui/pages.rs"),
             include_str!("ui/page.rs"),
             include_str!("ui/sound.rs"),
+            include_str!("ui/signs.rs"),
             include_str!("ui/printing.rs"),
         ];
         let word = |w: &str| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase());

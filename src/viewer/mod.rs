@@ -9,6 +9,7 @@ pub mod event;
 pub mod keymap;
 pub mod link;
 pub mod locale;
+pub mod monitors;
 pub mod preferences;
 pub mod print;
 mod printers;
@@ -40,6 +41,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use ui::Theme;
+use winit::error::EventLoopError;
 use winit::event_loop::EventLoop;
 
 /// What the viewer is told at its start.
@@ -49,6 +51,12 @@ pub struct Settings {
     pub address: String,
     /// Start in full screen.
     pub fullscreen: bool,
+    /// The number of the monitor that full screen takes, see [`monitors`]; the system's choice if not given.
+    pub monitor: Option<usize>,
+    /// Nothing but the session: full screen, no bar, no shortcuts, no way to go elsewhere. The program ends with the session.
+    pub kiosk: bool,
+    /// Show the statistics from the start.
+    pub overlay: bool,
     /// The window's first size, in physical pixels; the viewer's own choice if not given.
     pub size: Option<Size>,
     /// Send nothing that the user does.
@@ -113,6 +121,26 @@ pub enum ViewerError {
     /// The window cannot be drawn to.
     #[error("{0}")]
     Window(String),
+    /// The monitor that the user chose is not there.
+    #[error("there is no monitor {number}, {count} in all; kachel --list-monitors tells which there are")]
+    NoMonitor {
+        /// The number that was given.
+        number: usize,
+        /// How many there are.
+        count: usize,
+    },
+}
+
+impl ViewerError {
+    fn from_begin(error: EventLoopError) -> ViewerError {
+        tracing::info!(%error, "No window system");
+        ViewerError::Display
+    }
+
+    fn from_end(error: EventLoopError) -> ViewerError {
+        tracing::info!(%error, "The window system ended");
+        ViewerError::DisplayGone
+    }
 }
 
 /// Runs until the window is closed, and says how it stood then.
@@ -134,10 +162,7 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
         .map(|path| StatsFile::open(path).map_err(|source| ViewerError::StatsFile { path: path.clone(), source }))
         .transpose()?;
 
-    let event_loop = EventLoop::<Wake>::with_user_event().build().map_err(|error| {
-        tracing::info!(%error, "No window system");
-        ViewerError::Display
-    })?;
+    let event_loop = EventLoop::<Wake>::with_user_event().build().map_err(ViewerError::from_begin)?;
     let (waiting, proxy) = (UiWaiting::default(), event_loop.create_proxy());
     // The ui is gone when the program ends; then nobody needs to know.
     let ui = UiSender::new(waiting.clone(), move || drop(proxy.send_event(Wake::Events)));
@@ -200,17 +225,14 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
             waiting,
         },
     );
-    event_loop.run_app(&mut app).map_err(|error| {
-        tracing::info!(%error, "The window system ended");
-        ViewerError::DisplayGone
-    })?;
+    event_loop.run_app(&mut app).map_err(ViewerError::from_end)?;
     let outcome = app.outcome();
     let (screen, failure) = app.finish();
     // A thread that panicked has said so already.
     let _ = net.join();
     let _ = sound.join();
     let _ = screen.map(std::thread::JoinHandle::join);
-    failure.map_or(Ok(outcome), |f| Err(ViewerError::Window(f)))
+    failure.map_or(Ok(outcome), Err)
 }
 
 /// A viewer that cannot print shows a desktop all the same.

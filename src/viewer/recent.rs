@@ -71,6 +71,11 @@ impl Recent {
         &self.places
     }
 
+    /// The files among them, newest first.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.places.iter().map(|place| Path::new(&place.address)).filter(|path| path.is_absolute())
+    }
+
     /// Keeps that the user was let in with this address.
     pub fn used(&mut self, address: String, now: SystemTime) {
         if is_kept(&address) {

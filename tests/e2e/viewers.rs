@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use kachel::geom::Rect;
 use kachel::io::net::files::open_to_others;
 use kachel::io::net::identity::{DeviceKey, HostIdentity};
 use kachel::io::net::trial::{TRIAL_LIFE, Trial};
@@ -86,9 +87,7 @@ fn strangers_get_in_nowhere_and_are_told() {
     // A device that was in and is taken off the list: out at once, and not in again.
     let (mut viewer, window) = start_viewer(&desk, &host.trial_file(), "cpu");
     wait_picture(&desk, window, FIRST, "the picture");
-    let list = fs::read_to_string(host.state().join("devices.toml")).expect("a device list is there");
-    let id = list.lines().find_map(|line| line.strip_prefix("id = ")).expect("a device has an id").trim_matches('"');
-    let output = host.revoke(id);
+    let output = host.revoke(&device_of(&host));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     wait_until(PATIENCE, "it is sent away", || (state_of(&viewer) == "ended").then_some(()));
     wait_page(&desk, window);
@@ -162,6 +161,17 @@ fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
     wait_picture(&desk, window, FIRST, "the picture, without a word");
     viewer.processes().end("kachel", Signal::TERM);
 
+    // The computer's own name is enough by now; one that nobody has been let in by is not.
+    let trial = fs::read_to_string(host.trial_file()).expect("a trial is text");
+    let address = address_of(&trial).split('"').nth(1).expect("an address is a text");
+    let (mut viewer, window) = start(Path::new(address));
+    wait_picture(&desk, window, FIRST, "the picture, by the computer's name");
+    viewer.processes().end("kachel", Signal::TERM);
+    let (mut viewer, window) = start(Path::new("desk.invalid"));
+    wait_page(&desk, window);
+    viewer.processes().assert_running();
+    viewer.processes().end("kachel", Signal::TERM);
+
     let (mut viewer, window) = start(Path::new(""));
     wait_page(&desk, window);
     desk.focus(window);
@@ -170,6 +180,74 @@ fn where_one_was_let_in_is_offered_after_a_restart_until_it_is_forgotten() {
     }
     wait_for_exactly(&kept, "places = []\n", "it is forgotten");
     viewer.processes().assert_running();
+    drop(cover);
+}
+
+#[test]
+fn a_kiosk_shows_nothing_but_the_session_and_ends_with_it() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let options = host_options(0);
+    let (desk, mut host, remote) = without_viewer(&options);
+    let cover = remote.cover(FIRST, FIRST);
+    let kiosk = ViewerOptions { arguments: vec!["--kiosk".to_owned()], ..ViewerOptions::on(desk.name()) };
+    let (mut viewer, window) = start_viewer_by(&desk, &host.trial_file(), &kiosk);
+    let whole = Rect::new(0, 0, 1600, 1000);
+    let nothing_else = || desk.place(window) == whole && share_of(&desk.picture(window), FIRST) == 1.0;
+    wait_until(PATIENCE, "nothing but the session", || nothing_else().then_some(()));
+
+    // The bar comes to whoever rests at the top edge for a third of a second, and shows itself at first.
+    let mut input = desk.input();
+    desk.focus(window);
+    input.move_to(800, 0);
+    let lines = viewer.stats().len();
+    wait_until(PATIENCE, "the pointer rests at the edge", || {
+        let picture = desk.picture(window);
+        // All of it greys while a machine is too busy for the link.
+        let is_whole = picture.at(4, 995) != FIRST || share_of(&picture, FIRST) == 1.0;
+        assert!(is_whole, "something is shown above the picture");
+        (viewer.stats().len() >= lines + 2).then_some(())
+    });
+    let chord = ["ctrl", "alt", "Return"];
+    for key in chord {
+        input.hold(key, true);
+    }
+    wait_until(PATIENCE, "the session has all keys", || (remote.keys_down() == 3).then_some(()));
+    for key in chord {
+        input.hold(key, false);
+    }
+    wait_until(PATIENCE, "they are up again", || (remote.keys_down() == 0).then_some(()));
+    wait_until(PATIENCE, "it is still full screen", || nothing_else().then_some(()));
+
+    // Nobody is there to click: what breaks comes back, what has ended ends.
+    host.end_front(Signal::TERM);
+    wait_until(PATIENCE, "the picture greys", || (share_of(&desk.picture(window), FIRST) == 0.0).then_some(()));
+    host.serve(&options);
+    wait_until(PATIENCE, "the picture is back", || nothing_else().then_some(()));
+    drop(cover);
+    host.stop();
+    assert_eq!(viewer.processes().wait_end("kachel", PATIENCE), Some(3));
+}
+
+#[test]
+fn a_kiosk_waits_for_its_host_and_leaves_one_that_refuses_it() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let options = host_options(0);
+    let (desk, mut host, remote) = without_viewer(&options);
+    let cover = remote.cover(FIRST, FIRST);
+    let kiosk = ViewerOptions { arguments: vec!["--kiosk".to_owned()], ..ViewerOptions::on(desk.name()) };
+    host.end_front(Signal::TERM);
+    let (mut viewer, window) = start_viewer_by(&desk, &host.trial_file(), &kiosk);
+    wait_until(PATIENCE, "it tries again", || (state_of(&viewer) == "reconnecting").then_some(()));
+    wait_page(&desk, window);
+    host.serve(&options);
+    wait_picture(&desk, window, FIRST, "the host is there now");
+    let output = host.revoke(&device_of(&host));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(viewer.processes().wait_end("kachel", PATIENCE), Some(4));
     drop(cover);
 }
 
@@ -211,6 +289,13 @@ fn bent_trial(host: &Host, other: &Host) -> PathBuf {
     assert_ne!(text, theirs, "the address has been changed");
     fs::write(&bent, text).expect("the folder is ours");
     bent
+}
+
+/// The id of the host's first device.
+fn device_of(host: &Host) -> String {
+    let list = fs::read_to_string(host.state().join("devices.toml")).expect("a device list is there");
+    let id = list.lines().find_map(|line| line.strip_prefix("id = ")).expect("a device has an id");
+    id.trim_matches('"').to_owned()
 }
 
 fn share_of(picture: &Picture, color: u32) -> f64 {

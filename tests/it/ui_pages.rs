@@ -13,8 +13,8 @@ use kachel::viewer::event::{SoundView, TestState};
 use kachel::viewer::locale::Locale;
 use kachel::viewer::print::{PrintCommand, PrintView};
 use kachel::viewer::ui::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Overlay, Page, Palette, Quality,
-    RecentPlace, SoundPage, Stats, Theme, Tier, Ui, UiOutput,
+    Action, BarState, ConnectStep, DecodeTime, Exactness, Leaving, LossReason, Notice, Overlay, Page, Palette, Quality,
+    RecentPlace, Sign, SoundPage, Stats, Theme, Tier, Ui, UiOutput,
 };
 
 /// A window in points at a scale, with a clock that the test moves.
@@ -28,8 +28,30 @@ struct Window {
 
 impl Window {
     fn new(language: &str, theme: Theme, size: (f32, f32), scale: f32) -> Self {
+        Self::of(Ui::new(Locale::new(language), theme, Leaving::Offered), size, scale)
+    }
+
+    fn kiosk(language: &str, size: (f32, f32)) -> Self {
+        Self::of(Ui::new(Locale::new(language), Theme::Light, Leaving::Never), size, 1.0)
+    }
+
+    fn of(ui: Ui, size: (f32, f32), scale: f32) -> Self {
         let start = Instant::now();
-        Self { ui: Ui::new(Locale::new(language), theme), size: vec2(size.0, size.1), scale, start, now: start }
+        Self { ui, size: vec2(size.0, size.1), scale, start, now: start }
+    }
+
+    /// What comes of a click there.
+    fn click(&mut self, page: &Page, at: Pos2) -> Vec<Action> {
+        let button = |pressed| Event::PointerButton {
+            pos: at,
+            button: PointerButton::Primary,
+            pressed,
+            modifiers: Modifiers::NONE,
+        };
+        let mut actions = self.run(page, vec![Event::PointerMoved(at)]).actions;
+        actions.extend(self.run(page, vec![button(true)]).actions);
+        actions.extend(self.run(page, vec![button(false)]).actions);
+        actions
     }
 
     fn input(&self, events: Vec<Event>) -> RawInput {
@@ -69,6 +91,10 @@ fn key(key: Key) -> Vec<Event> {
 
 fn host() -> String {
     "büro-ost.example.org".to_owned()
+}
+
+fn with_bar(bar: BarState) -> Page {
+    Page::Picture { overlay: None, bar: Some(bar), signs: Vec::new() }
 }
 
 fn recent_place(address: &str, hours: u64) -> RecentPlace {
@@ -213,19 +239,30 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
             Page::Connecting { host: host(), step: ConnectStep::Handshake, since: now - Duration::from_secs(7) },
         ),
         ("stalled".to_owned(), Page::Stalled { since: now - Duration::from_millis(3200), host: host() }),
-        ("picture_stats".to_owned(), Page::Picture { overlay: Some(stats()), bar: Some(bar(Quality::Good)) }),
+        (
+            "picture_stats".to_owned(),
+            Page::Picture { overlay: Some(Box::new(stats())), bar: Some(bar(Quality::Good)), signs: Vec::new() },
+        ),
         ("sound".to_owned(), sound(TalkState { sound: true, microphone_allowed: true, ..TalkState::default() })),
         ("sound_denied".to_owned(), sound(TalkState::default())),
         ("sound_talking".to_owned(), sound(TALKING)),
         (
             "picture_talking".to_owned(),
-            Page::Picture { overlay: None, bar: Some(BarState { sound: Some(TALKING), ..bar(Quality::Good) }) },
+            Page::Picture {
+                overlay: None,
+                bar: Some(BarState { sound: Some(TALKING), ..bar(Quality::Good) }),
+                signs: vec![Sign::MicrophoneOn],
+            },
         ),
         (
             "picture_view_only".to_owned(),
-            Page::Picture { overlay: None, bar: Some(BarState { view_only: true, ..bar(Quality::Fair) }) },
+            Page::Picture {
+                overlay: None,
+                bar: Some(BarState { view_only: true, ..bar(Quality::Fair) }),
+                signs: Vec::new(),
+            },
         ),
-        ("picture_bar_poor".to_owned(), Page::Picture { overlay: None, bar: Some(bar(Quality::Poor)) }),
+        ("picture_bar_poor".to_owned(), with_bar(bar(Quality::Poor))),
     ];
     for (name, reason, next_in) in [
         ("no_answer", LossReason::NoAnswer, Duration::from_millis(3100)),
@@ -296,17 +333,16 @@ fn argb(c: Color32) -> u32 {
 
 #[test]
 fn the_microphone_has_a_sign_as_long_as_it_is_on_and_a_click_asks_for_it() {
-    let state = |microphone| BarState { sound: Some(TalkState { microphone, ..TALKING }), ..bar(Quality::Good) };
-    for (microphone, seen) in [(false, false), (true, true)] {
+    for (signs, seen) in [(vec![], false), (vec![Sign::MicrophoneOn], true)] {
         let mut w = Window::new("de", Theme::Dark, (1024.0, 720.0), 1.0);
-        let page = Page::Picture { overlay: None, bar: Some(state(microphone)) };
+        let page = Page::Picture { overlay: None, bar: Some(bar(Quality::Good)), signs: signs.clone() };
         w.settle(&page);
         // Long after the bar has gone.
         w.wait(Duration::from_secs(30));
         w.settle(&page);
         let low = &w.ui.overlay().pixels[660 * 1024..];
         let sign = low.chunks_exact(1024).any(|row| row[..200].iter().any(|p| *p != 0));
-        assert_eq!(sign, seen, "microphone {microphone}");
+        assert_eq!(sign, seen, "{signs:?}");
     }
     // The page's own switch, by keyboard alone: nothing but the user leads to this action.
     let mut w = Window::new("en", Theme::Dark, (1024.0, 720.0), 1.0);
@@ -324,6 +360,57 @@ fn the_microphone_has_a_sign_as_long_as_it_is_on_and_a_click_asks_for_it() {
     assert!(asked.contains(&Action::ToggleMicrophone) && asked.contains(&Action::ToggleMute), "{asked:?}");
     assert!(asked.contains(&Action::TestTone) && asked.contains(&Action::TestLoop), "{asked:?}");
     assert!(w.run(&page, key(Key::Escape)).actions.contains(&Action::ShowSound(false)));
+}
+
+#[test]
+fn a_kiosk_offers_no_way_out_and_its_signs_lead_to_what_waits_for_the_user() {
+    let size = (800.0, 600.0);
+    let picture = |signs| Page::Picture { overlay: Some(Box::new(stats())), bar: None, signs };
+    let everywhere =
+        || (0..size.1 as u32).step_by(20).flat_map(|y| (0..size.0 as u32).step_by(40).map(move |x| (x, y)));
+    let reached = |page: &Page| {
+        let mut w = Window::kiosk("de", size);
+        w.settle(page);
+        let mut found: Vec<Action> = Vec::new();
+        for (x, y) in everywhere() {
+            w.wait(Duration::from_millis(700));
+            found.extend(w.click(page, pos2(x as f32, y as f32)));
+        }
+        for k in [Key::Escape, Key::Enter, Key::Tab, Key::Space, Key::Tab, Key::Space] {
+            w.wait(Duration::from_millis(1200));
+            found.extend(w.run(page, key(k)).actions);
+        }
+        found.dedup();
+        found
+    };
+    let now = Instant::now();
+    let lost = |next_in| {
+        let (attempt, reason, host) = (2, LossReason::NoAnswer, host());
+        Page::Reconnecting { attempt, next_in, reason, host, has_picture: true }
+    };
+    for (page, expected) in [
+        (picture(Vec::new()), vec![]),
+        (Page::Connecting { host: host(), step: ConnectStep::Handshake, since: now }, vec![]),
+        (Page::Stalled { since: now, host: host() }, vec![]),
+        (lost(Duration::ZERO), vec![]),
+        (lost(Duration::from_secs(3)), vec![Action::Reconnect]),
+        (picture(vec![Sign::MicrophoneWanted]), vec![Action::ShowSound(true)]),
+        (picture(vec![Sign::MicrophoneOn]), vec![Action::ShowSound(true)]),
+        (picture(vec![Sign::PrintQuestion]), vec![Action::ShowPrinting(true)]),
+    ] {
+        assert_eq!(reached(&page), expected, "{page:?}");
+    }
+    // Where the sign's button is, the pointer is ours, and nowhere else.
+    for language in ["de", "en"] {
+        let mut w = Window::kiosk(language, size);
+        let page = picture(vec![Sign::MicrophoneOn, Sign::PrintQuestion]);
+        w.settle(&page);
+        shoot(&format!("signs_{language}"), w.ui.overlay());
+        for (x, y, ours) in [(20.0, size.1 - 20.0, true), (400.0, 300.0, false), (400.0, 1.0, false)] {
+            let out = w.run(&page, vec![Event::PointerMoved(pos2(x, y))]);
+            assert_eq!((out.wants_pointer, out.wants_keyboard), (ours, false), "{x}, {y}");
+        }
+    }
 }
 
 #[test]
@@ -529,7 +616,7 @@ fn dropped_file_connects() {
 #[test]
 fn keys_do_not_reach_a_bar_that_was_not_summoned() {
     let mut w = Window::new("de", Theme::Light, (1000.0, 600.0), 1.0);
-    let page = Page::Picture { overlay: None, bar: Some(bar(Quality::Good)) };
+    let page = with_bar(bar(Quality::Good));
     w.settle(&page);
     for k in [Key::Tab, Key::Enter, Key::Tab, Key::Space, Key::Escape] {
         let out = w.run(&page, key(k));
@@ -599,7 +686,7 @@ fn keys_meant_for_the_desktop_press_nothing() {
 #[test]
 fn bare_picture_is_nothing_and_idle() {
     let mut w = Window::new("de", Theme::Light, (800.0, 600.0), 1.0);
-    let page = Page::Picture { overlay: None, bar: None };
+    let page = Page::Picture { overlay: None, bar: None, signs: Vec::new() };
     w.settle(&page);
     let out = w.run(&page, Vec::new());
     assert!(!out.overlay_changed && out.repaint_after.is_none() && out.actions.is_empty());
@@ -610,7 +697,7 @@ fn bare_picture_is_nothing_and_idle() {
 #[test]
 fn bar_hides_and_comes_back_at_the_edge() {
     let mut w = Window::new("de", Theme::Light, (1000.0, 600.0), 1.0);
-    let page = Page::Picture { overlay: None, bar: Some(bar(Quality::Fair)) };
+    let page = with_bar(bar(Quality::Fair));
     w.settle(&page);
     assert!(!w.ui.overlay().painted.is_empty(), "shown at first");
     let left = w.run(&page, Vec::new()).repaint_after.expect("it will hide by itself");
@@ -643,7 +730,7 @@ fn bar_hides_and_comes_back_at_the_edge() {
 fn bar_summoned_by_keyboard_takes_the_keyboard() {
     let mut w = Window::new("de", Theme::Light, (1000.0, 600.0), 1.0);
     let state = BarState { printing: None, summoned: true, ..bar(Quality::Excellent) };
-    let page = Page::Picture { overlay: None, bar: Some(state) };
+    let page = with_bar(state);
     w.wait(Duration::from_secs(60));
     w.settle(&page);
     assert!(w.run(&page, Vec::new()).wants_keyboard);
@@ -677,9 +764,9 @@ fn painting_is_quick() {
         let whole = whole.min().expect("six runs");
         let update = (0..6).map(|i| {
             let page = match &page {
-                Page::Picture { overlay: Some(stats), bar } => {
-                    let stats = Stats { bytes_total: stats.bytes_total / (i + 2), ..stats.clone() };
-                    Page::Picture { overlay: Some(stats), bar: bar.clone() }
+                Page::Picture { overlay: Some(stats), bar, signs } => {
+                    let stats = Stats { bytes_total: stats.bytes_total / (i + 2), ..(**stats).clone() };
+                    Page::Picture { overlay: Some(Box::new(stats)), bar: bar.clone(), signs: signs.clone() }
                 }
                 other => other.clone(),
             };

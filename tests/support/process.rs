@@ -111,6 +111,22 @@ impl Processes {
         }
     }
 
+    /// Waits until the program that was started as `name` has ended by itself; its exit code, if it had one.
+    ///
+    /// # Panics
+    /// When there is no such program, or it still runs after `limit`.
+    pub fn wait_end(&mut self, name: &str, limit: Duration) -> Option<i32> {
+        let index = self.children.iter().position(|(n, _)| n == name).unwrap_or_else(|| panic!("no program {name}"));
+        let (_, mut child) = self.children.remove(index);
+        let status = wait_for(limit, || child.try_wait().ok().flatten());
+        if status.is_none() {
+            send(child.id(), Signal::KILL);
+            child.wait().ok();
+            panic!("{name} has not ended within {limit:?}\n{}", self.log_tail(name));
+        }
+        status?.code()
+    }
+
     /// Ends the program that was started as `name` by `signal` and waits for it; its children stay.
     ///
     /// # Panics

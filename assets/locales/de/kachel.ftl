@@ -144,6 +144,7 @@ bar-sound-muted = Ton (stumm)
 bar-microphone = Mikrofon an
 bar-microphone-off = Mikrofon aus
 microphone-on = Mikrofon ist an
+microphone-wanted = Ein Programm in der Sitzung möchte Sie hören
 sound-title = Ton
 sound-volume = Lautstärke
 sound-mute = Stumm schalten
@@ -175,6 +176,7 @@ stats-sound-value = { $delay } Verzögerung, { $concealed } ersetzt, { $missing 
 ## Drucken
 bar-printing = Drucken
 printing-title = Drucken
+printing-asks = Wurde ein Blatt gedruckt? Nur Sie können es wissen.
 printing-explain = Diese Drucker kann die Sitzung benutzen:
 printing-none = An diesem Gerät ist kein Drucker eingerichtet. Richten Sie in den Einstellungen des Geräts einen ein; er erscheint dann hier.
 printing-denied = Diese Sitzung darf nicht auf Druckern dieses Geräts drucken. Fragen Sie Ihre Verwaltung, wenn Sie das brauchen.

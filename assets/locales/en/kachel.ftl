@@ -144,6 +144,7 @@ bar-sound-muted = Sound (muted)
 bar-microphone = Microphone on
 bar-microphone-off = Microphone off
 microphone-on = Microphone is on
+microphone-wanted = A program in the session would like to hear you
 sound-title = Sound
 sound-volume = Volume
 sound-mute = Mute
@@ -175,6 +176,7 @@ stats-sound-value = { $delay } delay, { $concealed } made up, { $missing } missi
 ## Printing
 bar-printing = Printing
 printing-title = Printing
+printing-asks = Was a sheet printed? Only you can know.
 printing-explain = The session can use these printers:
 printing-none = This device has no printer. Set one up in the device's settings; it then appears here.
 printing-denied = This session may not print on this device's printers. Ask your administrator if you need that.

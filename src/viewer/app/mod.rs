@@ -24,11 +24,12 @@ use crate::viewer::preferences::Keeper;
 use crate::viewer::print::PrintView;
 use crate::viewer::recent::Recent;
 use crate::viewer::screen::{self, ScreenParts};
-use crate::viewer::target::{Target, notice_of_file};
-use crate::viewer::ui::{Action, Notice, Ui};
-use crate::viewer::{Outcome, Settings, spawn};
+use crate::viewer::target::{Target, file_for, notice_of_file};
+use crate::viewer::ui::{Action, Leaving, Notice, Ui};
+use crate::viewer::{Outcome, Settings, ViewerError, monitors, spawn};
 use link_view::LinkView;
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
@@ -99,7 +100,7 @@ pub struct App {
     ui: Ui,
     window: Option<Opened>,
     screen: Option<JoinHandle<()>>,
-    failure: Option<String>,
+    failure: Option<ViewerError>,
     closing: bool,
     link: LinkView,
     /// Keys that are down, shortcuts and all.
@@ -141,8 +142,9 @@ impl App {
         let Kept { keeper, recent } = kept;
         let (now, volume) = (Instant::now(), keeper.chosen.volume());
         Self {
-            ui: Ui::new(locale, settings.theme),
+            ui: Ui::new(locale, settings.theme, if settings.kiosk { Leaving::Never } else { Leaving::Offered }),
             link: LinkView::new(settings.address.clone(), now),
+            stats_shown: settings.overlay,
             settings,
             keyboard,
             layout,
@@ -159,7 +161,6 @@ impl App {
             motion: None,
             cursors: HashMap::new(),
             cursor: None,
-            stats_shown: false,
             bar_summoned: false,
             talk: TalkState::default(),
             sound_view: SoundView { volume, ..SoundView::default() },
@@ -187,14 +188,14 @@ impl App {
     }
 
     /// Hangs up, and hands over the screen thread to be joined and what went wrong, if anything did.
-    pub fn finish(mut self) -> (Option<JoinHandle<()>>, Option<String>) {
+    pub fn finish(mut self) -> (Option<JoinHandle<()>>, Option<ViewerError>) {
         self.keeper.keep();
         self.keeper.join();
         self.recent.join();
         (self.screen, self.failure)
     }
 
-    fn open_window(&mut self, event_loop: &ActiveEventLoop) -> Result<Opened, String> {
+    fn open_window(&mut self, event_loop: &ActiveEventLoop) -> Result<Opened, ViewerError> {
         let mut attributes = with_program(Window::default_attributes())
             .with_title("Kachel")
             .with_inner_size(match self.settings.size {
@@ -205,10 +206,19 @@ impl App {
             .with_window_icon(icon())
             // Assistive technologies have to be announced before the window is seen.
             .with_visible(false);
-        if self.settings.fullscreen {
-            attributes = attributes.with_fullscreen(Some(Fullscreen::Borderless(None)));
+        let number = self.settings.monitor;
+        let monitor = number.map(|number| monitors::find(event_loop.available_monitors(), number)).transpose()?;
+        if self.settings.kiosk
+            && let Some(monitor) = monitor.clone().or_else(|| event_loop.primary_monitor())
+        {
+            // As nobody makes it so large where there is no window manager.
+            attributes = attributes.with_inner_size(monitor.size()).with_position(monitor.position());
         }
-        let window = Arc::new(event_loop.create_window(attributes).map_err(|e| e.to_string())?);
+        if self.settings.fullscreen {
+            attributes = attributes.with_fullscreen(Some(Fullscreen::Borderless(monitor)));
+        }
+        let failed = |error: String| ViewerError::Window(error);
+        let window = Arc::new(event_loop.create_window(attributes).map_err(|error| failed(error.to_string()))?);
         blacken_new_parts(&window);
         let mut egui = self.ui.window_state(&window);
         egui.init_accesskit(event_loop, &window, self.ends.proxy.clone());
@@ -246,7 +256,7 @@ impl App {
                 ui: self.ends.ui.clone(),
             };
             let body = move |runtime: tokio::runtime::Runtime| runtime.block_on(screen::run(parts));
-            self.screen = Some(spawn("screen", body).map_err(|e| e.to_string())?);
+            self.screen = Some(spawn("screen", body)?);
         }
         let inner = window.inner_size();
         Ok(Opened { window, egui, size: Size::new(inner.width, inner.height) })
@@ -257,31 +267,41 @@ impl App {
         self.link.address = address.to_owned();
         let notice = match Target::parse(address) {
             Target::File(path) => match Trial::load(&path) {
-                Ok(trial) => {
-                    // As it is found from anywhere.
-                    let path = std::path::absolute(&path).unwrap_or(path);
-                    self.link.unaccepted = path.into_os_string().into_string().ok();
-                    return self.connect(Box::new(trial));
-                }
+                Ok(trial) => return self.connect(trial, path),
                 Err(error) => {
                     tracing::warn!(%error, "File not usable");
                     notice_of_file(&error, &path)
                 }
             },
             // Without a file this device has no identity that a host would know.
-            Target::Host(host) => Notice::NeedsFile { host },
+            Target::Host(address) => match file_for(&address, self.recent.files()) {
+                Some((path, trial)) => return self.connect(trial, path),
+                None => Notice::NeedsFile { host: address.to_string() },
+            },
             Target::Nonsense => Notice::BadAddress,
         };
+        self.link.handle_left(Some(notice.clone()));
+        if self.settings.kiosk {
+            return self.end(&notice);
+        }
         // The page that shows it is the one that asks where to.
-        self.link.handle_left(Some(notice));
         self.refresh();
     }
 
-    fn connect(&mut self, trial: Box<Trial>) {
+    fn connect(&mut self, trial: Trial, path: PathBuf) {
+        // As it is found from anywhere.
+        let path = std::path::absolute(&path).unwrap_or(path);
+        self.link.unaccepted = path.into_os_string().into_string().ok();
         let host = trial.addresses.first().cloned().unwrap_or_default();
         self.link.handle_connect(host, Instant::now());
-        self.command(Command::Connect(trial));
+        self.command(Command::Connect(Box::new(trial)));
         self.refresh();
+    }
+
+    /// Ends the program by itself: there is nothing that whoever sits there could do about it.
+    fn end(&mut self, notice: &Notice) {
+        tracing::error!(why = self.ui.words(notice), "The kiosk ends");
+        self.closing = true;
     }
 
     fn leave(&mut self) {
@@ -332,7 +352,7 @@ impl App {
                 return;
             }
         }
-        if pressed && !event.repeat && self.shortcut(usage) {
+        if pressed && !event.repeat && !self.settings.kiosk && self.shortcut(usage) {
             self.swallowed.insert(usage);
         }
         if self.swallowed.contains(&usage) || !self.link.is_live() {
@@ -370,7 +390,12 @@ impl App {
         if let Some(opened) = &self.window {
             let next = match opened.window.fullscreen() {
                 Some(_) => None,
-                None => Some(Fullscreen::Borderless(None)),
+                None => {
+                    let number = self.settings.monitor;
+                    let found = number.map(|number| monitors::find(opened.window.available_monitors(), number));
+                    // One that has been unplugged is none to wait for.
+                    Some(Fullscreen::Borderless(found.and_then(Result::ok)))
+                }
             };
             opened.window.set_fullscreen(next);
         }
@@ -507,6 +532,16 @@ impl App {
     }
 
     fn handle_link(&mut self, state: LinkState) {
+        if self.settings.kiosk
+            && let LinkState::Ended(lost) = state
+        {
+            if lost.is_passing() {
+                // Nobody is there to ask for it.
+                return self.command(Command::Retry);
+            }
+            self.link.handle_state(state, Instant::now());
+            return self.end(&self.link.notice(lost));
+        }
         if self.link.handle_state(state, Instant::now()) {
             self.tell_locks();
         }
@@ -640,7 +675,7 @@ impl App {
                 if asks { self.show_printing(true) } else { self.refresh() }
             }
             UiEvent::Fatal(error) => {
-                self.failure = Some(error);
+                self.failure = Some(ViewerError::Window(error));
             }
         }
     }
@@ -709,15 +744,15 @@ impl ApplicationHandler<Wake> for App {
                 self.window = Some(opened);
                 self.scene(SceneChange::Window(size));
                 self.tell_viewport();
+                if self.stats_shown {
+                    self.command(Command::Watch(true));
+                }
                 match self.settings.address.clone() {
                     address if address.is_empty() => self.refresh(),
                     address => self.connect_to(&address),
                 }
             }
-            Err(error) => {
-                self.failure = Some(error);
-                event_loop.exit();
-            }
+            Err(error) => self.failure = Some(error),
         }
     }
 
@@ -737,9 +772,6 @@ impl ApplicationHandler<Wake> for App {
                 self.refresh();
             }
         }
-        if self.failure.is_some() || self.closing {
-            event_loop.exit();
-        }
     }
 
     fn window_event(&mut self, event_loop: &ActiveEventLoop, id: WindowId, event: WindowEvent) {
@@ -754,6 +786,8 @@ impl ApplicationHandler<Wake> for App {
         }
         let pages = self.offer(&event);
         match &event {
+            // A key such as Alt+F4 is the session's.
+            WindowEvent::CloseRequested if self.settings.kiosk => {}
             WindowEvent::CloseRequested => {
                 self.command(Command::Disconnect);
                 return event_loop.exit();
@@ -768,18 +802,15 @@ impl ApplicationHandler<Wake> for App {
             WindowEvent::CursorMoved { position, .. } => self.handle_pointer(*position),
             WindowEvent::MouseInput { button, state, .. } => self.handle_button(*button, *state),
             WindowEvent::MouseWheel { delta, .. } => self.handle_wheel(*delta),
-            WindowEvent::DroppedFile(path) => {
-                if matches!(self.link.state, None | Some(LinkState::Ended(_))) {
-                    self.connect_to(&path.to_string_lossy());
-                }
+            WindowEvent::DroppedFile(path)
+                if !self.settings.kiosk && matches!(self.link.state, None | Some(LinkState::Ended(_))) =>
+            {
+                self.connect_to(&path.to_string_lossy());
             }
             _ => {}
         }
         if pages {
             self.refresh();
-        }
-        if self.failure.is_some() || self.closing {
-            event_loop.exit();
         }
     }
 
@@ -803,6 +834,9 @@ impl ApplicationHandler<Wake> for App {
     }
 
     fn about_to_wait(&mut self, event_loop: &ActiveEventLoop) {
+        if self.failure.is_some() || self.closing {
+            return event_loop.exit();
+        }
         let at = self.resize_at.into_iter().chain(self.repaint_at).min();
         event_loop.set_control_flow(at.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }

@@ -7,11 +7,13 @@ use super::link_view::{LinkView, Seen};
 use crate::io::gpu;
 use crate::proto::print::viewer::JobView;
 use crate::proto::session::client::{LinkState, Lost};
+use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::{CloseCode, VERSION};
 use crate::viewer::Outcome;
 use crate::viewer::recent::Place;
 use crate::viewer::ui::{
-    BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage, SoundStats, Stats, Tier,
+    BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, Sign, SoundPage, SoundStats,
+    Stats, Tier,
 };
 use std::time::{Duration, Instant, SystemTime};
 
@@ -37,7 +39,11 @@ impl App {
         if self.printing_shown {
             return Page::Printing(self.print_view.clone());
         }
-        Page::Picture { overlay: self.stats_shown.then(|| self.stats()), bar: Some(self.bar()) }
+        Page::Picture {
+            overlay: self.stats_shown.then(|| Box::new(self.stats())),
+            bar: (!self.settings.kiosk).then(|| self.bar()),
+            signs: signs_of(self.settings.kiosk, self.talk, self.printing_state() == Some(true)),
+        }
     }
 
     fn bar(&self) -> BarState {
@@ -108,6 +114,26 @@ impl App {
     }
 }
 
+/// What the user must not miss; `asks`: a question about a print job is open. Where there is a bar, it tells the rest.
+fn signs_of(kiosk: bool, talk: TalkState, asks: bool) -> Vec<Sign> {
+    let wanted = talk.wanted && talk.microphone_allowed && !talk.microphone;
+    [
+        (talk.microphone, Sign::MicrophoneOn),
+        (kiosk && wanted, Sign::MicrophoneWanted),
+        (kiosk && asks, Sign::PrintQuestion),
+    ]
+    .into_iter()
+    .filter_map(|(is_so, sign)| is_so.then_some(sign))
+    .collect()
+}
+
+impl LinkView {
+    /// Why there is no session any more, as the user is told.
+    pub(super) fn notice(&self, lost: Lost) -> Notice {
+        notice_of(lost, self.host.clone())
+    }
+}
+
 /// The page that a link has while it does not simply show its picture.
 fn page_of(link: &LinkView, now: Instant) -> Option<Page> {
     let host = link.host.clone();
@@ -125,7 +151,7 @@ fn page_of(link: &LinkView, now: Instant) -> Option<Page> {
         (LinkState::Reconnecting { attempt, reason, .. }, _) => {
             reconnecting((attempt, reason), link.retry_at.saturating_duration_since(now))
         }
-        (LinkState::Ended(lost), _) => Some(Page::Ended { notice: notice_of(lost, host) }),
+        (LinkState::Ended(lost), _) => Some(Page::Ended { notice: link.notice(lost) }),
     }
 }
 
@@ -202,6 +228,29 @@ mod tests {
             (None, Some(Notice::BadAddress), Outcome::Usage),
         ] {
             assert_eq!(outcome(lost, error.as_ref()), expected, "{lost:?} {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_kiosk_tells_by_signs_what_a_bar_would() {
+        use Sign::{MicrophoneOn, MicrophoneWanted, PrintQuestion};
+        let talk = |microphone_allowed, wanted, microphone| TalkState {
+            microphone_allowed,
+            wanted,
+            microphone,
+            ..TalkState::default()
+        };
+        for (talk, asks, in_kiosk, elsewhere) in [
+            (talk(true, false, false), false, vec![], vec![]),
+            (talk(true, true, false), false, vec![MicrophoneWanted], vec![]),
+            (talk(true, true, true), false, vec![MicrophoneOn], vec![MicrophoneOn]),
+            (talk(true, false, true), true, vec![MicrophoneOn, PrintQuestion], vec![MicrophoneOn]),
+            // Nothing that the user could do about it.
+            (talk(false, true, false), false, vec![], vec![]),
+            (talk(false, true, false), true, vec![PrintQuestion], vec![]),
+        ] {
+            assert_eq!(signs_of(true, talk, asks), in_kiosk, "{talk:?}");
+            assert_eq!(signs_of(false, talk, asks), elsewhere, "{talk:?}");
         }
     }
 

@@ -6,6 +6,7 @@ mod page;
 mod pages;
 mod printing;
 mod raster;
+mod signs;
 mod sound;
 mod style;
 
@@ -18,8 +19,8 @@ use super::locale::Locale;
 use crate::geom::{Rect, Size};
 
 pub use page::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, SoundPage,
-    SoundStats, Stats, Tier,
+    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, Sign,
+    SoundPage, SoundStats, Stats, Tier,
 };
 pub use raster::{Overlay, Rasterizer};
 pub use style::Palette;
@@ -36,10 +37,20 @@ pub enum Theme {
     System,
 }
 
+/// Whether pages offer to go elsewhere: to end the connection, or the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// As everywhere.
+    Offered,
+    /// Whoever sits there is to stay.
+    Never,
+}
+
 /// The pages of one window.
 pub struct Ui {
     ctx: Context,
     locale: Locale,
+    leaving: Leaving,
     raster: Rasterizer,
     shown: Option<Page>,
     memory: Memory,
@@ -77,8 +88,8 @@ struct Memory {
     bar_until: Option<Instant>,
     /// Since when the pointer rests at the edge that calls the bar.
     edge_since: Option<Instant>,
-    /// Where the bar was drawn, in points.
-    bar: Option<egui::Rect>,
+    /// Where the bar was drawn, or signs that take the pointer, in points.
+    floating: Option<egui::Rect>,
     /// Whether the bar has been given the keyboard since it was summoned.
     bar_focused: bool,
 }
@@ -88,7 +99,7 @@ const KEYS_AFTER: Duration = Duration::from_millis(1000);
 
 impl Ui {
     /// Makes the pages of a window.
-    pub fn new(locale: Locale, theme: Theme) -> Self {
+    pub fn new(locale: Locale, theme: Theme, leaving: Leaving) -> Self {
         let ctx = Context::default();
         style::install(&ctx);
         ctx.set_theme(match theme {
@@ -105,10 +116,16 @@ impl Ui {
             was_working: false,
             bar_until: None,
             edge_since: None,
-            bar: None,
+            floating: None,
             bar_focused: false,
         };
-        Self { ctx, locale, raster: Rasterizer::default(), shown: None, memory }
+        Self { ctx, locale, leaving, raster: Rasterizer::default(), shown: None, memory }
+    }
+
+    /// What a notice says, in one line.
+    pub fn words(&self, notice: &Notice) -> String {
+        let [title, text, next] = pages::notice_words(&self.locale, notice);
+        format!("{title}. {text} {next}")
     }
 
     /// The egui context, for the window's event translation (see [`Self::window_state`]).
@@ -136,7 +153,7 @@ impl Ui {
     /// the edge that calls the bar is far.
     pub fn may_skip_motion(&self, page: &Page, y: f32) -> bool {
         let m = &self.memory;
-        matches!(page, Page::Picture { .. }) && m.bar.is_none() && m.edge_since.is_none() && y >= pages::EDGE
+        matches!(page, Page::Picture { .. }) && m.floating.is_none() && m.edge_since.is_none() && y >= pages::EDGE
     }
 
     /// Shows `page` and takes input.
@@ -147,17 +164,19 @@ impl Ui {
         self.enter(page, now);
         if matches!(page, Page::Picture { bar, .. } if !bar.as_ref().is_some_and(|b| b.summoned)) {
             // Even if they are handed in: keys typed for the desktop press no button of the bar.
-            use egui::Event;
-            input
-                .events
-                .retain(|e| matches!(e, Event::PointerMoved(_) | Event::PointerButton { .. } | Event::PointerGone));
+            // An assistive technology names the button that it means.
+            use egui::Event::{AccessKitActionRequest, PointerButton, PointerGone, PointerMoved};
+            let is_meant =
+                |e: &_| matches!(e, PointerMoved(_) | PointerButton { .. } | PointerGone | AccessKitActionRequest(_));
+            input.events.retain(is_meant);
         }
-        let Self { ctx, locale, raster, memory, .. } = self;
+        let Self { ctx, locale, leaving, raster, memory, .. } = self;
         let mut actions = Vec::new();
         let mut again = None;
         let output = ctx.run_ui(input, |ui| {
             // A second pass of the same run sees the same input: what it adds again is dropped below.
-            let mut view = pages::View { locale, memory, now, actions: &mut actions, again: &mut again };
+            let mut view =
+                pages::View { locale, leaving: *leaving, memory, now, actions: &mut actions, again: &mut again };
             view.show(ui, page);
         });
         actions.dedup();
@@ -176,7 +195,7 @@ impl Ui {
         let (wants_keyboard, wants_pointer) = match page {
             Page::Picture { bar, .. } => {
                 let pointer = ctx.input(|i| i.pointer.latest_pos());
-                let over = memory.bar.zip(pointer).is_some_and(|(bar, at)| bar.contains(at));
+                let over = memory.floating.zip(pointer).is_some_and(|(bar, at)| bar.contains(at));
                 (bar.as_ref().is_some_and(|b| b.summoned), over || ctx.egui_is_using_pointer())
             }
             _ => (true, true),

@@ -32,9 +32,11 @@ pub enum Page {
     /// The remote picture, with what floats above it.
     Picture {
         /// The statistics, if the user wants them.
-        overlay: Option<Stats>,
+        overlay: Option<Box<Stats>>,
         /// The connection bar; it hides by itself. `None` keeps it away altogether.
         bar: Option<BarState>,
+        /// What the user must not miss. Without a bar, each leads to its page.
+        signs: Vec<Sign>,
     },
     /// Sound: how loud, on which devices, and whether they work. The picture goes on behind it.
     Sound(Box<SoundPage>),
@@ -210,6 +212,17 @@ pub struct BarState {
     pub view_only: bool,
     /// Called by keyboard: stays, takes the keyboard, and Esc gives [`Action::HideBar`].
     pub summoned: bool,
+}
+
+/// What is said above the picture as long as it is so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// The microphone is on.
+    MicrophoneOn,
+    /// A program in the session would like to hear the user.
+    MicrophoneWanted,
+    /// Only the user knows whether a sheet was printed.
+    PrintQuestion,
 }
 
 /// What the sound page shows.

@@ -13,7 +13,7 @@ use super::page::{
     Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, Stats, Tier,
 };
 use super::style::{GRID, Palette, RADIUS};
-use super::{KEYS_AFTER, Memory};
+use super::{KEYS_AFTER, Leaving, Memory};
 use crate::viewer::locale::Locale;
 
 /// The pointer calls the bar when it rests within this many points of the top edge.
@@ -39,6 +39,7 @@ const STATS_ROW: f32 = 2.75 * GRID;
 /// One pass over one page.
 pub(super) struct View<'a> {
     pub(super) locale: &'a Locale,
+    pub(super) leaving: Leaving,
     pub(super) memory: &'a mut Memory,
     pub(super) now: Instant,
     pub(super) actions: &'a mut Vec<Action>,
@@ -54,18 +55,16 @@ pub(super) enum Weight {
 
 impl View<'_> {
     pub(super) fn show(&mut self, ui: &mut egui::Ui, page: &Page) {
-        self.memory.bar = None;
+        self.memory.floating = None;
         match page {
             Page::Connect { recent, error, .. } => self.connect(ui, recent, error.as_ref()),
             Page::Connecting { host, step, since } => self.connecting(ui, host, *step, *since),
-            Page::Picture { overlay, bar } => {
+            Page::Picture { overlay, bar, signs } => {
                 if let Some(stats) = overlay {
                     self.stats(ui, stats);
                 }
+                self.signs(ui, signs, bar.is_none());
                 if let Some(bar) = bar {
-                    if bar.sound.is_some_and(|s| s.microphone) {
-                        self.microphone_sign(ui);
-                    }
                     self.bar(ui, bar);
                 }
             }
@@ -245,6 +244,9 @@ impl View<'_> {
                 }
                 paragraph(ui, slow, p.weak);
             });
+            if self.leaving == Leaving::Never {
+                return;
+            }
             let cancelled = buttons(ui, |ui| button(ui, &self.locale.plain("button-cancel"), Weight::Plain).clicked());
             // A link that comes back shows this page for a moment, to somebody who may be closing a dialog.
             let hears_keys = !self.memory.was_working || shown_for >= KEYS_AFTER;
@@ -262,6 +264,9 @@ impl View<'_> {
             heading(ui, self.locale.text("stalled-title", &[("host", host.into())]));
             paragraph(ui, self.locale.text("stalled-text", &[("seconds", silent.as_secs().into())]), p.text);
             paragraph(ui, self.locale.plain("stalled-next"), p.weak);
+            if self.leaving == Leaving::Never {
+                return;
+            }
             ui.add_space(GRID);
             // No key leads to it without Tab: the user may be typing for the desktop.
             if buttons(ui, |ui| button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain).clicked()) {
@@ -310,7 +315,9 @@ impl View<'_> {
                         self.actions.push(Action::Reconnect);
                     }
                 });
-                if button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain).clicked() {
+                if self.leaving == Leaving::Offered
+                    && button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain).clicked()
+                {
                     self.actions.push(Action::Disconnect);
                 }
             });
@@ -325,7 +332,7 @@ impl View<'_> {
 
     fn ended(&mut self, ui: &mut egui::Ui, notice: &Notice) {
         let p = *palette(ui);
-        let texts = self.notice(notice);
+        let texts = notice_words(self.locale, notice);
         let shown_for = self.now.saturating_duration_since(self.memory.entered);
         // Connecting again helps in no such case, and must not be what Enter does.
         let closing = matches!(notice, Notice::RefusedCertificate { .. } | Notice::UnknownDevice { .. });
@@ -367,7 +374,7 @@ impl View<'_> {
 
     fn error_box(&self, ui: &mut egui::Ui, notice: &Notice) {
         let p = *palette(ui);
-        let [title, text, next] = self.notice(notice);
+        let [title, text, next] = notice_words(self.locale, notice);
         let frame = Frame::new()
             .fill(p.danger_card)
             .stroke(Stroke::new(1.0, p.danger))
@@ -386,95 +393,6 @@ impl View<'_> {
                     .wrap(),
             );
         });
-    }
-
-    /// What happened (short), what that means, what to do next.
-    fn notice(&self, notice: &Notice) -> [String; 3] {
-        let l = self.locale;
-        match notice {
-            Notice::RefusedCertificate { host } => [
-                l.plain("notice-certificate-title"),
-                l.text("notice-certificate-text", &[("host", host.into())]),
-                l.plain("notice-certificate-next"),
-            ],
-            Notice::UnknownDevice { host } => [
-                l.plain("notice-device-title"),
-                l.text("notice-device-text", &[("host", host.into())]),
-                l.plain("notice-device-next"),
-            ],
-            Notice::HostEnded { host } => [
-                l.plain("notice-ended-title"),
-                l.text("notice-ended-text", &[("host", host.into())]),
-                l.plain("notice-ended-next"),
-            ],
-            Notice::TakenOver => {
-                [l.plain("notice-taken-title"), l.plain("notice-taken-text"), l.plain("notice-taken-next")]
-            }
-            Notice::Protocol { host, code } => [
-                l.plain("notice-protocol-title"),
-                l.text("notice-protocol-text", &[("host", host.into()), ("code", format!("0x{code:x}").into())]),
-                l.plain("notice-protocol-next"),
-            ],
-            Notice::VersionMismatch { host, ours, theirs } => [
-                l.plain("notice-version-title"),
-                l.text(
-                    "notice-version-text",
-                    &[("host", host.into()), ("ours", ours.into()), ("theirs", theirs.into())],
-                ),
-                l.plain("notice-version-next"),
-            ],
-            Notice::Busy { host } => [
-                l.text("notice-busy-title", &[("host", host.into())]),
-                l.plain("notice-busy-text"),
-                l.plain("notice-busy-next"),
-            ],
-            Notice::Unreachable { host } => [
-                l.text("notice-unreachable-title", &[("host", host.into())]),
-                l.plain("notice-unreachable-text"),
-                l.plain("notice-unreachable-next"),
-            ],
-            Notice::NoNetwork { host } => [
-                l.plain("notice-network-title"),
-                l.text("notice-network-text", &[("host", host.into())]),
-                l.plain("notice-network-next"),
-            ],
-            Notice::UnknownHost { host } => [
-                l.text("notice-name-title", &[("host", host.into())]),
-                l.plain("notice-name-text"),
-                l.plain("notice-name-next"),
-            ],
-            Notice::BadFile { path } => [
-                l.plain("notice-file-title"),
-                l.text("notice-file-text", &[("path", path.into())]),
-                l.plain("notice-file-next"),
-            ],
-            Notice::UnreadableFile { path } => [
-                l.plain("notice-unreadable-title"),
-                l.text("notice-unreadable-text", &[("path", path.into())]),
-                l.plain("notice-unreadable-next"),
-            ],
-            Notice::ExpiredFile { path } => [
-                l.plain("notice-expired-title"),
-                l.text("notice-expired-text", &[("path", path.into())]),
-                l.plain("notice-expired-next"),
-            ],
-            Notice::WrongClock { path } => [
-                l.plain("notice-clock-title"),
-                l.text("notice-clock-text", &[("path", path.into())]),
-                l.plain("notice-clock-next"),
-            ],
-            Notice::NeedsFile { host } => [
-                l.plain("notice-needs-title"),
-                l.text("notice-needs-text", &[("host", host.into())]),
-                l.plain("notice-needs-next"),
-            ],
-            Notice::BadAddress => [
-                l.plain("notice-address-title"),
-                // As a text: a number would get the language's groups.
-                l.text("notice-address-text", &[("port", crate::limits::PORT.to_string().into())]),
-                l.plain("notice-address-next"),
-            ],
-        }
     }
 
     fn stats(&self, ui: &mut egui::Ui, s: &Stats) {
@@ -618,7 +536,7 @@ impl View<'_> {
                     .inner_margin(Margin::symmetric(8, 4));
                 frame.show(ui, |ui| ui.with_layout(layout, |ui| self.bar_content(ui, state, narrow)))
             });
-        self.memory.bar = Some(shown.response.rect);
+        self.memory.floating = Some(shown.response.rect);
     }
 
     fn bar_content(&mut self, ui: &mut egui::Ui, state: &BarState, narrow: bool) {
@@ -706,6 +624,91 @@ impl View<'_> {
     /// Asks for another run after `delay` at the latest.
     fn wake(&mut self, delay: Duration) {
         *self.again = Some(self.again.map_or(delay, |d| d.min(delay)));
+    }
+}
+
+/// What happened (short), what that means, what to do next.
+pub(super) fn notice_words(l: &Locale, notice: &Notice) -> [String; 3] {
+    match notice {
+        Notice::RefusedCertificate { host } => [
+            l.plain("notice-certificate-title"),
+            l.text("notice-certificate-text", &[("host", host.into())]),
+            l.plain("notice-certificate-next"),
+        ],
+        Notice::UnknownDevice { host } => [
+            l.plain("notice-device-title"),
+            l.text("notice-device-text", &[("host", host.into())]),
+            l.plain("notice-device-next"),
+        ],
+        Notice::HostEnded { host } => [
+            l.plain("notice-ended-title"),
+            l.text("notice-ended-text", &[("host", host.into())]),
+            l.plain("notice-ended-next"),
+        ],
+        Notice::TakenOver => {
+            [l.plain("notice-taken-title"), l.plain("notice-taken-text"), l.plain("notice-taken-next")]
+        }
+        Notice::Protocol { host, code } => [
+            l.plain("notice-protocol-title"),
+            l.text("notice-protocol-text", &[("host", host.into()), ("code", format!("0x{code:x}").into())]),
+            l.plain("notice-protocol-next"),
+        ],
+        Notice::VersionMismatch { host, ours, theirs } => [
+            l.plain("notice-version-title"),
+            l.text("notice-version-text", &[("host", host.into()), ("ours", ours.into()), ("theirs", theirs.into())]),
+            l.plain("notice-version-next"),
+        ],
+        Notice::Busy { host } => [
+            l.text("notice-busy-title", &[("host", host.into())]),
+            l.plain("notice-busy-text"),
+            l.plain("notice-busy-next"),
+        ],
+        Notice::Unreachable { host } => [
+            l.text("notice-unreachable-title", &[("host", host.into())]),
+            l.plain("notice-unreachable-text"),
+            l.plain("notice-unreachable-next"),
+        ],
+        Notice::NoNetwork { host } => [
+            l.plain("notice-network-title"),
+            l.text("notice-network-text", &[("host", host.into())]),
+            l.plain("notice-network-next"),
+        ],
+        Notice::UnknownHost { host } => [
+            l.text("notice-name-title", &[("host", host.into())]),
+            l.plain("notice-name-text"),
+            l.plain("notice-name-next"),
+        ],
+        Notice::BadFile { path } => [
+            l.plain("notice-file-title"),
+            l.text("notice-file-text", &[("path", path.into())]),
+            l.plain("notice-file-next"),
+        ],
+        Notice::UnreadableFile { path } => [
+            l.plain("notice-unreadable-title"),
+            l.text("notice-unreadable-text", &[("path", path.into())]),
+            l.plain("notice-unreadable-next"),
+        ],
+        Notice::ExpiredFile { path } => [
+            l.plain("notice-expired-title"),
+            l.text("notice-expired-text", &[("path", path.into())]),
+            l.plain("notice-expired-next"),
+        ],
+        Notice::WrongClock { path } => [
+            l.plain("notice-clock-title"),
+            l.text("notice-clock-text", &[("path", path.into())]),
+            l.plain("notice-clock-next"),
+        ],
+        Notice::NeedsFile { host } => [
+            l.plain("notice-needs-title"),
+            l.text("notice-needs-text", &[("host", host.into())]),
+            l.plain("notice-needs-next"),
+        ],
+        Notice::BadAddress => [
+            l.plain("notice-address-title"),
+            // As a text: a number would get the language's groups.
+            l.text("notice-address-text", &[("port", crate::limits::PORT.to_string().into())]),
+            l.plain("notice-address-next"),
+        ],
     }
 }
 

@@ -1,9 +1,9 @@
-//! The sound page: volume, devices, the microphone's switch, and a test of both. And the sign that the microphone is on.
+//! The sound page: volume, devices, the microphone's switch, and a test of both.
 
-use egui::{Align2, Area, ComboBox, CornerRadius, Id, Key, Margin, Order, RichText, Sense, Shadow, Slider, Vec2, vec2};
+use egui::{ComboBox, Key, RichText, Sense, Slider, Vec2, vec2};
 
 use super::page::{Action, SoundPage};
-use super::pages::{View, Weight, button, buttons, card, fill_window, heading, palette, paragraph, pressed, surface};
+use super::pages::{View, Weight, button, buttons, card, fill_window, heading, palette, paragraph, pressed};
 use super::style::GRID;
 use crate::io::sound::SoundDevice;
 use crate::proto::sound::talk::TalkState;
@@ -134,28 +134,6 @@ impl View<'_> {
             }
         });
         choice
-    }
-
-    /// Says above the picture, always, that the microphone is on.
-    pub(super) fn microphone_sign(&mut self, ui: &mut egui::Ui) {
-        let p = *palette(ui);
-        Area::new(Id::unique("microphone"))
-            .anchor(Align2::LEFT_BOTTOM, vec2(GRID, -GRID))
-            .order(Order::Foreground)
-            .interactable(false)
-            .fade_in(false)
-            .show(ui.ctx(), |ui| {
-                // Without a shadow, which would reach the window's edge.
-                let frame = surface(&p).shadow(Shadow::NONE).corner_radius(CornerRadius::same(4));
-                let frame = frame.inner_margin(Margin::symmetric(8, 4));
-                frame.show(ui, |ui| {
-                    ui.horizontal(|ui| {
-                        let (rect, _) = ui.allocate_exact_size(Vec2::splat(1.5 * GRID), Sense::hover());
-                        ui.painter().circle_filled(rect.center(), 0.5 * GRID, p.danger);
-                        ui.label(RichText::new(self.locale.plain("microphone-on")).small().color(p.text));
-                    });
-                });
-            });
     }
 }
 
