@@ -1,13 +1,16 @@
 //! The viewer's own few pages: egui lays them out, `raster` paints them into an [`Overlay`] for any presenter.
 //! Decides nothing about the session: shows the [`Page`] it is given and reports [`Action`]s.
-//! Words: `viewer::locale`. Look: `style`. What a page says: `pages`.
+//! Words: `viewer::locale`. Look: `style`. What a page says: `pages` and the files named after one.
 
+mod bar;
+mod notice;
 mod page;
 mod pages;
 mod printing;
 mod raster;
 mod signs;
 mod sound;
+mod stats;
 mod style;
 
 use std::mem::discriminant;
@@ -124,7 +127,7 @@ impl Ui {
 
     /// What a notice says, in one line.
     pub fn words(&self, notice: &Notice) -> String {
-        let [title, text, next] = pages::notice_words(&self.locale, notice);
+        let [title, text, next] = notice::notice_words(&self.locale, notice);
         format!("{title}. {text} {next}")
     }
 
@@ -153,7 +156,7 @@ impl Ui {
     /// the edge that calls the bar is far.
     pub fn may_skip_motion(&self, page: &Page, y: f32) -> bool {
         let m = &self.memory;
-        matches!(page, Page::Picture { .. }) && m.floating.is_none() && m.edge_since.is_none() && y >= pages::EDGE
+        matches!(page, Page::Picture { .. }) && m.floating.is_none() && m.edge_since.is_none() && y >= bar::EDGE
     }
 
     /// Shows `page` and takes input.
@@ -227,7 +230,7 @@ impl Ui {
             self.memory.was_working =
                 matches!(before, Some(Page::Picture { .. } | Page::Stalled { .. } | Page::Reconnecting { .. }));
             self.memory.edge_since = None;
-            self.memory.bar_until = Some(now + pages::BAR_AT_FIRST);
+            self.memory.bar_until = Some(now + bar::BAR_AT_FIRST);
             self.memory.bar_focused = false;
             self.ctx.memory_mut(|m| m.stop_text_input());
         }

@@ -1,29 +1,19 @@
-//! What each page says and where: cards in the middle of the window, the bar and the statistics above the picture.
+//! Which page is drawn, the pages of a connection on its way, and what all pages are made of: cards, words, buttons.
 //! Only layout and words; state that outlives a pass is in `ui::Memory`, colours and distances are in `style`.
 
 use std::time::{Duration, Instant};
 
 use egui::text::LayoutJob;
 use egui::{
-    Align, Align2, Area, Color32, CornerRadius, Frame, Id, Key, Label, Layout, Margin, Modifiers, Order, Rect,
-    Response, RichText, Sense, Shadow, Shape, Stroke, TextEdit, TextFormat, TextStyle, Vec2, pos2, vec2,
+    Align, Align2, Area, Color32, Frame, Id, Key, Label, Layout, Margin, Modifiers, Rect, Response, RichText, Sense,
+    Shadow, Shape, Stroke, TextEdit, TextFormat, TextStyle, Vec2, pos2, vec2,
 };
 
-use super::page::{
-    Action, BarState, ConnectStep, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, Stats, Tier,
-};
+use super::page::{Action, ConnectStep, LossReason, Notice, Page, RecentPlace};
 use super::style::{GRID, Palette, RADIUS};
 use super::{KEYS_AFTER, Leaving, Memory};
 use crate::viewer::locale::Locale;
 
-/// The pointer calls the bar when it rests within this many points of the top edge.
-pub(super) const EDGE: f32 = 2.0;
-/// How long it must rest there, so that a panel of the remote desktop can be reached.
-const EDGE_REST: Duration = Duration::from_millis(350);
-/// The bar stays this long when the picture comes up.
-pub(super) const BAR_AT_FIRST: Duration = Duration::from_secs(4);
-/// The bar stays this long after the pointer has left it.
-const BAR_LINGER: Duration = Duration::from_millis(1200);
 /// A connection that takes longer than this is said to be slow.
 const SLOW: Duration = Duration::from_secs(5);
 /// Time between two positions of the progress ring.
@@ -33,8 +23,6 @@ const CARD_WIDTH: f32 = 432.0;
 /// Height of an address used before, in points: two lines.
 const PLACE_ROW: f32 = 6.0 * GRID;
 const HOUR: Duration = Duration::from_secs(60 * 60);
-/// Height of a line of the statistics in points.
-const STATS_ROW: f32 = 2.75 * GRID;
 
 /// One pass over one page.
 pub(super) struct View<'a> {
@@ -330,385 +318,9 @@ impl View<'_> {
         }
     }
 
-    fn ended(&mut self, ui: &mut egui::Ui, notice: &Notice) {
-        let p = *palette(ui);
-        let texts = notice_words(self.locale, notice);
-        let shown_for = self.now.saturating_duration_since(self.memory.entered);
-        // Connecting again helps in no such case, and must not be what Enter does.
-        let closing = matches!(notice, Notice::RefusedCertificate { .. } | Notice::UnknownDevice { .. });
-        let weights = if closing { [Weight::Plain, Weight::Primary] } else { [Weight::Primary, Weight::Plain] };
-        fill_window(ui, p.background);
-        card(ui, "ended", false, |ui| {
-            let [title, text, next] = texts;
-            heading(ui, title);
-            paragraph(ui, text, p.text);
-            paragraph(ui, next, p.weak);
-            ui.add_space(GRID);
-            buttons(ui, |ui| {
-                let mut reconnect = (self.locale.plain("button-reconnect"), weights[0], Action::Reconnect);
-                let mut close = (self.locale.plain("button-close"), weights[1], Action::Close);
-                if closing {
-                    std::mem::swap(&mut reconnect, &mut close);
-                }
-                for (text, weight, action) in [reconnect, close] {
-                    let response = button(ui, &text, weight);
-                    let nobody = ui.memory(|m| m.focused().is_none());
-                    if weight == Weight::Primary && shown_for >= KEYS_AFTER && nobody {
-                        response.request_focus();
-                        // The ring around it is drawn in the next run.
-                        self.wake(Duration::ZERO);
-                    }
-                    if response.clicked() {
-                        self.actions.push(action);
-                    }
-                }
-            });
-            if pressed(ui, Key::Escape) && shown_for >= KEYS_AFTER {
-                self.actions.push(Action::Close);
-            }
-        });
-        if shown_for < KEYS_AFTER {
-            self.wake(KEYS_AFTER - shown_for);
-        }
-    }
-
-    fn error_box(&self, ui: &mut egui::Ui, notice: &Notice) {
-        let p = *palette(ui);
-        let [title, text, next] = notice_words(self.locale, notice);
-        let frame = Frame::new()
-            .fill(p.danger_card)
-            .stroke(Stroke::new(1.0, p.danger))
-            .corner_radius(RADIUS)
-            .inner_margin(Margin::symmetric(16, 12));
-        frame.show(ui, |ui| {
-            ui.spacing_mut().item_spacing.y = GRID / 2.0;
-            ui.set_width(ui.available_width());
-            ui.horizontal_top(|ui| {
-                let (rect, _) = ui.allocate_exact_size(Vec2::splat(2.5 * GRID), Sense::hover());
-                warning_sign(ui, rect, p.danger, p.danger_card);
-                ui.add(Label::new(RichText::new(title).color(p.danger)).wrap());
-            });
-            ui.add(
-                Label::new(RichText::new(format!("{text} {next}")).small().line_height(Some(2.5 * GRID)).color(p.text))
-                    .wrap(),
-            );
-        });
-    }
-
-    fn stats(&self, ui: &mut egui::Ui, s: &Stats) {
-        let p = *palette(ui);
-        let l = self.locale;
-        let unknown = || l.plain("stats-unknown");
-        let per_second = |value: String| l.text("stats-per-second", &[("value", value.into())]);
-        let size = |s: crate::geom::Size| format!("{} × {}", s.w, s.h);
-        let tier = match s.tier {
-            Tier::Compute => "tier-compute",
-            Tier::Draw => "tier-draw",
-            Tier::Cpu => "tier-cpu",
-        };
-        let decode = match s.decode {
-            Some(DecodeTime::Gpu(t)) => l.text("decode-gpu", &[("time", l.milliseconds(t).into())]),
-            Some(DecodeTime::Cpu(t)) => l.text("decode-cpu", &[("time", l.milliseconds(t).into())]),
-            None => unknown(),
-        };
-        let latency = s.latency.map(|(median, high)| {
-            let args = [("median", l.milliseconds(median).into()), ("high", l.milliseconds(high).into())];
-            l.text("stats-latency-value", &args)
-        });
-        let sound = s.sound.map_or_else(unknown, |s| {
-            let args = [
-                ("delay", l.milliseconds(s.delay).into()),
-                ("concealed", s.concealed.into()),
-                ("missing", l.milliseconds(s.missing).into()),
-            ];
-            l.text("stats-sound-value", &args)
-        });
-        let exact = match s.exact {
-            Exactness::Yes => "stats-yes",
-            Exactness::Unchecked => "stats-unchecked",
-            Exactness::No => "stats-no",
-            Exactness::Unknown => "stats-unknown",
-        };
-        let groups: [&[(&str, String)]; 4] = [
-            &[
-                ("stats-latency", latency.unwrap_or_else(unknown)),
-                ("stats-round-trip", s.round_trip.map_or_else(unknown, |t| l.milliseconds(t))),
-                ("stats-decode", decode),
-                ("stats-exact", l.plain(exact)),
-            ],
-            &[
-                ("stats-frames", per_second(l.number(s.frames_per_second, 0))),
-                ("stats-traffic", per_second(l.bytes(s.bytes_per_second))),
-                ("stats-total", l.bytes(s.bytes_total)),
-            ],
-            &[
-                ("stats-screen", size(s.screen)),
-                ("stats-window", size(s.window)),
-                ("stats-scale", format!("{} %", l.number(s.scale * 100.0, 0))),
-                ("stats-tier", l.plain(tier)),
-                ("stats-adapter", s.adapter.clone()),
-            ],
-            &[
-                ("stats-host", s.host.clone()),
-                ("stats-keyboard", s.keyboard.clone()),
-                ("stats-uptime", l.clock(s.uptime)),
-                ("stats-sound", sound),
-            ],
-        ];
-        let screen = ui.ctx().viewport_rect();
-        let width = (screen.width() - 8.0 * GRID).clamp(20.0 * GRID, 50.0 * GRID);
-        // What does not fit into a low window is left out, the least important first.
-        let mut room = screen.height() - 14.0 * GRID;
-        let fits = |group: &&&[(&str, String)]| {
-            room -= STATS_ROW * group.len() as f32 + GRID + 1.0;
-            room >= 0.0
-        };
-        let fitting = groups.iter().take_while(fits).count();
-        Area::new(Id::unique("stats"))
-            .anchor(Align2::RIGHT_TOP, vec2(-2.0 * GRID, 7.0 * GRID))
-            .order(Order::Middle)
-            .interactable(false)
-            .fade_in(false)
-            .show(ui.ctx(), |ui| {
-                surface(&p).inner_margin(Margin::symmetric(16, 12)).show(ui, |ui| {
-                    ui.set_width(width);
-                    ui.spacing_mut().item_spacing.y = 0.0;
-                    ui.label(RichText::new(l.plain("stats-title")).color(p.text));
-                    for group in &groups[..fitting] {
-                        ui.add_space(GRID / 2.0);
-                        let (line, _) = ui.allocate_exact_size(vec2(width, 1.0), Sense::hover());
-                        ui.painter().hline(line.x_range(), line.center().y, Stroke::new(1.0, p.line));
-                        ui.add_space(GRID / 2.0);
-                        for (key, value) in *group {
-                            stats_row(ui, &p, width, &l.plain(key), value);
-                        }
-                    }
-                });
-            });
-    }
-
-    fn bar(&mut self, ui: &mut egui::Ui, state: &BarState) {
-        let screen = ui.ctx().viewport_rect();
-        let pointer = ui.input(|i| i.pointer.latest_pos());
-        let area = Id::unique("bar");
-        let last = egui::AreaState::load(ui.ctx(), area).map(|s| s.rect());
-        let visible = self.memory.bar_until.is_some_and(|until| self.now < until) || state.summoned;
-        let over = visible && last.zip(pointer).is_some_and(|(bar, at)| bar.contains(at));
-        let resting = pointer.is_some_and(|at| {
-            at.y < EDGE && at.y >= 0.0 && (at.x - screen.center().x).abs() < 240.0_f32.min(screen.width() / 2.0)
-        });
-        if !resting {
-            self.memory.edge_since = None;
-        } else if !visible {
-            let since = *self.memory.edge_since.get_or_insert(self.now);
-            match EDGE_REST.checked_sub(self.now.saturating_duration_since(since)) {
-                Some(rest) if !rest.is_zero() => self.wake(rest),
-                _ => self.memory.bar_until = Some(self.now + BAR_LINGER),
-            }
-        }
-        if over || (resting && visible) {
-            let stay = self.now + BAR_LINGER;
-            self.memory.bar_until = Some(self.memory.bar_until.map_or(stay, |until| until.max(stay)));
-        }
-        if !state.summoned {
-            self.memory.bar_focused = false;
-            match self.memory.bar_until.and_then(|until| until.checked_duration_since(self.now)) {
-                Some(left) if !left.is_zero() => {
-                    if !over && !resting {
-                        self.wake(left);
-                    }
-                }
-                _ => return,
-            }
-        }
-        let p = *palette(ui);
-        let more = if state.sound.is_some() { 30.0 } else { 0.0 };
-        let narrow = screen.width() < (96.0 + more) * GRID;
-        let stacked = screen.width() < (60.0 + more) * GRID;
-        let layout = if stacked { Layout::top_down(Align::Min) } else { Layout::left_to_right(Align::Center) };
-        let shown = Area::new(area)
-            .anchor(Align2::CENTER_TOP, Vec2::ZERO)
-            .order(Order::Foreground)
-            .fade_in(false)
-            .show(ui.ctx(), |ui| {
-                let frame = surface(&p)
-                    .corner_radius(CornerRadius { nw: 0, ne: 0, sw: RADIUS, se: RADIUS })
-                    .inner_margin(Margin::symmetric(8, 4));
-                frame.show(ui, |ui| ui.with_layout(layout, |ui| self.bar_content(ui, state, narrow)))
-            });
-        self.memory.floating = Some(shown.response.rect);
-    }
-
-    fn bar_content(&mut self, ui: &mut egui::Ui, state: &BarState, narrow: bool) {
-        let p = *palette(ui);
-        ui.spacing_mut().interact_size.y = 4.0 * GRID;
-        ui.spacing_mut().button_padding = vec2(1.5 * GRID, 0.5 * GRID);
-        ui.add_space(GRID / 2.0);
-        let quality = self.locale.plain(match state.quality {
-            Quality::Excellent => "quality-excellent",
-            Quality::Good => "quality-good",
-            Quality::Fair => "quality-fair",
-            Quality::Poor => "quality-poor",
-        });
-        let (rect, response) = ui.allocate_exact_size(vec2(3.0 * GRID, 2.0 * GRID), Sense::hover());
-        quality_sign(ui, rect, state.quality, &p);
-        if state.view_only {
-            response.on_hover_text(quality);
-            ui.label(RichText::new(self.locale.plain("bar-view-only")).small().color(p.text));
-        } else if narrow {
-            response.on_hover_text(quality);
-        } else {
-            ui.label(RichText::new(quality).small().color(p.weak));
-        }
-        if !narrow {
-            let name = match &state.session {
-                Some(session) => format!("{session} · {}", state.host),
-                None => state.host.clone(),
-            };
-            let font = TextStyle::Body.resolve(ui.style());
-            let galley = one_line(ui, &name, font, p.text, 30.0 * GRID);
-            let (rect, response) = ui.allocate_exact_size(vec2(galley.size().x, 4.0 * GRID), Sense::hover());
-            response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Label, true, &name));
-            ui.painter().galley(pos2(rect.left(), rect.center().y - galley.size().y / 2.0), galley, p.text);
-        }
-        ui.add_space(GRID / 2.0);
-        let screen_text = if state.fullscreen { "bar-window" } else { "bar-fullscreen" };
-        let first = button(ui, &self.locale.plain(screen_text), Weight::Plain);
-        let stats_text = if state.stats_shown { "bar-stats-hide" } else { "bar-stats" };
-        let stats = button(ui, &self.locale.plain(stats_text), Weight::Plain);
-        if let Some(talk) = state.sound {
-            let sound_text = if talk.muted { "bar-sound-muted" } else { "bar-sound" };
-            let microphone_text = if talk.microphone { "bar-microphone-off" } else { "bar-microphone" };
-            let sound = button(ui, &self.locale.plain(sound_text), Weight::Plain);
-            let microphone =
-                talk.microphone_allowed.then(|| button(ui, &self.locale.plain(microphone_text), Weight::Plain));
-            let shown = (Some(sound), Action::ShowSound(true));
-            for (response, action) in [shown, (microphone, Action::ToggleMicrophone)] {
-                if let Some(response) = response.filter(Response::clicked) {
-                    self.actions.push(action);
-                    response.surrender_focus();
-                }
-            }
-        }
-        if let Some(asks) = state.printing {
-            let weight = if asks { Weight::Primary } else { Weight::Plain };
-            let printing = button(ui, &self.locale.plain("bar-printing"), weight);
-            if printing.clicked() {
-                self.actions.push(Action::ShowPrinting(true));
-                printing.surrender_focus();
-            }
-        }
-        let disconnect = button(ui, &self.locale.plain("bar-disconnect"), Weight::Plain)
-            .on_hover_text(self.locale.plain("bar-disconnect-hint"));
-        if state.summoned && !self.memory.bar_focused {
-            first.request_focus();
-            self.wake(Duration::ZERO);
-            self.memory.bar_focused = true;
-        }
-        for (response, action) in
-            [(&first, Action::ToggleFullscreen), (&stats, Action::ToggleStats), (&disconnect, Action::Disconnect)]
-        {
-            if response.clicked() {
-                self.actions.push(action);
-                // The keyboard goes back to the desktop unless it was asked for.
-                if !state.summoned {
-                    response.surrender_focus();
-                }
-            }
-        }
-        if state.summoned && pressed(ui, Key::Escape) {
-            self.actions.push(Action::HideBar);
-        }
-    }
-
     /// Asks for another run after `delay` at the latest.
-    fn wake(&mut self, delay: Duration) {
+    pub(super) fn wake(&mut self, delay: Duration) {
         *self.again = Some(self.again.map_or(delay, |d| d.min(delay)));
-    }
-}
-
-/// What happened (short), what that means, what to do next.
-pub(super) fn notice_words(l: &Locale, notice: &Notice) -> [String; 3] {
-    match notice {
-        Notice::RefusedCertificate { host } => [
-            l.plain("notice-certificate-title"),
-            l.text("notice-certificate-text", &[("host", host.into())]),
-            l.plain("notice-certificate-next"),
-        ],
-        Notice::UnknownDevice { host } => [
-            l.plain("notice-device-title"),
-            l.text("notice-device-text", &[("host", host.into())]),
-            l.plain("notice-device-next"),
-        ],
-        Notice::HostEnded { host } => [
-            l.plain("notice-ended-title"),
-            l.text("notice-ended-text", &[("host", host.into())]),
-            l.plain("notice-ended-next"),
-        ],
-        Notice::TakenOver => {
-            [l.plain("notice-taken-title"), l.plain("notice-taken-text"), l.plain("notice-taken-next")]
-        }
-        Notice::Protocol { host, code } => [
-            l.plain("notice-protocol-title"),
-            l.text("notice-protocol-text", &[("host", host.into()), ("code", format!("0x{code:x}").into())]),
-            l.plain("notice-protocol-next"),
-        ],
-        Notice::VersionMismatch { host, ours, theirs } => [
-            l.plain("notice-version-title"),
-            l.text("notice-version-text", &[("host", host.into()), ("ours", ours.into()), ("theirs", theirs.into())]),
-            l.plain("notice-version-next"),
-        ],
-        Notice::Busy { host } => [
-            l.text("notice-busy-title", &[("host", host.into())]),
-            l.plain("notice-busy-text"),
-            l.plain("notice-busy-next"),
-        ],
-        Notice::Unreachable { host } => [
-            l.text("notice-unreachable-title", &[("host", host.into())]),
-            l.plain("notice-unreachable-text"),
-            l.plain("notice-unreachable-next"),
-        ],
-        Notice::NoNetwork { host } => [
-            l.plain("notice-network-title"),
-            l.text("notice-network-text", &[("host", host.into())]),
-            l.plain("notice-network-next"),
-        ],
-        Notice::UnknownHost { host } => [
-            l.text("notice-name-title", &[("host", host.into())]),
-            l.plain("notice-name-text"),
-            l.plain("notice-name-next"),
-        ],
-        Notice::BadFile { path } => [
-            l.plain("notice-file-title"),
-            l.text("notice-file-text", &[("path", path.into())]),
-            l.plain("notice-file-next"),
-        ],
-        Notice::UnreadableFile { path } => [
-            l.plain("notice-unreadable-title"),
-            l.text("notice-unreadable-text", &[("path", path.into())]),
-            l.plain("notice-unreadable-next"),
-        ],
-        Notice::ExpiredFile { path } => [
-            l.plain("notice-expired-title"),
-            l.text("notice-expired-text", &[("path", path.into())]),
-            l.plain("notice-expired-next"),
-        ],
-        Notice::WrongClock { path } => [
-            l.plain("notice-clock-title"),
-            l.text("notice-clock-text", &[("path", path.into())]),
-            l.plain("notice-clock-next"),
-        ],
-        Notice::NeedsFile { host } => [
-            l.plain("notice-needs-title"),
-            l.text("notice-needs-text", &[("host", host.into())]),
-            l.plain("notice-needs-next"),
-        ],
-        Notice::BadAddress => [
-            l.plain("notice-address-title"),
-            // As a text: a number would get the language's groups.
-            l.text("notice-address-text", &[("port", crate::limits::PORT.to_string().into())]),
-            l.plain("notice-address-next"),
-        ],
     }
 }
 
@@ -795,25 +407,18 @@ fn focus_ring(ui: &egui::Ui, response: &Response, p: &Palette) {
 }
 
 /// Lays text out on one line, cut with an ellipsis where it is longer than `width`.
-fn one_line(ui: &egui::Ui, text: &str, font: egui::FontId, color: Color32, width: f32) -> std::sync::Arc<egui::Galley> {
+pub(super) fn one_line(
+    ui: &egui::Ui,
+    text: &str,
+    font: egui::FontId,
+    color: Color32,
+    width: f32,
+) -> std::sync::Arc<egui::Galley> {
     let mut job = LayoutJob::single_section(text.to_owned(), TextFormat::simple(font, color));
     job.wrap.max_width = width;
     job.wrap.max_rows = 1;
     job.wrap.break_anywhere = true;
     ui.painter().layout_job(job)
-}
-
-fn stats_row(ui: &mut egui::Ui, p: &Palette, width: f32, key: &str, value: &str) {
-    let (rect, response) = ui.allocate_exact_size(vec2(width, STATS_ROW), Sense::hover());
-    response.widget_info(|| egui::WidgetInfo::labeled(egui::accesskit::Role::Label, true, format!("{key}: {value}")));
-    let column = (width * 0.4).min(17.0 * GRID);
-    let font = TextStyle::Small.resolve(ui.style());
-    for (text, color, x, w) in
-        [(key, p.weak, rect.left(), column - GRID), (value, p.text, rect.left() + column, width - column)]
-    {
-        let galley = one_line(ui, text, font.clone(), color, w);
-        ui.painter().galley(pos2(x, rect.center().y - galley.size().y / 2.0), galley, color);
-    }
 }
 
 /// Four tiles, one of them new: the sign of the program.
@@ -862,28 +467,6 @@ fn ring(ui: &egui::Ui, rect: Rect, p: &Palette, turning: Option<Duration>) {
         .map(|i| start + i as f32 / POINTS as f32 * std::f32::consts::TAU / 3.0)
         .map(|a| rect.center() + RADIUS_OF_RING * vec2(a.cos(), a.sin()));
     ui.painter().add(Shape::line(arc.collect(), Stroke::new(2.5, p.accent)));
-}
-
-fn warning_sign(ui: &egui::Ui, rect: Rect, color: Color32, inside: Color32) {
-    let c = rect.center();
-    let corners = vec![c + vec2(0.0, -8.5), c + vec2(9.0, 7.5), c + vec2(-9.0, 7.5)];
-    ui.painter().add(Shape::convex_polygon(corners, color, Stroke::NONE));
-    ui.painter().line_segment([c + vec2(0.0, -3.5), c + vec2(0.0, 2.0)], Stroke::new(2.0, inside));
-    ui.painter().circle_filled(c + vec2(0.0, 4.75), 1.25, inside);
-}
-
-/// Four bars of rising height, as many filled as the link is good.
-fn quality_sign(ui: &egui::Ui, rect: Rect, quality: Quality, p: &Palette) {
-    for (i, step) in [Quality::Poor, Quality::Fair, Quality::Good, Quality::Excellent].into_iter().enumerate() {
-        let height = 4.0 + 4.0 * i as f32;
-        let x = rect.left() + 6.0 * i as f32;
-        let bar = Rect::from_min_max(pos2(x, rect.bottom() - height), pos2(x + 4.0, rect.bottom()));
-        if step <= quality {
-            ui.painter().rect_filled(bar, 1.0, p.accent);
-        } else {
-            ui.painter().rect_stroke(bar, 1.0, Stroke::new(1.0, p.weak), egui::StrokeKind::Inside);
-        }
-    }
 }
 
 pub(super) fn pressed(ui: &egui::Ui, key: Key) -> bool {
