@@ -1,55 +1,43 @@
 //! The ui thread: window events in, commands and pages out. It owns the window and the keyboard, and no protocol state.
 //!
-//! Keys belong to the picture unless a page wants them; shortcuts are recognised here, before they are sent.
+//! Here: where to, what the user asked for on a page, what the other threads say, and the event loop. Keys and pointer:
+//! `input`. The window: `window`. What of the link the user knows: `link_view`. Which page is shown: `pages`.
 
+mod input;
 mod link_view;
 mod pages;
+mod window;
 
 use crate::geom::{Fit, Point, Size, fit};
-use crate::io::gpu::{self, Renderer};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
-use crate::io::window::{Canvas, blacken_new_parts, wants_multiplied_pointers, with_program};
 use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::LinkState;
 use crate::proto::sound::talk::TalkState;
-use crate::proto::wire::{CursorShape, PointerButton};
+use crate::proto::wire::CursorShape;
 use crate::viewer::event::{
     Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
     UiSender, UiWaiting, UserInput, Wake,
 };
-use crate::viewer::keymap::{self, usage_from_key};
 use crate::viewer::locale::Locale;
 use crate::viewer::preferences::Keeper;
 use crate::viewer::print::PrintView;
 use crate::viewer::recent::Recent;
-use crate::viewer::screen::{self, ScreenParts};
 use crate::viewer::target::{Target, file_for, notice_of_file};
 use crate::viewer::ui::{Action, Leaving, Notice, Ui};
-use crate::viewer::{Outcome, Settings, ViewerError, monitors, spawn};
+use crate::viewer::{Outcome, Settings, ViewerError};
 use link_view::LinkView;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
+use window::Opened;
 use winit::application::ApplicationHandler;
-use winit::dpi::{LogicalSize, PhysicalPosition, PhysicalSize};
-use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta, StartCause, WindowEvent};
+use winit::event::{ElementState, StartCause, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoopProxy};
-use winit::window::{CustomCursor, Fullscreen, Icon, Window, WindowId};
-
-/// The host is asked for another size when the window has kept it for this long.
-const RESIZE_QUIET: Duration = Duration::from_millis(80);
-/// Pixels that a touch pad has to move for one detent of a wheel.
-const PIXELS_PER_DETENT: f64 = 40.0;
-/// What one detent is on the wire.
-const DETENT: f64 = 120.0;
-/// Smallest window, in logical pixels: the pages fit.
-const WINDOW_MIN: LogicalSize<f64> = LogicalSize::new(320.0, 240.0);
-/// First window, in logical pixels.
-const WINDOW_FIRST: LogicalSize<f64> = LogicalSize::new(1280.0, 800.0);
+use winit::window::{CustomCursor, WindowId};
 
 /// The ends of the channels that belong to the ui thread.
 pub struct Ends {
@@ -129,13 +117,6 @@ pub struct App {
     viewport: Option<Size>,
 }
 
-/// The window and what goes with it.
-struct Opened {
-    window: Arc<Window>,
-    egui: egui_winit::State,
-    size: Size,
-}
-
 impl App {
     /// Puts the ui together; the window comes with the event loop.
     pub fn new(settings: Settings, locale: Locale, keyboard: Keyboard, layout: Layout, kept: Kept, ends: Ends) -> Self {
@@ -195,73 +176,6 @@ impl App {
         (self.screen, self.failure)
     }
 
-    fn open_window(&mut self, event_loop: &ActiveEventLoop) -> Result<Opened, ViewerError> {
-        let mut attributes = with_program(Window::default_attributes())
-            .with_title("Kachel")
-            .with_inner_size(match self.settings.size {
-                Some(size) => winit::dpi::Size::from(PhysicalSize::new(size.w, size.h)),
-                None => WINDOW_FIRST.into(),
-            })
-            .with_min_inner_size(WINDOW_MIN)
-            .with_window_icon(icon())
-            // Assistive technologies have to be announced before the window is seen.
-            .with_visible(false);
-        let number = self.settings.monitor;
-        let monitor = number.map(|number| monitors::find(event_loop.available_monitors(), number)).transpose()?;
-        if self.settings.kiosk
-            && let Some(monitor) = monitor.clone().or_else(|| event_loop.primary_monitor())
-        {
-            // As nobody makes it so large where there is no window manager.
-            attributes = attributes.with_inner_size(monitor.size()).with_position(monitor.position());
-        }
-        if self.settings.fullscreen {
-            attributes = attributes.with_fullscreen(Some(Fullscreen::Borderless(monitor)));
-        }
-        let failed = |error: String| ViewerError::Window(error);
-        let window = Arc::new(event_loop.create_window(attributes).map_err(|error| failed(error.to_string()))?);
-        blacken_new_parts(&window);
-        let mut egui = self.ui.window_state(&window);
-        egui.init_accesskit(event_loop, &window, self.ends.proxy.clone());
-        window.set_visible(true);
-        let instance = match self.settings.renderer {
-            Renderer::Cpu => None,
-            renderer => {
-                let instance = gpu::instance(Some(event_loop.owned_display_handle()));
-                (renderer != Renderer::Auto || gpu::has_hardware(&instance)).then_some(instance)
-            }
-        };
-        let canvas = match instance {
-            Some(_) => Canvas::for_gpu(event_loop, &window),
-            None => Canvas::of(&window),
-        };
-        let surface = match instance {
-            None => None,
-            Some(instance) => match instance.create_surface(Arc::clone(&canvas.window)) {
-                Ok(surface) => Some((instance, surface)),
-                Err(error) => {
-                    tracing::warn!(%error, "No surface for the GPU");
-                    None
-                }
-            },
-        };
-        if let Some(ends) = self.ends.screen.take() {
-            let parts = ScreenParts {
-                canvas,
-                surface,
-                renderer: self.settings.renderer,
-                updates: ends.updates,
-                checks: ends.checks,
-                scenes: ends.scenes,
-                facts: ends.facts,
-                ui: self.ends.ui.clone(),
-            };
-            let body = move |runtime: tokio::runtime::Runtime| runtime.block_on(screen::run(parts));
-            self.screen = Some(spawn("screen", body)?);
-        }
-        let inner = window.inner_size();
-        Ok(Opened { window, egui, size: Size::new(inner.width, inner.height) })
-    }
-
     /// Connects to what the user typed, or says why not.
     fn connect_to(&mut self, address: &str) {
         self.link.address = address.to_owned();
@@ -318,88 +232,8 @@ impl App {
         }
     }
 
-    fn input(&mut self, input: UserInput) {
-        if self.link.state.is_none() || self.settings.view_only {
-            return;
-        }
-        if let Some(position) = self.motion.take()
-            && !matches!(input, UserInput::Motion(_))
-        {
-            self.command(Command::Input(UserInput::Motion(position)));
-        }
-        match input {
-            UserInput::Motion(position) => {
-                if self.ends.commands.try_send(Command::Input(input)).is_err() {
-                    self.motion = Some(position);
-                }
-            }
-            input => self.command(Command::Input(input)),
-        }
-    }
-
     fn fit(&self) -> Fit {
         fit(self.window.as_ref().map_or(Size::default(), |w| w.size), self.link.picture)
-    }
-
-    fn handle_key(&mut self, event: &KeyEvent) {
-        let Some(usage) = usage_from_key(event.physical_key) else { return };
-        let pressed = event.state == ElementState::Pressed;
-        if pressed {
-            self.down.insert(usage);
-        } else {
-            self.down.remove(&usage);
-            if self.swallowed.remove(&usage) {
-                return;
-            }
-        }
-        if pressed && !event.repeat && !self.settings.kiosk && self.shortcut(usage) {
-            self.swallowed.insert(usage);
-        }
-        if self.swallowed.contains(&usage) || !self.link.is_live() {
-            return;
-        }
-        // What is typed while the link stands still is kept and arrives; a release goes out whoever has the keyboard now.
-        if !pressed || !self.wants_keyboard || self.link.is_stalled() {
-            self.input(UserInput::Key { usage, down: pressed });
-        }
-    }
-
-    /// Ctrl+Alt with Enter, Home, or Shift and Home. AltGr is not Alt, so no letter is ever lost to these.
-    fn shortcut(&mut self, usage: u16) -> bool {
-        use keymap::{ENTER, HOME, LEFT_ALT, LEFT_CONTROL, LEFT_SHIFT, RIGHT_CONTROL, RIGHT_SHIFT};
-        let held = |keys: &[u16]| keys.iter().any(|k| self.down.contains(k));
-        if !held(&[LEFT_CONTROL, RIGHT_CONTROL]) || !held(&[LEFT_ALT]) {
-            return false;
-        }
-        match (usage, held(&[LEFT_SHIFT, RIGHT_SHIFT])) {
-            (ENTER, false) => self.toggle_fullscreen(),
-            (HOME, false) => {
-                self.bar_summoned = !self.bar_summoned;
-                if self.bar_summoned {
-                    self.input(UserInput::FocusLost);
-                }
-                self.refresh();
-            }
-            (HOME, true) => self.toggle_stats(),
-            _ => return false,
-        }
-        true
-    }
-
-    fn toggle_fullscreen(&mut self) {
-        if let Some(opened) = &self.window {
-            let next = match opened.window.fullscreen() {
-                Some(_) => None,
-                None => {
-                    let number = self.settings.monitor;
-                    let found = number.map(|number| monitors::find(opened.window.available_monitors(), number));
-                    // One that has been unplugged is none to wait for.
-                    Some(Fullscreen::Borderless(found.and_then(Result::ok)))
-                }
-            };
-            opened.window.set_fullscreen(next);
-        }
-        self.refresh();
     }
 
     fn toggle_stats(&mut self) {
@@ -435,95 +269,6 @@ impl App {
             self.input(UserInput::FocusLost);
         }
         self.refresh();
-    }
-
-    fn handle_focus(&mut self, focused: bool) {
-        if focused {
-            self.tell_locks();
-        } else {
-            self.down.clear();
-            self.swallowed.clear();
-            self.input(UserInput::FocusLost);
-        }
-    }
-
-    fn tell_locks(&mut self) {
-        if let Some(locks) = self.keyboard.locks() {
-            self.input(UserInput::Locks(locks));
-        }
-    }
-
-    fn handle_pointer(&mut self, position: PhysicalPosition<f64>) {
-        if !self.link.is_live() || self.wants_pointer {
-            return;
-        }
-        if let Some(position) = self.fit().nearest_in_picture(position.x, position.y) {
-            self.input(UserInput::Motion(position));
-        }
-    }
-
-    fn handle_button(&mut self, button: MouseButton, state: ElementState) {
-        let button = match button {
-            MouseButton::Left => PointerButton::Left,
-            MouseButton::Middle => PointerButton::Middle,
-            MouseButton::Right => PointerButton::Right,
-            MouseButton::Back => PointerButton::Back,
-            MouseButton::Forward => PointerButton::Forward,
-            MouseButton::Other(_) => return,
-        };
-        let pressed = state == ElementState::Pressed;
-        // A release always goes out, wherever the pointer is by now: no button may stick.
-        if self.link.is_live() && (!pressed || !self.wants_pointer) {
-            self.input(UserInput::Button { button, pressed });
-        }
-    }
-
-    fn handle_wheel(&mut self, delta: MouseScrollDelta) {
-        if !self.link.is_live() || self.wants_pointer {
-            return;
-        }
-        // winit counts how far the content moves, the wire how far the view does.
-        let (x, y) = match delta {
-            MouseScrollDelta::LineDelta(x, y) => (f64::from(-x) * DETENT, f64::from(-y) * DETENT),
-            MouseScrollDelta::PixelDelta(p) => (-p.x / PIXELS_PER_DETENT * DETENT, -p.y / PIXELS_PER_DETENT * DETENT),
-        };
-        self.wheel = (self.wheel.0 + x, self.wheel.1 + y);
-        let (dx, dy) = (self.wheel.0.trunc() as i16, self.wheel.1.trunc() as i16);
-        self.wheel = (self.wheel.0.fract(), self.wheel.1.fract());
-        if (dx, dy) != (0, 0) {
-            self.input(UserInput::Wheel { dx, dy });
-        }
-    }
-
-    fn handle_resized(&mut self, size: PhysicalSize<u32>) {
-        let size = Size::new(size.width, size.height);
-        let Some(opened) = &mut self.window else { return };
-        opened.size = size;
-        self.scene(SceneChange::Window(size));
-        self.tell_visible(!size.is_empty());
-        if !size.is_empty() && self.viewport != Some(size) {
-            // The first size is not the end of a drag.
-            let quiet = if self.viewport.is_some() { RESIZE_QUIET } else { Duration::ZERO };
-            self.resize_at = Some(Instant::now() + quiet);
-        }
-        self.refresh();
-    }
-
-    fn tell_viewport(&mut self) {
-        let Some(opened) = &self.window else { return };
-        let size = opened.size;
-        if !size.is_empty() && self.viewport != Some(size) {
-            self.viewport = Some(size);
-            let scale_percent = (opened.window.scale_factor() * 100.0).round().clamp(50.0, 400.0) as u16;
-            self.command(Command::Viewport { size, scale_percent });
-        }
-    }
-
-    fn tell_visible(&mut self, visible: bool) {
-        if self.visible != visible {
-            self.visible = visible;
-            self.command(Command::Visible(visible));
-        }
     }
 
     fn scene(&mut self, scene: SceneChange) {
@@ -680,37 +425,6 @@ impl App {
         }
     }
 
-    fn handle_cursor(&mut self, event_loop: &ActiveEventLoop, shape: Option<Arc<CursorShape>>) {
-        if let Some(shape) = &shape
-            && self.cursor.as_ref() != Some(shape)
-        {
-            let (w, h) = (shape.size.w as u16, shape.size.h as u16);
-            let is_multiplied = self.window.as_ref().is_some_and(|w| wants_multiplied_pointers(&w.window));
-            match CustomCursor::from_rgba(rgba(shape, is_multiplied), w, h, shape.hot.x as u16, shape.hot.y as u16) {
-                Ok(source) => {
-                    self.cursors.insert(shape.id, event_loop.create_custom_cursor(source));
-                }
-                Err(error) => tracing::debug!(%error, "Pointer shape not usable"),
-            }
-        }
-        self.cursor = shape;
-        self.repaint_cursor();
-    }
-
-    fn repaint_cursor(&self) {
-        let Some(opened) = &self.window else { return };
-        if self.wants_pointer {
-            return;
-        }
-        match self.cursor.as_ref().and_then(|c| self.cursors.get(&c.id)) {
-            Some(cursor) => {
-                opened.window.set_cursor(cursor.clone());
-                opened.window.set_cursor_visible(true);
-            }
-            None => opened.window.set_cursor_visible(self.cursor.is_some()),
-        }
-    }
-
     /// Hands an event to the pages where they can have a use for it; whether they are to be run.
     fn offer(&mut self, event: &WindowEvent) -> bool {
         // egui asks for a repaint after each redraw, which would never end.
@@ -840,35 +554,4 @@ impl ApplicationHandler<Wake> for App {
         let at = self.resize_at.into_iter().chain(self.repaint_at).min();
         event_loop.set_control_flow(at.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
-}
-
-/// A shape's pixels as winit wants them: red, green, blue, alpha, and colours multiplied by alpha, as they are here, or not.
-fn rgba(shape: &CursorShape, is_multiplied: bool) -> Vec<u8> {
-    shape
-        .pixels
-        .iter()
-        .flat_map(|p| {
-            let [b, g, r, a] = p.to_le_bytes();
-            let straight = |v: u8| if a == 0 { 0 } else { (u32::from(v) * 255 / u32::from(a)).min(255) as u8 };
-            if is_multiplied { [r, g, b, a] } else { [straight(r), straight(g), straight(b), a] }
-        })
-        .collect()
-}
-
-/// The window's icon: three by three tiles, drawn here so that no image decoder is needed.
-fn icon() -> Option<Icon> {
-    const SIDE: u32 = 48;
-    let rgba = (0..SIDE * SIDE)
-        .flat_map(|i| {
-            let (x, y) = (i % SIDE, i / SIDE);
-            let inside = x % 16 >= 1 && y % 16 >= 1 && x % 16 < 15 && y % 16 < 15;
-            let bright = (x / 16 + y / 16) % 2 == 0;
-            match (inside, bright) {
-                (false, _) => [0, 0, 0, 0],
-                (true, true) => [0x1f, 0x6f, 0xb2, 0xff],
-                (true, false) => [0x7a, 0xb8, 0xe6, 0xff],
-            }
-        })
-        .collect();
-    Icon::from_rgba(rgba, SIDE, SIDE).ok()
 }

@@ -1,38 +1,36 @@
 //! The net thread: one connection at a time, turned by one loop. Everything it decides is `proto`'s.
 //!
+//! What was counted: `meter`. Why there is no connection: `loss`.
+//!
 //! Order of a turn: what the session wants done, input out, then whatever comes first of packets, commands, facts from
 //! the screen, room for a frame, and timers.
 
+mod loss;
+mod meter;
+
 use crate::codec::marks::{Agreement, TileMarks};
 use crate::geom::Size;
-use crate::io::net::{ConnectError, Connector, LostReason, Received, ViewerConnection};
+use crate::io::net::{ConnectError, Connector, Received, ViewerConnection};
 use crate::limits::{HELD_ALIVE, SMALL_FRAME_BYTES, SMALL_FRAMES_UNSHOWN_MAX};
 use crate::proto::input::Input;
 use crate::proto::screen::assembler::{Assembler, Update};
 use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
 use crate::proto::sound::talk::{Talk, TalkState};
 use crate::proto::wire::print::CAPABILITY_PRINTING;
-use crate::proto::wire::{
-    CloseCode, CursorShape, Hello, HostMessage, InputEvent, InputMessage, KeyAction, VERSION, ViewerMessage, WireError,
-};
-use crate::viewer::event::{
-    Check, Command, Fact, Numbers, SoundCommand, SoundFact, SoundNumbers, UiEvent, UiSender, UserInput,
-};
+use crate::proto::wire::{CloseCode, CursorShape, Hello, HostMessage, VERSION, ViewerMessage, WireError};
+use crate::viewer::event::{Check, Command, Fact, SoundCommand, SoundFact, SoundNumbers, UiEvent, UiSender, UserInput};
 use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
-use std::collections::{HashMap, VecDeque};
+use loss::{lost_from_error, lost_from_reason};
+use meter::Meter;
+use std::collections::HashMap;
 use std::future::{Future, pending};
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
-/// Answered input events that the latency is computed from.
-const LATENCIES_MAX: usize = 200;
-/// An event whose answer takes longer changed nothing on the screen by itself.
-const ANSWER_MAX: Duration = Duration::from_secs(1);
 /// How often the numbers are given out while somebody wants them.
 const NUMBERS_EVERY: Duration = Duration::from_secs(1);
 
@@ -757,136 +755,12 @@ impl Link {
     }
 }
 
-/// Counts frames and measures answers.
-#[derive(Debug, Default)]
-struct Meter {
-    begun: Option<Instant>,
-    frames_taken: u64,
-    frames_applied: u64,
-    /// Tiles that were not what the host said.
-    defects: u64,
-    /// The last frame that was applied completed its picture.
-    whole: bool,
-    frames: u64,
-    frames_before: u64,
-    bytes_before: u64,
-    decode: Option<Duration>,
-    sent: VecDeque<(u32, Instant)>,
-    latencies: VecDeque<Duration>,
-}
-
-impl Meter {
-    fn begun(now: Instant) -> Self {
-        Self { begun: Some(now), ..Self::default() }
-    }
-
-    fn handle_sent(&mut self, message: InputMessage) {
-        let counts = matches!(
-            message.event,
-            InputEvent::Key { action: KeyAction::Press | KeyAction::Repeat, .. }
-                | InputEvent::Button { pressed: true, .. }
-                | InputEvent::Wheel { .. }
-        );
-        if counts && self.sent.len() < LATENCIES_MAX {
-            self.sent.push_back((message.number, Instant::now()));
-        }
-    }
-
-    fn handle_shown(&mut self, input: u32, presented: bool, decode: Option<Duration>) {
-        self.decode = decode.or(self.decode);
-        self.frames_applied += 1;
-        self.whole = presented;
-        if !presented {
-            return;
-        }
-        self.frames += 1;
-        while let Some((number, at)) = self.sent.front().copied() {
-            if number > input {
-                break;
-            }
-            self.sent.pop_front();
-            let took = at.elapsed();
-            if took < ANSWER_MAX {
-                self.latencies.push_back(took);
-            }
-            if self.latencies.len() > LATENCIES_MAX {
-                self.latencies.pop_front();
-            }
-        }
-    }
-
-    fn numbers(&mut self) -> Numbers {
-        let frames_per_second = self.frames - self.frames_before;
-        self.frames_before = self.frames;
-        let mut sorted: Vec<Duration> = self.latencies.iter().copied().collect();
-        sorted.sort_unstable();
-        let latency = (!sorted.is_empty()).then(|| (sorted[sorted.len() / 2], sorted[sorted.len() * 95 / 100]));
-        Numbers {
-            uptime: self.begun.map_or(Duration::ZERO, |b| b.elapsed()),
-            frames_per_second,
-            frames: self.frames,
-            decode: self.decode,
-            exact: self.whole && self.frames_applied == self.frames_taken,
-            latency,
-            ..Numbers::default()
-        }
-    }
-}
-
-fn lost_from_error(error: &ConnectError) -> Lost {
-    match error {
-        ConnectError::Resolve { .. } => Lost::Unresolved,
-        ConnectError::Socket { source, .. } => match source.kind() {
-            // Without an address of the host's kind there is no way either.
-            io::ErrorKind::NetworkUnreachable
-            | io::ErrorKind::HostUnreachable
-            | io::ErrorKind::NetworkDown
-            | io::ErrorKind::AddrNotAvailable => Lost::NoNetwork,
-            _ => Lost::Unreachable,
-        },
-        ConnectError::Unreachable { .. } => Lost::Unreachable,
-        ConnectError::HostCertificate { .. } => Lost::WrongHost,
-        ConnectError::Incompatible { .. } => Lost::Closed(CloseCode::Version),
-        ConnectError::Lost { reason, .. } => lost_from_reason(reason),
-    }
-}
-
-fn lost_from_reason(reason: &LostReason) -> Lost {
-    match reason {
-        LostReason::Closed(code) => Lost::Closed(*code),
-        LostReason::DeviceRefused => Lost::DeviceRefused,
-        LostReason::Protocol(_)
-        | LostReason::Stream { .. }
-        | LostReason::Unfinished { .. }
-        | LostReason::ClosedUnknown(_) => Lost::Broken,
-        LostReason::HostRestarted => Lost::Restarted,
-        LostReason::TimedOut | LostReason::Transport(_) | LostReason::Here => Lost::Unreachable,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::geom::Point;
     use crate::proto::wire::{Progress, Welcome};
     use crate::viewer::event::UiWaiting;
-
-    #[test]
-    fn a_machine_without_a_network_is_not_called_a_host_that_is_silent() {
-        let address = "192.0.2.1:7474".parse().expect("an address");
-        for (kind, expected) in [
-            (io::ErrorKind::NetworkUnreachable, Lost::NoNetwork),
-            (io::ErrorKind::HostUnreachable, Lost::NoNetwork),
-            (io::ErrorKind::NetworkDown, Lost::NoNetwork),
-            (io::ErrorKind::AddrNotAvailable, Lost::NoNetwork),
-            (io::ErrorKind::PermissionDenied, Lost::Unreachable),
-        ] {
-            assert_eq!(lost_from_error(&ConnectError::Socket { address, source: kind.into() }), expected, "{kind}");
-        }
-        assert_eq!(lost_from_error(&ConnectError::Unreachable { address }), Lost::Unreachable);
-        assert_eq!(lost_from_reason(&LostReason::HostRestarted), Lost::Restarted);
-        assert_eq!(lost_from_reason(&LostReason::TimedOut), Lost::Unreachable);
-    }
 
     #[test]
     fn a_host_that_repeats_itself_leaves_one_event_of_each_kind_to_a_ui_that_is_busy() {
