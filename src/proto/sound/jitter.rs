@@ -36,6 +36,9 @@ const CORRECT_IN: f64 = 10.0;
 const SPEED_MAX: f64 = 0.004;
 /// This much too deep is more than the speed can mend in a decent time: frames are left out.
 const SKIP_ABOVE: f64 = 0.060;
+/// What may still be lacking behind this buffer when a sound begins, in seconds: so it begins sooner, and the speed makes up
+/// for it.
+const LACKING_FIRST: f64 = 0.010;
 /// Frames made up in a row before giving up: Opus has faded to silence by then.
 const CONCEAL_MAX: u32 = 5;
 /// Loss is remembered for this long.
@@ -305,9 +308,11 @@ impl JitterBuffer {
     /// Begins with the oldest packet when its time has come.
     fn start(&mut self, now: Duration) -> Option<(i64, i64)> {
         let (&sequence, slot) = self.slots.first_key_value()?;
-        // A device that begins takes two frames at once; the second one has this much less time.
+        // A device that begins takes two frames at once, or most of what is to wait for it; the last of them has this much
+        // less time.
         let frame = f64::from(self.frame_samples) / f64::from(RATE);
-        let due = self.early(slot.timestamp) + self.depth(now).as_secs_f64() + frame;
+        let ahead = frame.max(self.lacking - LACKING_FIRST);
+        let due = self.early(slot.timestamp) + self.depth(now).as_secs_f64() + ahead;
         if now.as_secs_f64() < due {
             return None;
         }
