@@ -81,11 +81,21 @@ impl IppPrinter {
 
         processes.spawn("dbus", Command::new("dbus-daemon").arg("--nofork").arg(config_argument(&folder)));
         wait_until(READY, "the message bus", || bus.exists().then_some(()));
-        // It keeps its number in a file that all of a machine share; a mount of its own lets several run.
-        let avahi = "mkdir -p /run/avahi-daemon && mount -t tmpfs none /run/avahi-daemon && \
-             exec avahi-daemon --no-drop-root --no-rlimits --no-chroot -f /dev/null";
+        // It keeps its number in a file that all of a machine share; mounts of its own let several run. That needs to be root,
+        // at least within, and as nobody else is known there, its own user is root too.
+        let (users, groups) = (folder.join("passwd"), folder.join("group"));
+        fs::write(&users, "root:x:0:0::/:/bin/sh\navahi:x:0:0::/:/bin/sh\n").expect("the group's folder is ours");
+        fs::write(&groups, "root:x:0:\navahi:x:0:\n").expect("the group's folder is ours");
+        let avahi = format!(
+            "mount -t tmpfs none /run && mkdir /run/avahi-daemon && mount --bind '{}' /etc/passwd && \
+             mount --bind '{}' /etc/group && exec avahi-daemon --no-drop-root --no-rlimits --no-chroot -f /dev/null",
+            users.display(),
+            groups.display()
+        );
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", avahi]).env("DBUS_SYSTEM_BUS_ADDRESS", bus_address(&folder));
+        command
+            .args(["--map-root-user", "--mount", "sh", "-c", &avahi])
+            .env("DBUS_SYSTEM_BUS_ADDRESS", bus_address(&folder));
         processes.spawn("avahi", &mut command);
         // The printer ends with a failed assertion where the announcer is not there yet.
         wait_until(READY, "the announcer", || {
