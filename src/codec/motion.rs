@@ -349,6 +349,7 @@ struct Pieces {
 impl Pieces {
     /// The polynomial hash of each piece of [`ANCHOR`] pixels.
     fn of(&mut self, row: &[u32]) -> &[u32] {
+        const { assert!(ANCHOR.is_power_of_two()) };
         self.hashes.clear();
         // Black pixels count, too.
         self.hashes.extend(row.iter().map(|pixel| (pixel & 0x00ff_ffff) + 0x0100_0193));

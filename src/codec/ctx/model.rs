@@ -116,12 +116,19 @@ struct Known {
     ne: u32,
 }
 
+impl Known {
+    /// Of the pixel below `up[MARGIN + i]`.
+    #[inline(always)]
+    fn of<const M: usize>(left: [u32; 3], up: &[u32; M], i: usize) -> Self {
+        Self { left, n: up[MARGIN + i], nw: up[MARGIN + i - 1], ne: up[MARGIN + i + 1] }
+    }
+}
+
 impl Lane {
     /// The neighbours of one of the four pixels.
     #[inline(always)]
     fn known(&self, i: usize) -> Known {
-        let (nw, n, ne) = (self.up[MARGIN + i - 1], self.up[MARGIN + i], self.up[MARGIN + i + 1]);
-        Known { left: self.left, n, nw, ne }
+        Known::of(self.left, &self.up, i)
     }
 }
 
@@ -238,11 +245,11 @@ impl Canvas {
         let up: [u32; 16] = *self.window(start - STRIDE - MARGIN);
         let above: Above<8> = Above::of(&up, self.window::<16>(start - 2 * STRIDE - MARGIN));
         let mut pixels = [0; 8];
-        for i in 0..8 {
-            let known = Known { left, n: up[MARGIN + i], nw: up[MARGIN + i - 1], ne: up[MARGIN + i + 1] };
+        for (i, pixel) in pixels.iter_mut().enumerate() {
+            let known = Known::of(left, &up, i);
             let sight = self.look(head, words, coder, (row, x + i), (&above, i), &known);
             let (color, note) = self.code(head, coder, index, (row, x + i), above.equal[i], &known, &sight, &mut run);
-            pixels[i] = color;
+            *pixel = color;
             self.remember(&note);
             left = [color, left[0], left[1]];
         }
@@ -287,6 +294,13 @@ impl Canvas {
                 *self.window_mut(at(lane.row, lane.x + half)) = lane.pixels;
             }
         }
+    }
+
+    /// Before a row's first pixel is what is above that.
+    fn begin_left(&mut self, row: usize) {
+        let start = at(row, 0);
+        let above = self.pixel(start - STRIDE);
+        self.pixels[start - MARGIN..start].fill(above);
     }
 
     /// Beyond a row's end its last pixel goes on.
@@ -506,8 +520,7 @@ impl Canvas {
         self.pixels[..at(rows.count, 0)].fill(back);
         for row in 0..rows.count {
             let here = at(row, 0);
-            let above = self.pixel(here - STRIDE);
-            self.pixels[here - MARGIN..here].fill(above);
+            self.begin_left(row);
             for run in runs(rows.blocks[row]) {
                 fill(rows.y[row].into(), run.start as u32, &mut self.pixels[here + run.start..here + run.end]);
             }
@@ -640,9 +653,7 @@ fn steps<C: Coder>(canvas: &mut Canvas, head: &Head, rows: &Rows, words: Option<
                 continue;
             }
             if octet == 0 {
-                let here = at(row, 0);
-                let above = canvas.pixel(here - STRIDE);
-                canvas.pixels[here - MARGIN..here].fill(above);
+                canvas.begin_left(row);
                 runs[index % LANES_MAX] = 0;
             }
             if rows.blocks[row] >> (octet / 2) & 1 == 1 {
