@@ -618,12 +618,14 @@ impl Encoder {
             }
             // A copy may also have written blocks that were equal before, with equal pixels; no need to look at them.
         }
+        self.moved = copies.iter().map(CopyRect::destination).collect();
+        self.deltas = copies.iter().map(CopyRect::displacement).collect();
+        self.deltas.dedup();
         // What they make is equal, pixel for pixel: only the rest needs to be looked at again.
-        let destinations: Vec<Rect> = copies.iter().map(CopyRect::destination).collect();
         for tile in (0..self.grid.count()).map(TileIndex) {
             let dirty = &mut self.dirty[tile.0 as usize];
             if !dirty.is_empty() {
-                dirty.0 &= !Copied::new(&destinations, self.grid.rect(tile)).whole_blocks().0;
+                dirty.0 &= !Copied::new(&self.moved, self.grid.rect(tile)).whole_blocks().0;
             }
         }
     }
@@ -631,11 +633,6 @@ impl Encoder {
     /// Takes tiles back from the cache below what the copies have written, where that leaves less to encode.
     fn uncover(&mut self, current: &View, copies: &[CopyRect], now: Duration, writer: &mut SectionWriter) -> bool {
         let sequence = self.sequence + 1;
-        if !copies.is_empty() {
-            self.moved = copies.iter().map(CopyRect::destination).collect();
-            self.deltas = copies.iter().map(CopyRect::displacement).collect();
-            self.deltas.dedup();
-        }
         let mut any = false;
         // Which of what moved before has to be copied onto itself.
         let mut kept = vec![false; self.moved.len()];
