@@ -191,8 +191,7 @@ fn a_kiosk_shows_nothing_but_the_session_and_ends_with_it() {
     let options = host_options(0);
     let (desk, mut host, remote) = without_viewer(&options);
     let cover = remote.cover(FIRST, FIRST);
-    let kiosk = ViewerOptions { arguments: vec!["--kiosk".to_owned()], ..ViewerOptions::on(desk.name()) };
-    let (mut viewer, window) = start_viewer_by(&desk, &host.trial_file(), &kiosk);
+    let (mut viewer, window) = start_kiosk(&desk, &host);
     let whole = Rect::new(0, 0, 1600, 1000);
     let nothing_else = || desk.place(window) == whole && share_of(&desk.picture(window), FIRST) == 1.0;
     wait_until(PATIENCE, "nothing but the session", || nothing_else().then_some(()));
@@ -238,9 +237,8 @@ fn a_kiosk_waits_for_its_host_and_leaves_one_that_refuses_it() {
     let options = host_options(0);
     let (desk, mut host, remote) = without_viewer(&options);
     let cover = remote.cover(FIRST, FIRST);
-    let kiosk = ViewerOptions { arguments: vec!["--kiosk".to_owned()], ..ViewerOptions::on(desk.name()) };
     host.end_front(Signal::TERM);
-    let (mut viewer, window) = start_viewer_by(&desk, &host.trial_file(), &kiosk);
+    let (mut viewer, window) = start_kiosk(&desk, &host);
     wait_until(PATIENCE, "it tries again", || (state_of(&viewer) == "reconnecting").then_some(()));
     wait_page(&desk, window);
     host.serve(&options);
@@ -249,6 +247,12 @@ fn a_kiosk_waits_for_its_host_and_leaves_one_that_refuses_it() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(viewer.processes().wait_end("kachel", PATIENCE), Some(4));
     drop(cover);
+}
+
+/// Starts a viewer that shows nothing but the session.
+fn start_kiosk(desk: &Desk, host: &Host) -> (Viewer, Window) {
+    let options = ViewerOptions { arguments: vec!["--kiosk".to_owned()], ..ViewerOptions::on(desk.name()) };
+    start_viewer_by(desk, &host.trial_file(), &options)
 }
 
 /// Waits until a window shows little but a session of this colour.
