@@ -1,6 +1,5 @@
-// Draws the screen into a window: black bars, the picture at its viewport, greyed where the link stalls, the viewer's own
-// pages on top. Draw-only; twin of the arithmetic: io::soft::compose. Entry points: cover (vertex), main and scaled
-// (fragment).
+// Draws the screen into a window: black bars, the picture at its viewport, the viewer's own pages on top. Draw-only; twin
+// of the arithmetic: io::soft::compose. Entry points: cover (vertex), main and scaled (fragment).
 //
 //   0 scene    uniform Scene, positions and sizes in pixels of the window
 //   1 screen   r32uint texture, 0x00RRGGBB
@@ -19,9 +18,8 @@ struct Scene {
     overlay_h: u32,
     // 0 takes the nearest pixel, 1 the average over the area.
     area: u32,
-    // 0 shows the picture as it is, 256 in dark grey.
-    dim: u32,
-    pad: vec2<u32>,
+    pad: u32,
+    pads: vec2<u32>,
 }
 
 @group(0) @binding(0) var<uniform> scene: Scene;
@@ -85,11 +83,6 @@ fn nearest_pixel(at: vec2<u32>) -> vec3<u32> {
     return screen_pixel((at * 2u + 1u) * vec2<u32>(scene.picture_w, scene.picture_h) / (viewport * 2u));
 }
 
-fn dimmed(c: vec3<u32>) -> vec3<u32> {
-    let grey = (((c.x * 77u + c.y * 150u + c.z * 29u) >> 8u) * 5u) >> 3u;
-    return (c * (256u - scene.dim) + vec3<u32>(grey * scene.dim)) >> vec3<u32>(8u);
-}
-
 // The position in the viewport, and whether it is one.
 struct Place {
     at: vec2<u32>,
@@ -118,7 +111,7 @@ fn with_overlay(at: vec2<u32>, below: vec3<u32>) -> vec4<f32> {
 fn main(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
     let at = vec2<u32>(position.xy);
     let to = place(at);
-    return with_overlay(at, select(vec3<u32>(0u), dimmed(screen_pixel(to.at)), to.inside));
+    return with_overlay(at, select(vec3<u32>(0u), screen_pixel(to.at), to.inside));
 }
 
 @fragment
@@ -133,5 +126,5 @@ fn scaled(@builtin(position) position: vec4<f32>) -> @location(0) vec4<f32> {
             color = nearest_pixel(to.at);
         }
     }
-    return with_overlay(at, dimmed(color));
+    return with_overlay(at, color);
 }

@@ -21,8 +21,6 @@ pub struct Scene<'a> {
     pub fit: Fit,
     /// The viewer's own pages, on top.
     pub overlay: Option<Overlay<'a>>,
-    /// 0 for the picture as it is to 1 for dark grey; bars and overlay keep their colours.
-    pub dim: f32,
 }
 
 /// Pixels over the picture; they start at the window's top left corner.
@@ -78,7 +76,6 @@ pub struct SoftPresenter {
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Shown {
     fit: Fit,
-    dim: f32,
     painted: Rect,
 }
 
@@ -188,7 +185,7 @@ impl SoftPresenter {
 impl Shown {
     fn of(scene: &Scene) -> Self {
         let painted = scene.overlay.map_or(Rect::default(), |o| o.painted.intersection(o.size.rect()));
-        Self { fit: scene.fit, dim: scene.dim, painted }
+        Self { fit: scene.fit, painted }
     }
 }
 
@@ -217,7 +214,6 @@ pub fn compose(scene: &Scene, area: Rect, out: &mut [u32]) {
     if area.is_empty() {
         return;
     }
-    let dim = (scene.dim.clamp(0.0, 1.0) * 256.0).round() as u32;
     let inner = area.intersection(fit.viewport);
     let mut scaler = Scaler::new(scene.picture, fit, inner);
     for y in area.y..area.bottom() {
@@ -230,9 +226,6 @@ pub fn compose(scene: &Scene, area: Rect, out: &mut [u32]) {
             before.fill(0);
             after.fill(0);
             scaler.row(y - fit.viewport.y, pixels);
-            if dim > 0 {
-                pixels.iter_mut().for_each(|p| *p = dimmed(*p, dim));
-            }
         }
         if let Some(overlay) = &scene.overlay {
             blend_row(overlay, Rect::new(area.x, y, area.w, 1), row);
@@ -349,12 +342,6 @@ fn roots() -> &'static [u32] {
     })
 }
 
-fn dimmed(pixel: u32, dim: u32) -> u32 {
-    let [r, g, b] = channels(pixel);
-    let grey = ((r * 77 + g * 150 + b * 29) >> 8) * 5 / 8;
-    word([r, g, b].map(|c| (c * (256 - dim) + grey * dim) >> 8))
-}
-
 /// Puts the overlay over a part of one row.
 fn blend_row(overlay: &Overlay, row: Rect, out: &mut [u32]) {
     let part = row.intersection(overlay.painted).intersection(overlay.size.rect());
@@ -391,7 +378,7 @@ fn changed_parts(before: Option<Shown>, now: Shown, damage: Damage) -> (Vec<Rect
     let window = now.fit.window.rect();
     let all = (vec![window], vec![window]);
     let (Some(before), Damage::Parts { picture, prepared, overlay }) = (before, damage) else { return all };
-    if before.fit != now.fit || before.dim != now.dim {
+    if before.fit != now.fit {
         return all;
     }
     let in_window = |rects: &[Rect]| -> Vec<Rect> {
@@ -439,7 +426,7 @@ mod tests {
         for filter in [Filter::Nearest, Filter::Area] {
             f.filter = filter;
             let mut out = vec![1; 39 * 27];
-            compose(&Scene { picture: &p, fit: f, overlay: None, dim: 0.0 }, f.window.rect(), &mut out);
+            compose(&Scene { picture: &p, fit: f, overlay: None }, f.window.rect(), &mut out);
             for (i, pixel) in out.iter().enumerate() {
                 assert_eq!(*pixel, p.row((i / 39 / 3) as u32)[i % 39 / 3]);
             }
@@ -451,7 +438,7 @@ mod tests {
         let p = picture(Size::new(50, 40));
         let pixels: Vec<u32> = (0..40 * 30).map(|i| 0x8000_0000 | (i % 0x80)).collect();
         let overlay = Overlay { pixels: &pixels, size: Size::new(40, 30), painted: Rect::new(5, 6, 20, 100) };
-        let scene = Scene { picture: &p, fit: fit(Size::new(77, 45), p.size), overlay: Some(overlay), dim: 0.3 };
+        let scene = Scene { picture: &p, fit: fit(Size::new(77, 45), p.size), overlay: Some(overlay) };
         let mut whole = vec![1; 77 * 45];
         compose(&scene, Rect::new(0, 0, 1000, 1000), &mut whole);
         let mut parts = vec![2; 77 * 45];
@@ -468,7 +455,7 @@ mod tests {
         let p = Picture { size: Size::new(2, 1), pixels: vec![0, 0x00ff_ffff] };
         let f = Fit { filter: Filter::Area, ..fit(Size::new(1, 1), p.size) };
         let mut out = [0];
-        compose(&Scene { picture: &p, fit: f, overlay: None, dim: 0.0 }, f.window.rect(), &mut out);
+        compose(&Scene { picture: &p, fit: f, overlay: None }, f.window.rect(), &mut out);
         // The root of half of 255 * 255.
         assert_eq!(out[0], 0x00b4_b4b4);
     }
@@ -476,7 +463,7 @@ mod tests {
     #[test]
     fn only_what_changed_is_drawn() {
         let f = fit(Size::new(100, 100), Size::new(100, 100));
-        let before = Shown { fit: f, dim: 0.0, painted: Rect::default() };
+        let before = Shown { fit: f, painted: Rect::default() };
         let damage = [Rect::new(10, 10, 5, 5), Rect::new(99, 99, 50, 50), Rect::new(200, 0, 1, 1)];
         let parts = |now, picture: &[Rect], overlay| {
             let damage = Damage::Parts { picture, prepared: &[], overlay };
@@ -487,7 +474,8 @@ mod tests {
         let none = Rect::default();
         assert_eq!(parts(before, &damage, none), [Rect::new(10, 10, 5, 5), Rect::new(99, 99, 1, 1)]);
         assert_eq!(parts(before, &[], none), []);
-        assert_eq!(parts(Shown { dim: 0.5, ..before }, &[], none), [f.window.rect()]);
+        let elsewhere = fit(Size::new(100, 100), Size::new(50, 50));
+        assert_eq!(parts(Shown { fit: elsewhere, ..before }, &[], none), [f.window.rect()]);
         let painted = Rect::new(1, 2, 3, 4);
         assert_eq!(parts(Shown { painted, ..before }, &[], none), [painted]);
         let many = [Rect::new(3, 3, 1, 1); PARTS_MAX + 1];

@@ -259,12 +259,12 @@ impl Screen {
         match &mut self.painter {
             Painter::Compute { decoder, presenter } => {
                 set_overlay(presenter, overlay, overlay_damage)?;
-                self.exposed |= presenter.present(decoder.screen(), fit, 0.0)? == Shown::Skipped;
+                self.exposed |= presenter.present(decoder.screen(), fit)? == Shown::Skipped;
             }
             Painter::Gl { canvas, mirror, presenter } => {
                 set_overlay(presenter, overlay, overlay_damage)?;
                 mirror.upload(&canvas.screen, &damage)?;
-                self.exposed |= presenter.present(mirror.screen(), fit, 0.0)? == Shown::Skipped;
+                self.exposed |= presenter.present(mirror.screen(), fit)? == Shown::Skipped;
             }
             Painter::Cpu { canvas, presenter } => {
                 let damage = if exposed {
@@ -349,7 +349,7 @@ fn soft_scene<'a>(canvas: &'a Canvas, overlay: Option<&'a OverlayPicture>, fit: 
         size: o.size,
         painted: o.painted,
     });
-    soft::Scene { picture: &canvas.screen, fit, overlay, dim: 0.0 }
+    soft::Scene { picture: &canvas.screen, fit, overlay }
 }
 
 fn set_overlay(presenter: &mut Presenter, overlay: Option<&OverlayPicture>, damage: Rect) -> Result<(), GpuError> {

@@ -17,7 +17,7 @@ fn on_gpu(gpu: &Gpu, scene: &Scene) -> Picture {
     if let Some(o) = &scene.overlay {
         painter.set_overlay(o.pixels, o.size, o.painted).expect("the overlay can be sent");
     }
-    painter.picture(mirror.screen(), scene.fit, scene.dim).expect("the scene can be drawn")
+    painter.picture(mirror.screen(), scene.fit).expect("the scene can be drawn")
 }
 
 pub(crate) fn on_cpu(scene: &Scene) -> Picture {
@@ -89,9 +89,9 @@ fn the_window_shows_what_the_cpu_would_draw() {
             // An overlay that is smaller than the window, as while the window is made larger.
             let size = Size::new(80, 50);
             let pixels = panel(size, painted);
-            for (dim, overlay) in [(0.0, None), (0.4, Some(Overlay { pixels: &pixels, size, painted })), (1.0, None)] {
-                let scene = Scene { picture: &picture, fit, overlay, dim };
-                compare(&on_gpu(gpu, &scene), &on_cpu(&scene), &format!("{fit:?} dim {dim} on {}", gpu.kind));
+            for overlay in [None, Some(Overlay { pixels: &pixels, size, painted })] {
+                let scene = Scene { picture: &picture, fit, overlay };
+                compare(&on_gpu(gpu, &scene), &on_cpu(&scene), &format!("{fit:?} on {}", gpu.kind));
             }
         }
     }
@@ -103,7 +103,7 @@ fn one_to_one_and_whole_multiples_are_exact() {
     for gpu in gpus(Tier::Gl) {
         for scale in 1..=3 {
             let fit = fit(Size::new(160 * scale, 100 * scale), picture.size);
-            let shown = on_gpu(&gpu, &Scene { picture: &picture, fit, overlay: None, dim: 0.0 });
+            let shown = on_gpu(&gpu, &Scene { picture: &picture, fit, overlay: None });
             for y in 0..fit.window.h {
                 let expected = (0..fit.window.w).map(|x| picture.row(y / scale)[(x / scale) as usize]);
                 assert!(shown.row(y).iter().copied().eq(expected), "row {y} at {scale}x on {}", gpu.kind);
@@ -121,16 +121,16 @@ fn an_overlay_forgets_what_it_no_longer_paints() {
         let red = vec![0xffff_0000; 1600];
         painter.set_overlay(&red, size, size.rect()).expect("the overlay can be sent");
         painter.set_overlay(&red, size, Rect::new(0, 0, 3, 1)).expect("the overlay can be sent");
-        let shown = painter.picture(None, fit, 0.0).expect("the scene can be drawn");
+        let shown = painter.picture(None, fit).expect("the scene can be drawn");
         assert_eq!(shown.pixels.iter().filter(|p| **p == 0x00ff_0000).count(), 3);
         painter.clear_overlay();
-        let shown = painter.picture(None, fit, 0.0).expect("the scene can be drawn");
+        let shown = painter.picture(None, fit).expect("the scene can be drawn");
         assert!(shown.pixels.iter().all(|p| *p == 0));
     }
 }
 
 #[test]
-fn a_scaled_dimmed_picture_with_an_overlay_looks_as_it_did() {
+fn a_scaled_picture_with_an_overlay_looks_as_it_did() {
     let picture = drawing(Size::new(128, 72));
     let size = Size::new(150, 100);
     let painted = Rect::new(20, 30, 50, 40);
@@ -139,7 +139,6 @@ fn a_scaled_dimmed_picture_with_an_overlay_looks_as_it_did() {
         picture: &picture,
         fit: fit(size, picture.size),
         overlay: Some(Overlay { pixels: &pixels, size, painted }),
-        dim: 0.5,
     };
     assert_eq!(scene.fit.filter, Filter::Area);
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/present.ppm");

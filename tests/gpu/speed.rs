@@ -117,9 +117,8 @@ fn decoding_and_drawing_a_full_screen() {
             });
             let by_timestamps = std::iter::from_fn(|| decoder.poll_decode_time()).last();
             let mut painter = Painter::new(&gpu).expect("the shader compiles");
-            let mut draw = |fit: Fit| {
-                median(|| drop(painter.picture(decoder.screen(), fit, 0.0).expect("the scene can be drawn")))
-            };
+            let mut draw =
+                |fit: Fit| median(|| drop(painter.picture(decoder.screen(), fit).expect("the scene can be drawn")));
             let (exact, reduced) = (draw(exact), draw(reduced));
             println!("{name}: {}: upload and decode {time:?}, of it on the GPU {by_timestamps:?}", gpu.kind);
             println!("{name}: {}: draw and read back 1:1 {exact:?}, reduced {reduced:?}", gpu.kind);
@@ -139,6 +138,6 @@ fn decoding_and_drawing_a_full_screen() {
 
 fn composed(picture: &Picture, fit: Fit) {
     let mut out = vec![0; fit.window.area() as usize];
-    compose(&Scene { picture, fit, overlay: None, dim: 0.0 }, fit.window.rect(), &mut out);
+    compose(&Scene { picture, fit, overlay: None }, fit.window.rect(), &mut out);
     std::hint::black_box(out);
 }

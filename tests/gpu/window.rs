@@ -155,8 +155,7 @@ fn draw(presenter: &mut Presenter, screen: Option<&gpu::decode::Texture>, scene:
         None => presenter.painter().clear_overlay(),
     }
     let start = Instant::now();
-    while presenter.present(screen, scene.fit, scene.dim).expect("the window takes it") == gpu::present::Shown::Skipped
-    {
+    while presenter.present(screen, scene.fit).expect("the window takes it") == gpu::present::Shown::Skipped {
         assert!(start.elapsed() < PATIENCE, "the window never takes a frame");
     }
 }
@@ -184,7 +183,7 @@ fn plan_of(picture: &Picture) -> Plan {
 }
 
 fn plain(picture: &Picture, fit: Fit) -> Scene<'_> {
-    Scene { picture, fit, overlay: None, dim: 0.0 }
+    Scene { picture, fit, overlay: None }
 }
 
 fn paint(picture: &mut Picture, part: Rect, random: &mut Random) {
@@ -246,11 +245,11 @@ fn a_window_shows_every_pixel_on_every_tier() {
             let painted = Rect::new(30, 20, 100, 50);
             let pixels = present::panel(window, painted);
             let overlay = Some(Overlay { pixels: &pixels, size: window, painted });
-            let scene = Scene { overlay, dim: 0.6, ..plain(&picture, fit) };
+            let scene = Scene { overlay, ..plain(&picture, fit) };
             shower.show(&scene, &[], &[]);
-            desk.expect(&scene, &format!("{what}, with overlay and dimmed"));
+            desk.expect(&scene, &format!("{what}, with overlay"));
             shower.show(&plain(&picture, fit), &[], &[]);
-            desk.expect(&plain(&picture, fit), &format!("{what}, without them again"));
+            desk.expect(&plain(&picture, fit), &format!("{what}, without it again"));
         }
     }
 }

@@ -80,10 +80,10 @@ pub struct Scene {
     pub overlay_h: u32,
     /// 0 takes the nearest pixel, 1 the average over the area.
     pub area: u32,
-    /// 0 shows the picture as it is, 256 in dark grey.
-    pub dim: u32,
-    /// Zeroes; keep the struct at a multiple of 16 bytes.
-    pub pad: [u32; 2],
+    /// Zeroes; these keep the struct at a multiple of 16 bytes.
+    pub pad: u32,
+    /// Likewise.
+    pub pads: [u32; 2],
 }
 
 /// `shaders/fill.wgsl`.
@@ -214,7 +214,7 @@ const HARVEST_JOB: Struct = describe!(Harvest: origin, blocks, back, phase, repe
 const TRANSFER_JOB: Struct = describe!(Transfer: source, destination, size, pad);
 const MARK_JOB: Struct = describe!(Mark: origin, size, place, pad);
 const SCENE: Struct = describe!(
-    Scene: viewport_x, viewport_y, viewport_w, viewport_h, picture_w, picture_h, overlay_w, overlay_h, area, dim, pad
+    Scene: viewport_x, viewport_y, viewport_w, viewport_h, picture_w, picture_h, overlay_w, overlay_h, area, pad, pads
 );
 
 // Arrays of jobs have no gaps, and a uniform buffer is made of 16-byte rows.

@@ -99,10 +99,10 @@ impl Painter {
     ///
     /// # Errors
     /// [`GpuError::TooLarge`] above the adapter's limit, [`GpuError::ReadBack`], or the device's fault.
-    pub fn picture(&mut self, screen: Option<&Texture>, fit: Fit, dim: f32) -> Result<Picture, GpuError> {
+    pub fn picture(&mut self, screen: Option<&Texture>, fit: Fit) -> Result<Picture, GpuError> {
         let usage = wgpu::TextureUsages::RENDER_ATTACHMENT | wgpu::TextureUsages::COPY_SRC;
         let target = Texture::with_format(&self.gpu, "picture", fit.window, usage, PICTURE_FORMAT)?;
-        self.draw(screen, fit, dim, &target.view);
+        self.draw(screen, fit, &target.view);
         let mut picture = target.read_back(&self.gpu)?;
         picture.pixels.iter_mut().for_each(|p| *p &= 0x00ff_ffff);
         Ok(picture)
@@ -122,8 +122,8 @@ impl Painter {
         Ok(Painter { gpu: gpu.clone(), pipelines, scene, overlay, nothing })
     }
 
-    /// Draws one frame; `dim` is 0 for the picture as it is to 1 for dark grey.
-    fn draw(&mut self, screen: Option<&Texture>, fit: Fit, dim: f32, target: &wgpu::TextureView) {
+    /// Draws one frame.
+    fn draw(&mut self, screen: Option<&Texture>, fit: Fit, target: &wgpu::TextureView) {
         let device = &self.gpu.device;
         let viewport = if screen.is_some() { fit.viewport } else { Rect::default() };
         let scene = Scene {
@@ -136,8 +136,7 @@ impl Painter {
             overlay_w: self.overlay.size.w,
             overlay_h: self.overlay.size.h,
             area: u32::from(fit.filter == Filter::Area),
-            dim: (dim.clamp(0.0, 1.0) * 256.0).round() as u32,
-            pad: [0; 2],
+            ..Scene::default()
         };
         self.gpu.queue.write_buffer(&self.scene, 0, bytemuck::bytes_of(&scene));
         let resources = [
@@ -209,12 +208,12 @@ impl Presenter {
 
     /// Draws a frame and hands it to the display; the swap chain follows the window's size in `fit`.
     ///
-    /// `dim` is 0 for the picture as it is to 1 for dark grey. Call `Window::pre_present_notify` before.
+    /// Call `Window::pre_present_notify` before.
     ///
     /// # Errors
     /// [`GpuError::SurfaceLost`] if a new surface is needed, [`GpuError::TooLarge`] for a window above the adapter's
     /// limit, else the device's fault.
-    pub fn present(&mut self, screen: Option<&Texture>, fit: Fit, dim: f32) -> Result<Shown, GpuError> {
+    pub fn present(&mut self, screen: Option<&Texture>, fit: Fit) -> Result<Shown, GpuError> {
         self.painter.gpu.check()?;
         if fit.window.is_empty() {
             return Ok(Shown::Skipped);
@@ -227,7 +226,7 @@ impl Presenter {
             format: Some(self.view_format),
             ..wgpu::TextureViewDescriptor::default()
         });
-        self.painter.draw(screen, fit, dim, &view);
+        self.painter.draw(screen, fit, &view);
         self.painter.gpu.queue.present(frame);
         self.painter.gpu.check()?;
         Ok(Shown::Presented)
