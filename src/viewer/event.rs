@@ -3,6 +3,7 @@
 use crate::geom::{Point, Rect, Size, TileGrid};
 use crate::io::net::trial::Trial;
 use crate::io::sound::SoundDevice;
+use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::LinkState;
 use crate::proto::sound::jitter::JitterCounts;
 use crate::proto::sound::talk::TalkState;
@@ -202,9 +203,32 @@ pub struct OverlayPicture {
     pub damage: Rect,
 }
 
+/// Which connection of this run. Frames are counted anew on each one, so what the screen thread says of an earlier one's
+/// must not be taken for this one's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionNumber(u32);
+
+impl ConnectionNumber {
+    /// The one after this.
+    pub fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+}
+
+/// net to screen: show this frame; the answer is [`Fact::Shown`].
+#[derive(Debug)]
+pub struct Show {
+    /// Where it came from.
+    pub connection: ConnectionNumber,
+    /// What to do.
+    pub update: Update,
+}
+
 /// net to screen: sum up tiles of the picture; the answer is [`Fact::Marks`].
 #[derive(Clone, Copy, Debug)]
 pub struct Check {
+    /// Which one asks.
+    pub connection: ConnectionNumber,
     /// The picture's tiles; if it has others by now there is no mark.
     pub grid: TileGrid,
     /// The first tile.
@@ -217,9 +241,16 @@ pub struct Check {
 #[derive(Clone, Debug)]
 pub enum Fact {
     /// The marks of the tiles that were to be checked; none if that was not possible.
-    Marks(Vec<u64>),
+    Marks {
+        /// Which one asked.
+        connection: ConnectionNumber,
+        /// One for each tile.
+        marks: Vec<u64>,
+    },
     /// A frame is on the screen (or, in the middle of a picture, decoded).
     Shown {
+        /// Where it came from.
+        connection: ConnectionNumber,
         /// All frames up to this one are.
         complete: u32,
         /// The last input event that it may show.

@@ -14,7 +14,7 @@ use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
 use crate::io::window;
 use crate::proto::screen::assembler::Update;
-use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, UiEvent, UiSender};
+use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, Show, UiEvent, UiSender};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -34,7 +34,7 @@ pub struct ScreenParts {
     /// What the user asked for.
     pub renderer: Renderer,
     /// From net.
-    pub updates: mpsc::Receiver<Update>,
+    pub updates: mpsc::Receiver<Show>,
     /// From net.
     pub checks: mpsc::Receiver<Check>,
     /// From ui.
@@ -116,9 +116,9 @@ pub async fn run(parts: ScreenParts) {
                 }
                 screen.present()
             }
-            update = updates.recv() => {
-                let Some(update) = update else { return };
-                screen.handle_update(&update, &facts).await
+            show = updates.recv() => {
+                let Some(show) = show else { return };
+                screen.handle_update(&show, &facts).await
             }
             check = checks.recv() => {
                 let Some(check) = check else { return };
@@ -207,7 +207,8 @@ impl Screen {
     }
 
     /// Decodes a frame, shows it unless more of the same picture follows, and says so.
-    async fn handle_update(&mut self, update: &Update, facts: &mpsc::Sender<Fact>) -> Result<(), ScreenError> {
+    async fn handle_update(&mut self, show: &Show, facts: &mpsc::Sender<Fact>) -> Result<(), ScreenError> {
+        let (connection, update) = (show.connection, &show.update);
         let begun = Instant::now();
         if let Some(size) = update.plan.key {
             self.picture = size;
@@ -229,14 +230,14 @@ impl Screen {
             decode = measured.unwrap_or_else(|| begun.elapsed());
         }
         let (complete, input, bytes) = (update.complete, update.input, update.plan.bytes.len());
-        let _ = facts.send(Fact::Shown { complete, input, bytes, presented, decode: Some(decode) }).await;
+        let _ = facts.send(Fact::Shown { connection, complete, input, bytes, presented, decode: Some(decode) }).await;
         Ok(())
     }
 
     /// Sums up tiles of the picture as it is here.
     async fn handle_check(&mut self, check: Check, facts: &mpsc::Sender<Fact>) -> Result<(), ScreenError> {
         let marks = if check.grid.size() == self.picture { self.painter.marks(check)? } else { Vec::new() };
-        let _ = facts.send(Fact::Marks(marks)).await;
+        let _ = facts.send(Fact::Marks { connection: check.connection, marks }).await;
         Ok(())
     }
 

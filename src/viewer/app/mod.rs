@@ -11,12 +11,11 @@ mod window;
 use crate::geom::{Fit, Point, Size, fit};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
-use crate::proto::screen::assembler::Update;
 use crate::proto::session::client::LinkState;
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::CursorShape;
 use crate::viewer::event::{
-    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SoundCommand, SoundView, UiEvent,
+    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, Show, SoundCommand, SoundView, UiEvent,
     UiSender, UiWaiting, UserInput, Wake,
 };
 use crate::viewer::locale::Locale;
@@ -68,7 +67,7 @@ pub struct Kept {
 /// The screen thread's ends, until it is started.
 pub struct ScreenEnds {
     /// From net.
-    pub updates: mpsc::Receiver<Update>,
+    pub updates: mpsc::Receiver<Show>,
     /// From net.
     pub checks: mpsc::Receiver<Check>,
     /// From ui.

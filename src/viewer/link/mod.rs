@@ -18,7 +18,8 @@ use crate::proto::session::client::{ClientSession, Deed, LinkState, Lost};
 use crate::proto::sound::talk::{Talk, TalkState};
 use crate::proto::wire::print::CAPABILITY_PRINTING;
 use crate::proto::wire::{CloseCode, CursorShape, Hello, HostMessage, VERSION, ViewerMessage, WireError};
-use crate::viewer::event::{Check, Command, Fact, SoundCommand, SoundFact, SoundNumbers, UiEvent, UiSender, UserInput};
+use crate::viewer::event::{Check, Command, ConnectionNumber, Fact, Show, UiEvent, UiSender, UserInput};
+use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers};
 use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
 use loss::{lost_from_error, lost_from_reason};
@@ -52,7 +53,7 @@ pub struct Channels {
     /// From screen.
     pub facts: mpsc::Receiver<Fact>,
     /// To screen.
-    pub updates: mpsc::Sender<Update>,
+    pub updates: mpsc::Sender<Show>,
     /// To sound; none where sound is not wanted.
     pub sound: Option<mpsc::Sender<SoundCommand>>,
     /// From sound.
@@ -75,6 +76,7 @@ struct Link {
     session: ClientSession,
     told: Option<LinkState>,
     connection: Option<ViewerConnection>,
+    connection_number: ConnectionNumber,
     assembler: Assembler,
     pending: Option<Update>,
     checks: mpsc::Sender<Check>,
@@ -149,7 +151,7 @@ pub async fn run(
             Some(fact) = channels.sound_facts.recv() => link.handle_sound_fact(fact),
             room = channels.updates.reserve(), if link.pending.is_some() => {
                 if let (Ok(room), Some(update)) = (room, link.pending.take()) {
-                    room.send(update);
+                    room.send(Show { connection: link.connection_number, update });
                     link.next_update();
                 }
             }
@@ -219,6 +221,7 @@ impl Link {
             session: idle_session(),
             told: None,
             connection: None,
+            connection_number: ConnectionNumber::default(),
             assembler: Assembler::new(),
             pending: None,
             checks,
@@ -327,6 +330,7 @@ impl Link {
                 let now = self.now();
                 self.session.handle_connected(now);
                 self.connection = Some(connection);
+                self.connection_number = self.connection_number.next();
                 self.assembler = Assembler::new();
                 self.pending = None;
                 (self.marks, self.early_marks) = (None, None);
@@ -453,7 +457,8 @@ impl Link {
         // About another picture than the one of now: the host will ask again. So it does if the channel is full, which only
         // the answer to an earlier connection can be the cause of.
         let Some(grid) = self.assembler.marked_tiles(&marks) else { return };
-        let check = Check { grid, first: marks.first, count: marks.marks.len() as u32 };
+        let connection = self.connection_number;
+        let check = Check { connection, grid, first: marks.first, count: marks.marks.len() as u32 };
         if self.checks.try_send(check).is_ok() {
             self.marks = Some(marks);
         }
@@ -503,7 +508,9 @@ impl Link {
 
     fn handle_fact(&mut self, fact: Fact) {
         match fact {
-            Fact::Shown { complete, input, bytes, presented, decode } => {
+            Fact::Shown { connection, .. } | Fact::Marks { connection, .. } if connection != self.connection_number => {
+            }
+            Fact::Shown { complete, input, bytes, presented, decode, .. } => {
                 // A small frame that came late may complete large ones, of which the host must hear.
                 let is_next = Some(complete) == self.complete.replace(complete).map(|last| last + 1);
                 let is_small = is_next && bytes <= SMALL_FRAME_BYTES;
@@ -521,7 +528,7 @@ impl Link {
                     self.ui.tell(UiEvent::FirstPicture);
                 }
             }
-            Fact::Marks(found) => {
+            Fact::Marks { marks: found, .. } => {
                 let Some(marks) = self.marks.take() else { return };
                 let wrong = self.assembler.handle_marks(&marks, &found);
                 if !wrong.is_empty() {
@@ -762,12 +769,40 @@ mod tests {
     use crate::proto::wire::{Progress, Welcome};
     use crate::viewer::event::UiWaiting;
 
+    fn link(ui: UiSender) -> Link {
+        let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
+        Link::new(ui, mpsc::channel(1).0, Some(mpsc::channel(1).0), introduction, None, None)
+    }
+
+    #[test]
+    fn what_the_screen_says_of_an_earlier_connection_counts_no_more() {
+        let waiting = UiWaiting::default();
+        let mut link = link(UiSender::new(waiting.clone(), || {}));
+        let earlier = link.connection_number;
+        link.connection_number = earlier.next();
+        let shown = |connection| Fact::Shown {
+            connection,
+            complete: 5_000,
+            input: 1,
+            bytes: 100_000,
+            presented: true,
+            decode: None,
+        };
+        let marks = TileMarks { sequence: 1, first: 0, marks: vec![7] };
+        link.marks = Some(marks);
+        link.handle_fact(shown(earlier));
+        link.handle_fact(Fact::Marks { connection: earlier, marks: vec![9] });
+        assert_eq!((link.complete, link.first_shown, link.meter.defects), (None, false, 0));
+        assert!(link.marks.is_some(), "the answer to this connection's question is still to come");
+        assert!(waiting.take().is_empty());
+        link.handle_fact(shown(link.connection_number));
+        assert_eq!((link.complete, link.first_shown), (Some(5_000), true));
+    }
+
     #[test]
     fn a_host_that_repeats_itself_leaves_one_event_of_each_kind_to_a_ui_that_is_busy() {
         let waiting = UiWaiting::default();
-        let ui = UiSender::new(waiting.clone(), || {});
-        let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
-        let mut link = Link::new(ui, mpsc::channel(1).0, Some(mpsc::channel(1).0), introduction, None, None);
+        let mut link = link(UiSender::new(waiting.clone(), || {}));
         for id in 1..=2 {
             let shape = CursorShape { id, size: Size::new(1, 1), hot: Point::default(), pixels: vec![id] };
             link.handle_cursor(shape);
