@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::seat::{Desk, PATIENCE, WindowManager, has, host_program};
 use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions};
 use crate::support::process::{send, wake_ups};
-use crate::support::tone::{SoundSystem, Tone, find, peak, read_raw, write_wav};
+use crate::support::tone::{PIPEWIRE, SoundSystem, Tone, find, peak, read_raw, write_wav};
 use crate::support::wait::{wait_for, wait_until};
 
 const PROGRAMS: &[&str] = &["Xvfb", "openbox", "setxkbmap", "pulseaudio", "paplay", "parec", "pactl"];
@@ -38,7 +38,10 @@ struct Room {
 
 impl Room {
     fn new(arguments: &[&str]) -> Room {
-        let sound = SoundSystem::start();
+        Room::with(SoundSystem::start(), arguments)
+    }
+
+    fn with(sound: SoundSystem, arguments: &[&str]) -> Room {
         let desk = Desk::new(WindowManager::Openbox);
         let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
         let host = Host::start(&host_program(), &HostOptions { arguments, ..HostOptions::default() });
@@ -118,6 +121,16 @@ fn assert_whole(tone: Option<Tone>, who: &str) {
     assert!((tone.amplitude - LEVEL).abs() < LEVEL * 0.2, "{who}: level {tone:?}");
     assert!(tone.length.abs_diff(TONE) < Duration::from_millis(400), "{who}: length {tone:?}");
     assert!(tone.gaps < 20, "{who}: {tone:?}");
+}
+
+/// Whether a tone was heard in the last half second.
+fn loud(recording: &Path) -> Option<()> {
+    (last_peak(recording) > 0.3).then_some(())
+}
+
+fn last_peak(recording: &Path) -> f32 {
+    let samples = read_raw(recording);
+    peak(&samples[samples.len().saturating_sub(24_000)..])
 }
 
 fn assert_tone(tone: Option<Tone>, hertz: f32, who: &str) {
@@ -231,7 +244,11 @@ fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
     if !has(PROGRAMS) {
         return;
     }
-    let mut room = Room::new(&[]);
+    assert_microphone(&mut Room::new(&[]));
+}
+
+/// What is said at the viewer's microphone is recorded in the session once the user has switched it on, and not before.
+fn assert_microphone(room: &mut Room) {
     let tone = room.sound.processes().folder().join("voice.wav");
     write_wav(&tone, 440.0, LEVEL, TONE);
     let recorded = room.host.state().with_file_name("recorded.raw");
@@ -269,6 +286,33 @@ fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
         eprintln!("{}\n{:?}", room.viewer.processes().log_tail("kachel"), room.status());
     }
     assert_tone(tone, 440.0, "microphone");
+}
+
+#[test]
+fn pipewire_plays_and_records_as_pulseaudio_does() {
+    if !has(PROGRAMS) || !has(&PIPEWIRE) {
+        return;
+    }
+    let mut room = Room::with(SoundSystem::start_pipewire(), &[]);
+    let file = room.host.state().with_file_name("tone.wav");
+    write_wav(&file, 1_000.0, LEVEL, TONE);
+    let path = file.to_string_lossy().into_owned();
+    assert_clean(&mut room, &["paplay", &path], 1_000.0);
+    assert_microphone(&mut room);
+    // A headset is plugged in and becomes the system's choice, and the server is started anew.
+    let headset = room.sound.control(&["load-module", "module-null-sink", "sink_name=headset", "rate=48000"]);
+    let heard = room.sound.record("headset.monitor", "headset");
+    room.sound.control(&["set-default-sink", "headset"]);
+    write_wav(&file, 1_000.0, LEVEL, Duration::from_secs(60));
+    room.host.exec(&["paplay", &path]);
+    wait_until(PATIENCE, "the tone at the headset", || loud(&heard));
+    let ear = room.sound.record("ear.monitor", "ear");
+    room.sound.control(&["unload-module", headset.trim()]);
+    wait_until(PATIENCE, "the tone at the loudspeaker again", || loud(&ear));
+    room.sound.restart();
+    let ear = room.sound.record("ear.monitor", "restarted");
+    wait_until(PATIENCE, "the tone after a restart of PipeWire", || loud(&ear));
+    room.viewer.processes().assert_running();
 }
 
 #[test]
@@ -321,11 +365,6 @@ fn the_loudspeaker_follows_a_headset_that_is_plugged_in_and_survives_its_unplugg
     let path = file.to_string_lossy().into_owned();
     let ear = room.sound.record("ear.monitor", "ear");
     room.host.exec(&["paplay", &path]);
-    let loud = |file: &Path| {
-        let samples = read_raw(file);
-        let last = samples.len().saturating_sub(24_000);
-        (peak(&samples[last..]) > 0.3).then_some(())
-    };
     wait_until(PATIENCE, "the tone at the loudspeaker", || loud(&ear));
     let module = room.sound.control(&["load-module", "module-null-sink", "sink_name=headset", "rate=48000"]);
     let headset = room.sound.record("headset.monitor", "headset");
@@ -352,15 +391,20 @@ fn devices_volume_and_silence_are_remembered() {
     let file = room.host.state().with_file_name("long.wav");
     write_wav(&file, 1_000.0, LEVEL, Duration::from_secs(300));
     room.host.exec(&["paplay", &file.to_string_lossy()]);
+    let is_at = |file: &Path, volume: f32| ((last_peak(file) - volume * LEVEL).abs() < 0.05 * LEVEL).then_some(());
+    let soft = |file: &Path| is_at(file, 0.6);
+    let ear = room.sound.record("ear.monitor", "first");
     let state = room.host.state().with_file_name("viewer");
     let kept = state.join("kachel/preferences.toml");
-    // The sound page is open: the volume goes down, and two places further the session is silenced.
+    // The sound page is open: the volume goes down while something plays, and two places further the session is silenced.
     room.restart(&["--mic"], Some(&state));
+    wait_until(PATIENCE, "the tone is heard as it is played", || is_at(&ear, 1.0));
     let mut input = room.desk.input();
     input.press("Tab");
     for _ in 0..40 {
         input.press("Left");
     }
+    wait_until(PATIENCE, "the tone is heard more softly", || soft(&ear));
     for key in ["Tab", "Tab", "space", "Escape"] {
         input.press(key);
     }
@@ -384,11 +428,6 @@ fn devices_volume_and_silence_are_remembered() {
     let chosen = "output = \"pulseaudio:headset\"\nvolume_percent = 60\nmuted = false\n";
     std::fs::write(&kept, chosen).expect("the group's folder is ours");
     room.restart(&[], Some(&state));
-    let soft = |file: &Path| {
-        let samples = read_raw(file);
-        let heard = peak(&samples[samples.len().saturating_sub(24_000)..]);
-        ((heard - 0.6 * LEVEL).abs() < 0.05 * LEVEL).then_some(())
-    };
     wait_until(PATIENCE, "the chosen loudspeaker plays", || soft(&headset));
     // While it is unplugged the system's choice stands in.
     let ear = room.sound.record("ear.monitor", "ear");

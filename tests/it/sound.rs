@@ -241,6 +241,48 @@ fn a_machine_that_comes_late_is_not_heard_for_long_and_costs_no_delay_afterwards
     }
 }
 
+/// What is made up when packets come in turns, one being played in each: the turns in which it is, and what is played.
+fn made_up(arrivals: &[&[u64]]) -> (Vec<usize>, Vec<u64>) {
+    let mut jitter = JitterBuffer::new();
+    let mut sender = Sender::new(SoundKind::Sound, 4);
+    let packets: Vec<SoundPacket> = (0..=arrivals.iter().copied().flatten().copied().max().unwrap_or_default())
+        .map(|i| {
+            let coded: Vec<u8> = std::iter::once(31 << 3 | 4).chain(i.to_le_bytes()).collect();
+            sender.handle_frame(&[0.5; FRAME], &coded, FRAME as u32, i * FRAME as u64).expect("it is loud")
+        })
+        .collect();
+    let (mut made_up, mut played) = (Vec::new(), Vec::new());
+    for (turn, arrivals) in arrivals.iter().enumerate() {
+        let now = 20 * MS * turn as u32;
+        for i in *arrivals {
+            jitter.handle_packet(packets[*i as usize].clone(), now);
+        }
+        // Later than the depth of a way that is not known yet.
+        match jitter.poll_playout(now + 60 * MS) {
+            Playout::Frame(content) => {
+                played.push(u64::from_le_bytes(content[1..9].try_into().expect("a number")));
+            }
+            Playout::Conceal | Playout::Recover(_) => made_up.push(turn),
+            other => panic!("turn {turn}: {other:?}"),
+        }
+    }
+    assert_eq!(jitter.counts().late, 0);
+    (made_up, played)
+}
+
+#[test]
+fn a_place_that_was_held_is_filled_by_what_comes_late_or_stands_for_what_is_lost() {
+    let late = made_up(&[&[0], &[1], &[2], &[], &[3, 4], &[5], &[6]]);
+    assert_eq!(late, (vec![3], vec![0, 1, 2, 3, 4, 5]));
+    let lost = made_up(&[&[0], &[1], &[2], &[], &[4], &[5], &[6]]);
+    assert_eq!(lost, (vec![3], vec![0, 1, 2, 4, 5, 6]));
+    let lost_with_the_next_there = made_up(&[&[0], &[1], &[2], &[4], &[5], &[6]]);
+    assert_eq!(lost_with_the_next_there, (vec![3], vec![0, 1, 2, 4, 5]));
+    // What came late has filled its place: another loss is heard as one.
+    let late_and_lost = made_up(&[&[0], &[1], &[2], &[], &[3, 4], &[5], &[], &[7], &[8], &[9]]);
+    assert_eq!(late_and_lost, (vec![3, 7], vec![0, 1, 2, 3, 4, 5, 7, 8]));
+}
+
 #[test]
 fn silence_is_no_loss_and_a_new_sound_begins_at_its_depth() {
     let mut jitter = JitterBuffer::new();

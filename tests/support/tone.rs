@@ -1,5 +1,6 @@
 //! Tones: written as WAV files, and found again in recordings, with their pitch, their level and every gap in them.
-//! And a sound system of one's own for a viewer: a private PulseAudio whose loudspeaker and microphone are null sinks.
+//! And a sound system of one's own for a viewer: a private PulseAudio, or PipeWire, whose loudspeaker and microphone are
+//! null sinks.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -120,56 +121,127 @@ fn purity(samples: &[f32], hertz: f32) -> f32 {
     (10.0 * ((all - tone).max(1e-9) / tone.max(1e-9)).log10()) as f32
 }
 
-/// A private PulseAudio: what a viewer plays is heard at `ear`, what is played at `mouth` is its microphone.
+/// A private sound system: what a viewer plays is heard at `ear`, what is played at `mouth` is its microphone.
 pub struct SoundSystem {
     processes: Processes,
+    server: Server,
     socket: PathBuf,
 }
 
+/// What speaks PulseAudio's protocol.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Server {
+    PulseAudio,
+    /// PipeWire, its session manager, and what translates.
+    PipeWire,
+}
+
+/// The three processes of PipeWire, in the order in which they begin.
+pub const PIPEWIRE: [&str; 3] = ["pipewire", "wireplumber", "pipewire-pulse"];
+
+/// The modules of either server.
+const MODULES: [&[&str]; 3] = [
+    &["module-null-sink", "sink_name=ear", "rate=48000"],
+    &["module-null-sink", "sink_name=mouth", "rate=48000"],
+    // Of the left side, as a mixture of both is louder on PipeWire than on PulseAudio.
+    &[
+        "module-remap-source",
+        "source_name=microphone",
+        "master=mouth.monitor",
+        "channels=1",
+        "channel_map=mono",
+        "master_channel_map=front-left",
+        "remix=no",
+    ],
+];
+
 impl SoundSystem {
-    /// Starts it.
+    /// Starts PulseAudio.
     ///
     /// # Panics
     /// When it does not come up within ten seconds.
     pub fn start() -> Self {
+        Self::start_server(Server::PulseAudio)
+    }
+
+    /// Starts PipeWire, which speaks for PulseAudio on most desktops of today.
+    ///
+    /// # Panics
+    /// When it does not come up within ten seconds.
+    pub fn start_pipewire() -> Self {
+        Self::start_server(Server::PipeWire)
+    }
+
+    fn start_server(server: Server) -> Self {
         let processes = Processes::new("pulse");
         let folder = processes.folder().to_owned();
-        let (socket, script) = (folder.join("native"), folder.join("default.pa"));
         // A PulseAudio sends programs away that bring no cookie at all; whose it is does not matter to this one.
         fs::write(folder.join("cookie"), [0; 256]).expect("the group's folder is ours");
-        let lines = [
-            format!("load-module module-native-protocol-unix socket={} auth-anonymous=1", socket.display()),
-            "load-module module-null-sink sink_name=ear rate=48000".to_owned(),
-            "load-module module-null-sink sink_name=mouth rate=48000".to_owned(),
-            "load-module module-remap-source source_name=microphone master=mouth.monitor channels=1".to_owned(),
-            "set-default-sink ear".to_owned(),
-            "set-default-source microphone".to_owned(),
-        ];
-        fs::write(&script, lines.join("\n") + "\n").expect("the group's folder is ours");
-        let mut system = Self { processes, socket };
+        let mut system = Self { processes, server, socket: folder.join("pulse/native") };
         system.launch();
         system
     }
 
-    /// Ends PulseAudio and starts it anew, as an update or a user's `pulseaudio -k` does; recordings end with it.
+    /// Ends the server and starts it anew, as an update or a user's `pulseaudio -k` does; recordings end with it.
     ///
     /// # Panics
     /// When it does not come up within ten seconds.
     pub fn restart(&mut self) {
-        self.processes.end("pulseaudio", Signal::TERM);
+        match self.server {
+            Server::PulseAudio => self.processes.end("pulseaudio", Signal::TERM),
+            Server::PipeWire => PIPEWIRE.iter().rev().for_each(|program| self.processes.end(program, Signal::TERM)),
+        }
         self.launch();
     }
 
     fn launch(&mut self) {
+        match self.server {
+            Server::PulseAudio => {
+                let load = format!("module-native-protocol-unix socket={} auth-anonymous=1", self.socket.display());
+                self.spawn(
+                    "pulseaudio",
+                    &["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "-L", &load],
+                );
+            }
+            Server::PipeWire => {
+                let [server, manager, translator] = PIPEWIRE;
+                self.spawn(server, &[server]);
+                // It ends where there is no message bus.
+                self.spawn(manager, &["dbus-run-session", "--", manager]);
+                self.spawn(translator, &[translator]);
+            }
+        }
+        self.wait_answer(&["info"], "Server Version");
+        for module in MODULES {
+            self.control(&[&["load-module"], module].concat());
+        }
+        // PipeWire makes them by and by.
+        self.wait_answer(&["list", "short", "sinks"], "ear");
+        self.wait_answer(&["list", "short", "sources"], "microphone");
+        for choice in [["set-default-sink", "ear"], ["set-default-source", "microphone"]] {
+            wait_until(Duration::from_secs(10), "the sound server takes a choice", || {
+                self.command("pactl").args(choice).status().ok()?.success().then_some(())
+            });
+        }
+    }
+
+    /// A process of the server, which keeps all it has to itself.
+    fn spawn(&mut self, name: &str, line: &[&str]) {
         let folder = self.processes.folder().to_owned();
-        let mut command = Command::new("pulseaudio");
-        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "-F"]);
-        command.arg(folder.join("default.pa"));
-        command.env("XDG_RUNTIME_DIR", &folder).env("HOME", &folder).env_remove("PULSE_SERVER");
-        self.processes.spawn("pulseaudio", &mut command);
-        wait_until(Duration::from_secs(10), "PulseAudio answers", || {
-            let output = self.command("pactl").args(["list", "short", "sources"]).output().ok()?;
-            String::from_utf8_lossy(&output.stdout).contains("microphone").then_some(())
+        let mut command = Command::new(line[0]);
+        command.args(&line[1..]).env("XDG_RUNTIME_DIR", &folder).env("HOME", &folder);
+        for name in
+            ["PULSE_SERVER", "PIPEWIRE_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "XDG_CONFIG_HOME", "XDG_STATE_HOME"]
+        {
+            command.env_remove(name);
+        }
+        self.processes.spawn(name, &mut command);
+    }
+
+    fn wait_answer(&self, question: &[&str], expected: &str) {
+        wait_until(Duration::from_secs(10), &format!("the sound server tells of {expected}"), || {
+            let output = self.command("pactl").args(question).output().ok()?;
+            String::from_utf8_lossy(&output.stdout).contains(expected).then_some(())
         });
     }
 
@@ -198,6 +270,8 @@ impl SoundSystem {
             source,
             "--rate=48000",
             "--channels=1",
+            // As above.
+            "--channel-map=front-left",
             "--format=s16le",
             "--latency-msec=10",
             "--raw",
