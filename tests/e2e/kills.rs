@@ -17,7 +17,8 @@ use crate::support::process::send;
 use crate::support::wait::{wait_for, wait_until};
 
 const QUICK: Duration = Duration::from_millis(8);
-/// The picture greys this long after the first key that nobody answers; the aim is 1 s.
+/// The picture greys this long after the first key that nobody answers, or the last picture of something that moves; the
+/// aim is 1 s.
 const GREYS_WITHIN: Duration = Duration::from_millis(1800);
 
 /// Pointer shapes that a front does not read.
@@ -178,6 +179,33 @@ fn link_that_stands_still_is_told_within_a_second_and_heals() {
     wait_until(PATIENCE, "no key is down", || (seat.status_number("keys_down")? == 0).then_some(()));
     let whole = seat.remote.picture().map(|remote| below_bar(&remote) == below_bar(&seat.desk.picture(seat.window)));
     assert_eq!(whole, Some(true));
+    seat.assert_no_panic();
+}
+
+#[test]
+fn somebody_who_only_watches_is_told_within_a_second_too() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut seat = Seat::new(WindowManager::Openbox, TIERS[0]);
+    let lines = "i=0; while :; do i=$((i+1)); echo line $i; sleep 0.04; done";
+    seat.host.exec(&["xterm", "-T", "lines", "-geometry", "80x24+200+200", "-e", "sh", "-c", lines]);
+    seat.remote.wait_window("lines");
+    let frames = || seat.status_number("frames");
+    let first = frames();
+    wait_until(PATIENCE, "lines go by", || (frames()? > first? + 50).then_some(()));
+    let front = seat.host.front_pid();
+    let before = seat.desk.picture(seat.window);
+    send(front, Signal::STOP);
+    let begin = Instant::now();
+    let greyed = wait_for(2 * PATIENCE, || {
+        (seat.desk.picture(seat.window).diff(&before).share() > 0.5).then(|| begin.elapsed())
+    });
+    send(front, Signal::CONT);
+    let greyed = greyed.expect("the picture greys");
+    eprintln!("the picture greyed {} ms after the front stood still", greyed.as_millis());
+    assert!(greyed < GREYS_WITHIN, "the picture greyed only after {greyed:?}");
+    wait_until(PATIENCE, "the link lives again", || (seat.link_state() == "live").then_some(()));
     seat.assert_no_panic();
 }
 

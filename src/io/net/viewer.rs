@@ -174,7 +174,7 @@ pub struct PathStats {
     pub bytes_sent: u64,
     /// UDP packets received.
     pub packets_received: u64,
-    /// STREAM and PING frames sent: what the host has to acknowledge.
+    /// What the host has to acknowledge: STREAM and PING frames sent, and messages that are about to be.
     pub asked: u64,
     /// Of those that we sent, known to be lost.
     pub packets_lost: u64,
@@ -255,6 +255,8 @@ pub struct ViewerConnection {
     control: Outbox,
     input: Outbox,
     input_begun: bool,
+    /// Messages that were handed over; QUIC sends them, and counts them then, a little later.
+    handed: u64,
     control_in: RecvStream,
     control_cut: Splitter,
     accept: Pin<Box<dyn Future<Output = Result<RecvStream, ConnectionError>> + Send>>,
@@ -291,6 +293,7 @@ impl ViewerConnection {
             control: Outbox::new(control, limits::VIEWER_OUTBOX),
             input: Outbox::new(input, limits::VIEWER_OUTBOX),
             input_begun: false,
+            handed: 0,
             control_in,
             control_cut: Splitter::new(limits::MESSAGE_BYTES_MAX),
             streams: Vec::new(),
@@ -314,7 +317,9 @@ impl ViewerConnection {
     pub fn send_control(&mut self, message: &ViewerMessage) -> Result<(), SendError> {
         self.scratch.clear();
         message.encode(&mut self.scratch);
-        self.control.send(&self.scratch)
+        self.control.send(&self.scratch)?;
+        self.handed += 1;
+        Ok(())
     }
 
     /// Sends input events together.
@@ -331,6 +336,7 @@ impl ViewerConnection {
         }
         self.input.send(&self.scratch)?;
         self.input_begun = true;
+        self.handed += 1;
         Ok(())
     }
 
@@ -374,7 +380,8 @@ impl ViewerConnection {
             bytes_sent: stats.udp_tx.bytes,
             packets_received: stats.udp_rx.datagrams,
             // Each search for a larger MTU holds a PING that may well be lost without meaning anything.
-            asked: (stats.frame_tx.stream + stats.frame_tx.ping).saturating_sub(stats.path.sent_plpmtud_probes),
+            asked: self.handed
+                + (stats.frame_tx.stream + stats.frame_tx.ping).saturating_sub(stats.path.sent_plpmtud_probes),
             packets_lost: stats.path.lost_packets,
             mtu: stats.path.current_mtu,
         }

@@ -1,7 +1,8 @@
 //! The viewer's side of the control plane: connected or not, standing still or not, and when to try again.
 //!
 //! A link stands still when something was sent and nothing has come back for [`STALL_AFTER`]; packets are counted by
-//! QUIC, so an idle link costs nothing. Time is an argument; the crank is `viewer::link`.
+//! QUIC, so an idle link costs nothing. Where pictures came one after the other and then none does, the host is asked.
+//! Time is an argument; the crank is `viewer::link`.
 
 use crate::proto::wire::CloseCode;
 use std::time::Duration;
@@ -10,6 +11,12 @@ use std::time::Duration;
 pub const STALL_AFTER: Duration = Duration::from_millis(800);
 /// A link that stands still for this long is given up and made anew.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
+/// So many frames within this time are something that moves, a film or a page that is scrolled: not the caret, nor keys that
+/// are typed one by one, which are answered anyway.
+const MOVING_FRAMES: usize = 3;
+const MOVING: Duration = Duration::from_millis(500);
+/// If no frame follows those for so long, the host is asked whether it is still there.
+const ASK_AFTER: Duration = Duration::from_millis(200);
 /// A connection is looked after at least this often, a little later than QUIC's keep-alive.
 const LOOK_AFTER: Duration = Duration::from_millis(16_200);
 /// A connection is made anew, with fresh keys, once it is so old and nothing flows but keep-alives: nobody notices.
@@ -80,10 +87,12 @@ pub enum Deed {
     Connect,
     /// Move the connection to a new socket: the way may have changed.
     Rebind,
+    /// Send something that the host has to answer.
+    Ask,
 }
 
 /// The viewer's control plane.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientSession {
     state: LinkState,
     deed: Option<Deed>,
@@ -97,8 +106,10 @@ pub struct ClientSession {
     attempts: u32,
     connecting: bool,
     connected_at: Duration,
-    /// When packets were counted last.
+    /// When another count was found last.
     counted_at: Duration,
+    /// When the last frames came, the newest last, as far as nothing was asked since.
+    frames: [Option<Duration>; MOVING_FRAMES],
 }
 
 impl Lost {
@@ -127,6 +138,7 @@ impl ClientSession {
             connecting: true,
             connected_at: Duration::ZERO,
             counted_at: Duration::ZERO,
+            frames: [None; MOVING_FRAMES],
         }
     }
 
@@ -160,15 +172,23 @@ impl ClientSession {
         self.look_at = Some(now + wait);
     }
 
+    /// A frame of the picture came.
+    pub fn handle_frame(&mut self, now: Duration) {
+        self.frames.rotate_left(1);
+        self.frames[MOVING_FRAMES - 1] = Some(now);
+    }
+
     /// Counters of what was sent and has to be acknowledged, and of packets received, whenever something was sent or
     /// received, or a timer ran out. Acknowledgements do not count as sent: nobody answers them.
     pub fn handle_packets(&mut self, sent: u64, received: u64, now: Duration) {
         if !matches!(self.state, LinkState::Live | LinkState::Stalled { .. }) || self.connecting {
             return;
         }
-        let is_quiet = now.saturating_sub(std::mem::replace(&mut self.counted_at, now)) >= QUIET;
+        let is_quiet = now.saturating_sub(self.counted_at) >= QUIET;
         let (sent_before, received_before) = self.counted;
-        self.counted = (sent, received);
+        if self.counted != (sent, received) {
+            (self.counted, self.counted_at) = ((sent, received), now);
+        }
         if received != received_before {
             self.unanswered = None;
             self.rebound = false;
@@ -177,7 +197,7 @@ impl ClientSession {
             self.unanswered = Some(now);
         }
         self.look_at = Some(match self.unanswered {
-            None => now + LOOK_AFTER,
+            None => self.look_unasked(now),
             Some(since) if now < since + STALL_AFTER => since + STALL_AFTER,
             Some(since) => {
                 self.state = LinkState::Stalled { since };
@@ -200,6 +220,22 @@ impl ClientSession {
             self.look_at = None;
             self.deed = Some(Deed::Connect);
         }
+    }
+
+    /// When to look next at a link that owes no answer.
+    fn look_unasked(&mut self, now: Duration) -> Duration {
+        if let [Some(first), .., Some(last)] = self.frames
+            && last.saturating_sub(first) <= MOVING
+        {
+            let due = last + ASK_AFTER;
+            if now < due {
+                return due;
+            }
+            self.frames = [None; MOVING_FRAMES];
+            self.deed = Some(Deed::Ask);
+        }
+        let due = self.counted_at + LOOK_AFTER;
+        if now < due { due } else { now + LOOK_AFTER }
     }
 
     /// A timer ran out while there is no connection: time for the next attempt.
@@ -300,6 +336,53 @@ mod tests {
         assert!(matches!(s.state(), LinkState::Reconnecting { attempt: 2, .. }));
         s.handle_connected(at);
         assert_eq!(s.state(), LinkState::Live);
+    }
+
+    #[test]
+    fn a_picture_that_stops_in_the_middle_of_moving_is_asked_after_once() {
+        let mut s = live();
+        // A caret: nobody is asked, however long it blinks.
+        for blink in 1..20 {
+            let now = 600 * blink * MS;
+            s.handle_frame(1_000 * MS + now);
+            s.handle_packets(1, u64::from(blink), 1_000 * MS + now);
+            assert!(s.poll_timeout().unwrap() > 16_000 * MS + now);
+        }
+        // A film: frames and acknowledgements come, and then nothing.
+        let mut at = 20_000 * MS;
+        for frame in 0..50 {
+            at += 40 * MS;
+            s.handle_frame(at);
+            s.handle_packets(1 + frame, 100 + frame, at);
+            assert_eq!(s.poll_deed(), None);
+        }
+        let look = s.poll_timeout().unwrap();
+        assert_eq!(look, at + ASK_AFTER);
+        s.handle_packets(50, 149, look);
+        assert_eq!((s.poll_deed(), s.state()), (Some(Deed::Ask), LinkState::Live));
+        // The answer: it stands still, and nobody asks again.
+        let mut answered = s.clone();
+        answered.handle_packets(51, 149, look);
+        answered.handle_packets(51, 150, look + 5 * MS);
+        assert_eq!((answered.poll_deed(), answered.state()), (None, LinkState::Live));
+        assert!(answered.poll_timeout().unwrap() > look + 16_000 * MS);
+        // No answer: the user is told a second after the last frame.
+        s.handle_packets(51, 149, look);
+        let told = s.poll_timeout().unwrap();
+        s.handle_packets(51, 149, told);
+        assert_eq!(s.state(), LinkState::Stalled { since: look });
+        assert!(told <= at + 1_000 * MS);
+    }
+
+    #[test]
+    fn turns_without_a_packet_put_nothing_off() {
+        let mut s = live();
+        s.handle_packets(5, 5, 2_000 * MS);
+        let look = s.poll_timeout().unwrap();
+        for second in 3..18 {
+            s.handle_packets(5, 5, second * 1_000 * MS);
+            assert_eq!(s.poll_timeout().unwrap(), look);
+        }
     }
 
     #[test]

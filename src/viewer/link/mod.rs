@@ -2,8 +2,8 @@
 //!
 //! What was counted: `meter`. Why there is no connection: `loss`.
 //!
-//! Order of a turn: what the session wants done, input out, then whatever comes first of packets, commands, facts from
-//! the screen, room for a frame, and timers.
+//! Order of a turn: input out, packets counted, what the session wants done, then whatever comes first of packets, commands,
+//! facts from the screen, room for a frame, and timers.
 
 mod loss;
 mod meter;
@@ -119,7 +119,12 @@ pub async fn run(
     let mut link = Link::new(channels.ui, channels.checks, channels.sound, introduction, stats_file, printing);
     let mut connecting: Option<Connecting> = None;
     loop {
+        link.tell_talk();
+        link.send_input();
+        link.print();
+        link.count_packets();
         match link.session.poll_deed() {
+            Some(Deed::Ask) => link.ask(),
             Some(Deed::Connect) => {
                 link.drop_connection();
                 connecting = link.connector.clone().map(|c| Box::pin(async move { c.connect().await }) as Connecting);
@@ -128,9 +133,6 @@ pub async fn run(
             None => {}
         }
         link.tell_state();
-        link.tell_talk();
-        link.send_input();
-        link.print();
         let wake = link.wake_at();
         tokio::select! {
             biased;
@@ -369,6 +371,8 @@ impl Link {
             Received::Control(body) => HostMessage::decode(&body).map(|m| self.handle_message(m)),
             Received::Frame(bytes) => match self.assembler.handle_frame(bytes) {
                 Ok(()) => {
+                    let now = self.now();
+                    self.session.handle_frame(now);
                     self.next_update();
                     Ok(())
                 }
@@ -401,9 +405,8 @@ impl Link {
             }
         };
         if let Err(error) = done {
-            return self.handle_wire_error(&error);
+            self.handle_wire_error(&error);
         }
-        self.count_packets();
     }
 
     fn handle_message(&mut self, message: HostMessage) {
@@ -590,7 +593,6 @@ impl Link {
 
     fn handle_timeout(&mut self) {
         let now = self.now();
-        self.count_packets();
         self.session.handle_timeout(now);
         if self.input_at.elapsed() >= HELD_ALIVE {
             self.input.handle_silence();
@@ -645,7 +647,6 @@ impl Link {
         {
             self.say_shown(complete);
         }
-        self.count_packets();
     }
 
     /// Tells the host that all frames up to this one are shown.
@@ -660,6 +661,12 @@ impl Link {
             tracing::warn!(%error, "Control message cannot be sent");
             self.lose(Lost::Unreachable);
         }
+    }
+
+    /// Says again what the host knows: it has to acknowledge that.
+    fn ask(&mut self) {
+        self.send(&ViewerMessage::Visible(self.visible));
+        self.count_packets();
     }
 
     fn rebind(&mut self) {
