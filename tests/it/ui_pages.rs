@@ -193,7 +193,7 @@ fn notices() -> Vec<(&'static str, Notice)> {
         ("host_ended", Notice::HostEnded { host: host.clone() }),
         ("taken", Notice::TakenOver),
         ("protocol", Notice::Protocol { host: host.clone(), code: 0x1a3 }),
-        ("version", Notice::VersionMismatch { host: host.clone(), ours: "1.2".to_owned(), theirs: "2.0".to_owned() }),
+        ("version", Notice::VersionMismatch { host: host.clone() }),
         ("unreachable", Notice::Unreachable { host: host.clone() }),
         ("busy", Notice::Busy { host: host.clone() }),
         ("no_network", Notice::NoNetwork { host: host.clone() }),

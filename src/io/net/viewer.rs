@@ -38,10 +38,11 @@ const PRIORITY_CONTROL: i32 = 99;
 const REFUSAL_ALERTS: [u64; 9] = [42, 43, 44, 45, 46, 48, 49, 51, 116];
 /// QUIC's error codes for TLS alerts begin here (RFC 9001, section 4.8).
 const CRYPTO_ERRORS: u64 = 0x100;
-/// The alert `no_application_protocol` (RFC 7301) among them.
-const NO_COMMON_ALPN: u64 = CRYPTO_ERRORS + 120;
-/// The host has too many handshakes (RFC 9000, section 20.1).
+/// The host has too many handshakes, or is about to end (RFC 9000, section 20.1).
 const CONNECTION_REFUSED: u64 = 0x2;
+/// QUIC's errors that another attempt may not meet: closed without an error, an internal error, a proof of address that
+/// came too late or from elsewhere, and an application that ended before the handshake did.
+const PASSING_ERRORS: [u64; 4] = [0x0, 0x1, 0xb, 0xc];
 
 /// Why there is no connection.
 #[derive(Debug, Error)]
@@ -131,6 +132,9 @@ pub enum LostReason {
         /// What had come.
         bytes: usize,
     },
+    /// The host's TLS takes nothing that we offer.
+    #[error("the host does not speak this protocol: {0}")]
+    Incompatible(String),
     /// QUIC itself failed.
     #[error("the connection broke: {0}")]
     Transport(String),
@@ -582,14 +586,11 @@ impl From<ConnectionError> for LostReason {
                     None => LostReason::ClosedUnknown(code),
                 }
             }
-            ConnectionError::ConnectionClosed(close) => {
-                let code = u64::from(close.error_code);
-                if code.checked_sub(CRYPTO_ERRORS).is_some_and(|alert| REFUSAL_ALERTS.contains(&alert)) {
-                    LostReason::DeviceRefused
-                } else {
-                    LostReason::Transport(close.to_string())
-                }
-            }
+            ConnectionError::ConnectionClosed(close) => match alert(u64::from(close.error_code)) {
+                Some(alert) if REFUSAL_ALERTS.contains(&alert) => LostReason::DeviceRefused,
+                Some(_) => LostReason::Incompatible(close.to_string()),
+                None => LostReason::Transport(close.to_string()),
+            },
             ConnectionError::Reset => LostReason::HostRestarted,
             ConnectionError::TimedOut => LostReason::TimedOut,
             ConnectionError::LocallyClosed => LostReason::Here,
@@ -643,33 +644,38 @@ async fn attempt(
     ViewerConnection::new(endpoint, connection).await.map_err(|error| connect_error(address, error))
 }
 
+/// What an error of the handshake says. Once there is a connection: [`LostReason::from`].
 fn connect_error(address: SocketAddr, error: ConnectionError) -> ConnectError {
-    let code = match &error {
-        ConnectionError::TransportError(own) => Some(u64::from(own.code)),
-        _ => None,
+    let (code, detail) = match &error {
+        ConnectionError::TransportError(own) => (u64::from(own.code), error.to_string()),
+        ConnectionError::ConnectionClosed(theirs) => (u64::from(theirs.error_code), theirs.to_string()),
+        ConnectionError::VersionMismatch => {
+            return ConnectError::Incompatible { address, detail: error.to_string() };
+        }
+        ConnectionError::TimedOut => return ConnectError::Unreachable { address },
+        ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => {
+            return ConnectError::Lost { address, reason: LostReason::from(error) };
+        }
     };
-    match (code, error) {
-        // Our own check said no.
-        (Some(code), error) if (CRYPTO_ERRORS..CRYPTO_ERRORS + 0x100).contains(&code) => {
-            let detail = error.to_string();
-            if REFUSAL_ALERTS.contains(&(code - CRYPTO_ERRORS)) {
-                ConnectError::HostCertificate { address, detail }
-            } else {
-                ConnectError::Incompatible { address, detail }
-            }
+    let is_refusal = alert(code).is_some_and(|alert| REFUSAL_ALERTS.contains(&alert));
+    let is_ours = matches!(error, ConnectionError::TransportError(_));
+    match code {
+        // Our own check of the host said no.
+        _ if is_refusal && is_ours => ConnectError::HostCertificate { address, detail },
+        CONNECTION_REFUSED => ConnectError::Lost { address, reason: LostReason::Closed(CloseCode::Full) },
+        _ if is_refusal || PASSING_ERRORS.contains(&code) => {
+            ConnectError::Lost { address, reason: LostReason::from(error) }
         }
-        (_, ConnectionError::TimedOut) => ConnectError::Unreachable { address },
-        (_, error @ ConnectionError::VersionMismatch) => {
-            ConnectError::Incompatible { address, detail: error.to_string() }
-        }
-        (_, ConnectionError::ConnectionClosed(close)) if u64::from(close.error_code) == NO_COMMON_ALPN => {
-            ConnectError::Incompatible { address, detail: close.to_string() }
-        }
-        (_, ConnectionError::ConnectionClosed(close)) if u64::from(close.error_code) == CONNECTION_REFUSED => {
-            ConnectError::Lost { address, reason: LostReason::Closed(CloseCode::Full) }
-        }
-        (_, error) => ConnectError::Lost { address, reason: LostReason::from(error) },
+        _ => ConnectError::Incompatible { address, detail },
     }
+}
+
+/// The TLS alert in a QUIC error code, if it is one.
+fn alert(code: u64) -> Option<u64> {
+    code.checked_sub(CRYPTO_ERRORS).filter(|alert| *alert <= 0xff)
 }
 
 /// Of two errors the one that tells a user more.
@@ -685,5 +691,98 @@ fn more_telling(known: Option<ConnectError>, new: ConnectError) -> ConnectError 
     match known {
         Some(known) if weight(&known) >= weight(&new) => known,
         _ => new,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quinn::{ApplicationClose, ConnectionClose, TransportErrorCode, VarInt};
+
+    /// All of RFC 9000's, section 20.1, but those of TLS.
+    const QUIC_ERRORS: [TransportErrorCode; 17] = [
+        TransportErrorCode::NO_ERROR,
+        TransportErrorCode::INTERNAL_ERROR,
+        TransportErrorCode::CONNECTION_REFUSED,
+        TransportErrorCode::FLOW_CONTROL_ERROR,
+        TransportErrorCode::STREAM_LIMIT_ERROR,
+        TransportErrorCode::STREAM_STATE_ERROR,
+        TransportErrorCode::FINAL_SIZE_ERROR,
+        TransportErrorCode::FRAME_ENCODING_ERROR,
+        TransportErrorCode::TRANSPORT_PARAMETER_ERROR,
+        TransportErrorCode::CONNECTION_ID_LIMIT_ERROR,
+        TransportErrorCode::PROTOCOL_VIOLATION,
+        TransportErrorCode::INVALID_TOKEN,
+        TransportErrorCode::APPLICATION_ERROR,
+        TransportErrorCode::CRYPTO_BUFFER_EXCEEDED,
+        TransportErrorCode::KEY_UPDATE_ERROR,
+        TransportErrorCode::AEAD_LIMIT_REACHED,
+        TransportErrorCode::NO_VIABLE_PATH,
+    ];
+
+    fn closed_by_host(code: TransportErrorCode) -> ConnectionError {
+        let close = ConnectionClose { error_code: code, frame_type: None, reason: Bytes::new() };
+        ConnectionError::ConnectionClosed(close)
+    }
+
+    /// The word for an error in the handshake, and for the same error later.
+    fn words(error: ConnectionError) -> (&'static str, &'static str) {
+        let of_reason = |reason: &LostReason| match reason {
+            LostReason::Closed(CloseCode::Full) => "full",
+            LostReason::Closed(_) => "closed",
+            LostReason::ClosedUnknown(_) => "unknown code",
+            LostReason::DeviceRefused => "refused",
+            LostReason::Incompatible(_) => "incompatible",
+            LostReason::HostRestarted => "restarted",
+            LostReason::TimedOut => "silent",
+            LostReason::Transport(_) => "broke",
+            other => panic!("{other:?} is not QUIC's word"),
+        };
+        let early = match connect_error(([127, 0, 0, 1], 7474).into(), error.clone()) {
+            ConnectError::Unreachable { .. } => "silent",
+            ConnectError::HostCertificate { .. } => "another host",
+            ConnectError::Incompatible { .. } => "incompatible",
+            ConnectError::Lost { reason, .. } => of_reason(&reason),
+            other => panic!("{other:?} is not QUIC's word"),
+        };
+        (early, of_reason(&LostReason::from(error)))
+    }
+
+    #[test]
+    fn each_end_that_quic_knows_has_its_word() {
+        for alert in 0..=255 {
+            let expected = match u64::from(alert) {
+                42..=46 | 48 | 49 | 51 | 116 => ("refused", "refused"),
+                _ => ("incompatible", "incompatible"),
+            };
+            assert_eq!(words(closed_by_host(TransportErrorCode::crypto(alert))), expected, "alert {alert}");
+            let expected = if expected.0 == "refused" { "another host" } else { "incompatible" };
+            let own = ConnectionError::TransportError(TransportErrorCode::crypto(alert).into());
+            assert_eq!(words(own).0, expected, "own alert {alert}");
+        }
+        for (number, code) in QUIC_ERRORS.into_iter().enumerate() {
+            assert_eq!(u64::from(code), number as u64, "each one is here");
+            let expected = match number {
+                0x2 => "full",
+                0x0 | 0x1 | 0xb | 0xc => "broke",
+                _ => "incompatible",
+            };
+            assert_eq!(words(closed_by_host(code)), (expected, "broke"), "{code:?}");
+        }
+        for code in CloseCode::ALL {
+            let close = ApplicationClose { error_code: VarInt::from_u32(code as u32), reason: Bytes::new() };
+            let expected = match code {
+                CloseCode::UnknownDevice => "refused",
+                CloseCode::Full => "full",
+                _ => "closed",
+            };
+            assert_eq!(words(ConnectionError::ApplicationClosed(close)), (expected, expected), "{code:?}");
+        }
+        let unknown = VarInt::from_u32(CloseCode::ALL.len() as u32);
+        let close = ApplicationClose { error_code: unknown, reason: Bytes::new() };
+        assert_eq!(words(ConnectionError::ApplicationClosed(close)), ("unknown code", "unknown code"));
+        assert_eq!(words(ConnectionError::TimedOut), ("silent", "silent"));
+        assert_eq!(words(ConnectionError::Reset), ("restarted", "restarted"));
+        assert_eq!(words(ConnectionError::VersionMismatch).0, "incompatible");
     }
 }

@@ -8,7 +8,7 @@ use crate::io::gpu;
 use crate::proto::print::viewer::JobView;
 use crate::proto::session::client::{LinkState, Lost};
 use crate::proto::sound::talk::TalkState;
-use crate::proto::wire::{CloseCode, VERSION};
+use crate::proto::wire::CloseCode;
 use crate::viewer::Outcome;
 use crate::viewer::recent::Place;
 use crate::viewer::ui::{
@@ -177,10 +177,7 @@ fn notice_of(lost: Lost, host: String) -> Notice {
         Lost::Closed(CloseCode::TakenOver) => Notice::TakenOver,
         Lost::Closed(CloseCode::Ended | CloseCode::NoDesktop | CloseCode::Bye) => Notice::HostEnded { host },
         Lost::Closed(CloseCode::UnknownDevice) | Lost::DeviceRefused => Notice::UnknownDevice { host },
-        Lost::Closed(CloseCode::Version) => {
-            let unknown = "?".to_owned();
-            Notice::VersionMismatch { host, ours: VERSION.to_string(), theirs: unknown }
-        }
+        Lost::Closed(CloseCode::Version) => Notice::VersionMismatch { host },
         Lost::Closed(CloseCode::Restarting | CloseCode::Full | CloseCode::Timeout) => Notice::Busy { host },
         Lost::Closed(code) => Notice::Protocol { host, code: code as u64 },
         Lost::Broken => Notice::Protocol { host, code: CloseCode::Protocol as u64 },
@@ -381,6 +378,7 @@ mod tests {
                 LossReason::Closed,
                 Notice::Protocol { host: host(), code: CloseCode::Protocol as u64 },
             ),
+            (Lost::Closed(CloseCode::Version), LossReason::Closed, Notice::VersionMismatch { host: host() }),
             (Lost::Closed(CloseCode::TakenOver), LossReason::Closed, Notice::TakenOver),
             (Lost::Closed(CloseCode::Ended), LossReason::Closed, Notice::HostEnded { host: host() }),
             (Lost::DeviceRefused, LossReason::NoAnswer, Notice::UnknownDevice { host: host() }),

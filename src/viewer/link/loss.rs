@@ -27,6 +27,7 @@ pub(super) fn lost_from_reason(reason: &LostReason) -> Lost {
     match reason {
         LostReason::Closed(code) => Lost::Closed(*code),
         LostReason::DeviceRefused => Lost::DeviceRefused,
+        LostReason::Incompatible(_) => Lost::Closed(CloseCode::Version),
         LostReason::Protocol(_)
         | LostReason::Stream { .. }
         | LostReason::Unfinished { .. }
@@ -55,5 +56,17 @@ mod tests {
         assert_eq!(lost_from_error(&ConnectError::Unreachable { address }), Lost::Unreachable);
         assert_eq!(lost_from_reason(&LostReason::HostRestarted), Lost::Restarted);
         assert_eq!(lost_from_reason(&LostReason::TimedOut), Lost::Unreachable);
+    }
+
+    #[test]
+    fn a_host_that_takes_nothing_we_offer_is_not_asked_again() {
+        let address = "192.0.2.1:7474".parse().expect("an address");
+        let early = ConnectError::Incompatible { address, detail: String::new() };
+        for lost in [lost_from_error(&early), lost_from_reason(&LostReason::Incompatible(String::new()))] {
+            assert_eq!(lost, Lost::Closed(CloseCode::Version));
+            assert!(!lost.is_passing());
+        }
+        let full = ConnectError::Lost { address, reason: LostReason::Closed(CloseCode::Full) };
+        assert!(lost_from_error(&full).is_passing(), "a host may have room again");
     }
 }

@@ -103,9 +103,9 @@ pub(super) fn notice_words(l: &Locale, notice: &Notice) -> [String; 3] {
             l.text("notice-protocol-text", &[("host", host.into()), ("code", format!("0x{code:x}").into())]),
             l.plain("notice-protocol-next"),
         ],
-        Notice::VersionMismatch { host, ours, theirs } => [
+        Notice::VersionMismatch { host } => [
             l.plain("notice-version-title"),
-            l.text("notice-version-text", &[("host", host.into()), ("ours", ours.into()), ("theirs", theirs.into())]),
+            l.text("notice-version-text", &[("host", host.into())]),
             l.plain("notice-version-next"),
         ],
         Notice::Busy { host } => [

@@ -133,14 +133,10 @@ pub enum Notice {
         /// Close code, shown in hexadecimal.
         code: u64,
     },
-    /// No common protocol version.
+    /// No common version of the protocol, of TLS or of QUIC.
     VersionMismatch {
         /// Host name as the user knows it.
         host: String,
-        /// Version of this program.
-        ours: String,
-        /// Version of the host.
-        theirs: String,
     },
     /// The host takes nobody now: it restarts, or is full.
     Busy {
