@@ -10,6 +10,8 @@ mod layers;
 mod net;
 mod platform;
 mod print;
+#[cfg(feature = "net")]
+mod profile;
 mod screen;
 mod session;
 mod sound;
