@@ -212,4 +212,29 @@ mod tests {
             field(side, "allow_spin", "false".to_owned());
         }
     }
+
+    #[test]
+    fn a_hosts_endpoint_gets_every_limit() {
+        // None of it is about TLS, which here has no certificate.
+        let mut tls = rustls::ServerConfig::builder_with_provider(tls::provider())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+        tls.max_early_data_size = 0;
+        let tls = QuicServerConfig::try_from(tls).expect("the profile has QUIC's first suite");
+        let text = format!("{:?}", server_config(tls, Arc::new(transport(Side::Host))));
+        for (name, value) in [
+            ("max_incoming", limits::HANDSHAKES_MAX.to_string()),
+            ("incoming_buffer_size", limits::HANDSHAKE_BUFFER.to_string()),
+            ("incoming_buffer_size_total", limits::HANDSHAKE_BUFFERS.to_string()),
+            ("retry_token_lifetime", format!("{:?}", limits::HANDSHAKE_TIMEOUT)),
+            ("migration", "true".to_owned()),
+            ("max_concurrent_uni_streams", limits::VIEWER_UNI_STREAMS.to_string()),
+            // Tokens for later visits.
+            ("sent", "0".to_owned()),
+        ] {
+            assert!(text.contains(&format!(" {name}: {value},")), "{name} is not {value}: {text}");
+        }
+    }
 }
