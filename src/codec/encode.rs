@@ -14,7 +14,6 @@ use crate::codec::modes::{Modes, TileChange};
 use crate::codec::motion::{self, Changed, same_pixels};
 use crate::codec::photos::{Photos, photo_blocks};
 use crate::codec::rounds::Rounds;
-use crate::codec::stage::harvest;
 use crate::codec::uncover::{Copied, Offer, Under};
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use std::time::Duration;
@@ -723,15 +722,15 @@ impl Encoder {
     /// Puts the tiles written since the last time into the dictionary, if that is worth it or costs no order. Another
     /// round can only follow a HARVEST, because its tiles start from the first again.
     fn harvest(&mut self, goes_on: bool, is_ordered: bool, writer: &mut SectionWriter) -> bool {
-        let jobs = std::mem::take(&mut self.modes.harvests);
-        let bytes = std::mem::take(&mut self.modes.harvest_bytes);
-        let is_worth_it = !jobs.is_empty() && (is_ordered || bytes >= HARVEST_BYTES_MIN);
-        if !writer.has_open_tiles() || !(goes_on || is_worth_it) {
-            return false;
+        let (tiles, bytes) = self.modes.harvest.size();
+        let is_worth_it = tiles > 0 && (is_ordered || bytes >= HARVEST_BYTES_MIN);
+        let is_written = writer.has_open_tiles() && (goes_on || is_worth_it);
+        if is_written {
+            writer.harvest();
+            self.modes.harvest.run(&self.held, &mut self.walk, &mut self.dictionary);
         }
-        writer.harvest();
-        harvest::run(&jobs, &self.held, &mut self.walk, &mut self.dictionary);
-        true
+        self.modes.harvest.clear();
+        is_written
     }
 
     /// Writes a tile that is in the cache or of one colour; returns whether it was.

@@ -2,20 +2,27 @@
 //!
 //! The smallest wins; at the same size the one that a viewer decodes with less work.
 
+use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::encode::{CtxEncoder, Measured, OCTETS_FEW, OCTETS_HALF, OCTETS_MAX, Pixels, changed_octets};
+use crate::codec::ctx::model::{Canvas, Entry};
 use crate::codec::ctx::tables::COSTS;
 use crate::codec::encode::View;
 use crate::codec::format::{BLOCK_PIXELS, PACK_COLORS_MAX, SectionWriter, pack_bits};
 use crate::codec::photos::QUANTISER;
 use crate::codec::plan::{Harvest, packed};
+use crate::codec::stage::harvest;
 use crate::codec::wave::encode::WaveEncoder;
 use crate::geom::{BLOCK, BLOCKS_PER_SIDE, BlockMask, Point, Rect, TILE, TileIndex};
 
 /// Bytes of a record's head: mode, tile, mask.
 const HEAD_BYTES: usize = 4;
+/// Bytes of a block of two colours, without entropy coding and its record's head.
+const BLOCK_BYTES_MIN: usize = BLOCK_PIXELS / 8;
 /// Bits of a pixel above which a tile is a photo or as expensive as one; text and widgets stay below one and a half.
 const PHOTO_BITS: usize = 2;
+/// Entries for the dictionary that are kept from measuring a tile until its HARVEST: 2 MiB. Those of further tiles are found anew.
+const ENTRIES_MAX: usize = 1 << 17;
 /// Pixels looked at to tell a photo.
 const SAMPLES: usize = 64;
 /// A colour that has less than one in so many of them is no background.
@@ -45,9 +52,7 @@ pub(super) struct TileChange<'a> {
 /// Writes changed blocks; keeps its memory from tile to tile.
 #[derive(Debug)]
 pub(super) struct Modes {
-    /// The tiles that the next HARVEST would put into the dictionary, and the bytes of their payloads.
-    pub(super) harvests: Vec<Harvest>,
-    pub(super) harvest_bytes: usize,
+    pub(super) harvest: Harvests,
     /// Entropy-coded records since this was set to zero.
     pub(super) coded: usize,
     /// The tile in work is written on what was there.
@@ -63,8 +68,7 @@ pub(super) struct Modes {
 impl Modes {
     pub(super) fn new() -> Self {
         Self {
-            harvests: Vec::new(),
-            harvest_bytes: 0,
+            harvest: Harvests::default(),
             coded: 0,
             reads_former: false,
             ctx: CtxEncoder::new(),
@@ -110,23 +114,22 @@ impl Modes {
         writer: &mut SectionWriter,
     ) {
         let &TileChange { tile, blocks: changed, mask, .. } = change;
-        let mut groups: Vec<Group> = Vec::new();
-        for block in changed.blocks() {
-            Group::add(&mut groups, block, &self.pixels);
-        }
-        if groups.iter().all(|g| g.colors.len() == 1) {
-            return groups.iter().for_each(|g| g.write(tile, mask, &self.pixels, writer));
-        }
-        if change.is_plain || *photos_left == 0 && is_photo(&self.pixels, changed) {
-            return self.write_plainly(groups, tile, mask, writer);
+        let colorful = changed.blocks().filter(|block| !is_solid(&self.pixels, *block)).count();
+        if colorful == 0 || change.is_plain || *photos_left == 0 && is_photo(&self.pixels, changed) {
+            return self.write_plainly(Group::all(changed, &self.pixels), tile, mask, writer);
         }
         let measured = self.measure(change, changed, dictionary);
-        if measured.bytes * 8 > changed.count() as usize * BLOCK_PIXELS * PHOTO_BITS {
-            if *photos_left == 0 {
-                return self.write_plainly(groups, tile, mask, writer);
-            }
+        let is_photo = measured.bytes * 8 > changed.count() as usize * BLOCK_PIXELS * PHOTO_BITS;
+        if is_photo && *photos_left > 0 {
             *photos_left -= 1;
+        } else if is_photo {
+            return self.write_plainly(Group::all(changed, &self.pixels), tile, mask, writer);
         }
+        // Text is nearly always below the least that groups can take, so what they would be is not worked out.
+        if measured.bytes < colorful * BLOCK_BYTES_MIN {
+            return self.write_ctx(&measured, change, mask, writer);
+        }
+        let mut groups = Group::all(changed, &self.pixels);
         if HEAD_BYTES + measured.bytes < groups.iter().map(Group::bytes).sum() {
             return self.write_ctx(&measured, change, mask, writer);
         }
@@ -196,8 +199,52 @@ impl Modes {
         writer.ctx(change.tile, mask, measured.set, &self.payload);
         if measured.head.dictionary {
             let origin = packed(Point { x: change.rect.x, y: change.rect.y });
-            self.harvests.push(Harvest::new(origin, measured.blocks, &measured.head));
-            self.harvest_bytes += self.payload.len();
+            let job = Harvest::new(origin, measured.blocks, &measured.head);
+            self.harvest.add(job, self.ctx.entries(), self.payload.len());
+        }
+    }
+}
+
+/// The tiles that the next HARVEST would put into the dictionary.
+#[derive(Debug, Default)]
+pub(super) struct Harvests {
+    /// Of those that were found first, what there is to be put in; at most [`ENTRIES_MAX`] and a tile's.
+    entries: Vec<Entry>,
+    /// Those that were found when that was full.
+    jobs: Vec<Harvest>,
+    /// Bytes of their payloads.
+    bytes: usize,
+    count: usize,
+}
+
+impl Harvests {
+    fn add(&mut self, job: Harvest, entries: &[Entry], bytes: usize) {
+        if self.entries.len() < ENTRIES_MAX {
+            self.entries.extend_from_slice(entries);
+        } else {
+            self.jobs.push(job);
+        }
+        (self.bytes, self.count) = (self.bytes + bytes, self.count + 1);
+    }
+
+    /// How many tiles, and the bytes of their payloads.
+    pub(super) fn size(&self) -> (usize, usize) {
+        (self.count, self.bytes)
+    }
+
+    /// There are none.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.jobs.clear();
+        (self.bytes, self.count) = (0, 0);
+    }
+
+    /// Puts all in; `screen` has their pixels.
+    pub(super) fn run(&self, screen: &Picture, walk: &mut Canvas, dictionary: &mut Dictionary) {
+        if self.count > 0 {
+            dictionary.begin_round();
+            dictionary.learn(&self.entries);
+            harvest::learn(&self.jobs, screen, walk, dictionary);
         }
     }
 }
@@ -222,6 +269,13 @@ struct Group {
 }
 
 impl Group {
+    /// Blocks of a tile in as few records as they need.
+    fn all(blocks: BlockMask, pixels: &Pixels) -> Vec<Group> {
+        let mut groups = Vec::new();
+        blocks.blocks().for_each(|block| Group::add(&mut groups, block, pixels));
+        groups
+    }
+
     /// Puts a block where it costs least: into a group whose pixels need as many bits with it as without.
     fn add(groups: &mut Vec<Group>, block: u32, pixels: &Pixels) {
         let colors = few_colors(pixels, block).unwrap_or_default();
@@ -279,6 +333,16 @@ fn is_photo(pixels: &Pixels, changed: BlockMask) -> bool {
     most * BACKGROUND_SHARE < samples.len()
 }
 
+/// Whether a block has one colour.
+fn is_solid(pixels: &Pixels, block: u32) -> bool {
+    let start = block_start(block);
+    let first = pixels[start];
+    (0..BLOCK as usize).all(|y| {
+        let row = &pixels[start + y * TILE as usize..][..BLOCK as usize];
+        row.iter().fold(0, |difference, p| difference | (p ^ first)) == 0
+    })
+}
+
 /// The colours of a block, if there are at most 16.
 fn few_colors(pixels: &Pixels, block: u32) -> Option<Vec<u32>> {
     let mut colors: Vec<u32> = Vec::with_capacity(PACK_COLORS_MAX);
@@ -300,6 +364,11 @@ fn few_colors(pixels: &Pixels, block: u32) -> Option<Vec<u32>> {
 
 /// A block's pixels, row by row.
 fn block_pixels(pixels: &Pixels, block: u32) -> impl Iterator<Item = u32> {
-    let start = (block / BLOCKS_PER_SIDE * BLOCK * TILE + block % BLOCKS_PER_SIDE * BLOCK) as usize;
+    let start = block_start(block);
     (0..BLOCK as usize).flat_map(move |y| pixels[start + y * TILE as usize..][..BLOCK as usize].iter().copied())
+}
+
+/// Where a block's first pixel stands in a tile.
+fn block_start(block: u32) -> usize {
+    (block / BLOCKS_PER_SIDE * BLOCK * TILE + block % BLOCKS_PER_SIDE * BLOCK) as usize
 }

@@ -4,6 +4,8 @@
 //! picture here: a pixel's neighbourhood is the key, its colour the value. HARVEST puts tiles in (`codec::stage::harvest`),
 //! tiles with the dictionary bit look pixels up (`super::model`). PROTOCOL.md, "Dictionary".
 
+use super::model::Entry;
+
 /// Entries of each of the two tables: 1 MiB each. With a quarter of it a web page that is scrolled back costs half as
 /// much again.
 pub const SLOTS: usize = 1 << SLOT_BITS;
@@ -60,12 +62,12 @@ impl Dictionary {
     ///
     /// # Panics
     /// If no round was begun.
-    pub fn learn(&mut self, colors: impl Iterator<Item = ([Place; 2], u32)>) {
+    pub fn learn(&mut self, entries: &[Entry]) {
         let words: &mut Words = self.words.as_mut_slice().try_into().expect("a round was begun");
         let learned: &mut [u64; 2 * SLOTS / 64] = self.learned.as_mut_slice().try_into().expect("a round was begun");
-        for (places, color) in colors {
-            for Place { index, check } in places {
-                let (index, entry) = (index as usize % (2 * SLOTS), check << 24 | color);
+        for entry in entries {
+            for Place { index, check } in entry.places() {
+                let (index, entry) = (index as usize % (2 * SLOTS), check << 24 | entry.color);
                 let (learned, bit) = (&mut learned[index / 64], 1 << (index % 64));
                 let word = &mut words[index];
                 *word = if *learned & bit == 0 { entry } else { (*word).max(entry) };

@@ -3,12 +3,13 @@
 //! The model runs once and leaves a trace of choices; its cost in all table sets is summed up on the way, so that the
 //! size is known to about a per cent before anything is coded.
 
-use super::dictionary::{Dictionary, Words};
-use super::model::{Canvas, Coder, FIRST_COLOR};
-use super::tables::{BITS, Costs, KINDS, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
+use super::dictionary::Dictionary;
+use super::model::{Canvas, Coder, Entry, FIRST_COLOR, Seen, Survey};
+use super::tables::{BITS, Costs, ENTRIES, KINDS, LITERAL_ENTRIES, PIXEL_ENTRIES, Part, SETS};
 use super::{COLORS_MAX, FORMER_COLORS, Head, LANES_MAX, Rows, band};
 use crate::codec::bytes::{put_u24, put_varint};
 use crate::geom::{BLOCK, BlockMask, TILE};
+use multiversion::multiversion;
 
 /// Lower end of a coder's state; it is refilled by 16 bits below it.
 pub const STATE_MIN: u32 = 1 << 16;
@@ -32,11 +33,12 @@ pub type Pixels = [u32; (TILE * TILE) as usize];
 pub struct CtxEncoder {
     canvas: Canvas,
     trace: Trace,
+    /// Cost of its modelled choices in each table set, 1/32 bit.
+    costs: [u32; SETS],
     colors: ColorCount,
     words: Vec<u16>,
     empty: Dictionary,
-    /// For each pixel of the row list what the dictionary has, where it is asked.
-    recalled: Box<[[u32; 2]; (TILE * TILE) as usize]>,
+    survey: Survey,
 }
 
 /// A measured tile: what it would cost, and everything to code it.
@@ -57,8 +59,6 @@ pub struct Measured {
 pub struct Trace {
     /// Entries of the tables, or bits without a model.
     lanes: [Vec<u32>; LANES_MAX],
-    /// Cost of the modelled choices in each table set, 1/32 bit.
-    costs: [u32; SETS],
     /// Bits without a model.
     raw_bits: u32,
     /// A bit for each of the eight choices of a pixel that came.
@@ -83,10 +83,11 @@ impl CtxEncoder {
         Self {
             canvas: Canvas::new(),
             trace: Trace::default(),
+            costs: [0; SETS],
             colors: ColorCount::new(),
             words: Vec::new(),
             empty: Dictionary::new(),
-            recalled: Box::new([[0; 2]; (TILE * TILE) as usize]),
+            survey: Survey::new(),
         }
     }
 
@@ -110,35 +111,34 @@ impl CtxEncoder {
         let rows = Rows::new(blocks, head.repeats);
         let costs = &costs[head.kind()];
         self.trace.clear();
+        self.canvas.restore(head.colors[0], &rows, |y, x, out| {
+            out.copy_from_slice(&row(pixels, y as usize)[x as usize..][..out.len()])
+        });
+        let entries = self.canvas.survey(&head, &rows, &mut self.survey);
         if let Some(dictionary) = dictionary.filter(|_| head.dictionary) {
             // Where its entries are nobody can guess, so they are far from the processor, each on its own. Asked for one after
             // the other without waiting, they come at the same time.
-            self.canvas.restore(head.colors[0], &rows, |y, x, out| {
-                out.copy_from_slice(&row(pixels, y as usize)[x as usize..][..out.len()])
-            });
             let mut unknown = 0;
-            match dictionary.words() {
-                Some(words) => {
-                    for entry in self.canvas.entries(&rows) {
-                        let recalled = entry.places().map(|place| place.of(words));
-                        let is_told = |seen: u32| seen != 0 && (seen ^ entry.color) & 0x00ff_ffff == 0;
-                        unknown += u32::from(!is_told(recalled[0]) & !is_told(recalled[1]));
-                        self.recalled[entry.at as usize % (TILE * TILE) as usize] = recalled;
-                    }
-                }
-                None => unknown = self.canvas.entries(&rows).len() as u32,
+            for entry in entries {
+                let recalled = dictionary.words().map_or([0; 2], |words| entry.places().map(|place| place.of(words)));
+                let is_told = |seen: u32| seen != 0 && (seen ^ entry.color) & 0x00ff_ffff == 0;
+                unknown += u32::from(!is_told(recalled[0]) & !is_told(recalled[1]));
+                self.survey.set_recalled(entry, recalled);
             }
             untold = untold.min(unknown);
         }
         head.lanes = lanes(untold, &rows);
-        let recalled = &self.recalled;
-        let mut recorder = Recorder { pixels, former, rows: &rows, costs, trace: &mut self.trace, recalled };
+        let survey = &self.survey;
+        let mut recorder = Recorder { former, rows: &rows, trace: &mut self.trace, survey };
         self.canvas.walk(&head, &rows, dictionary.unwrap_or(&self.empty), &mut recorder);
         if !head.former {
             head.forget_colors(self.trace.symbols);
         }
-        let (set, cost) =
-            (0..SETS).map(|set| (set, self.trace.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
+        self.costs = [0; SETS];
+        for lane in &self.trace.lanes[..head.lanes] {
+            sum_up(lane, costs, &mut self.costs);
+        }
+        let (set, cost) = (0..SETS).map(|set| (set, self.costs[set])).min_by_key(|(_, cost)| *cost).unwrap_or_default();
         let colors = 1 + head.last_named();
         let front = 1 + colors * if head.grey { 1 } else { 3 } + if head.repeats == 0 { 0 } else { 8 };
         let bytes = front + head.lanes * 5 + (cost / 32 + self.trace.raw_bits).div_ceil(8) as usize;
@@ -162,6 +162,11 @@ impl CtxEncoder {
         out.extend(self.words.iter().flat_map(|w| w.to_le_bytes()));
     }
 
+    /// What HARVEST puts into the dictionary of the tile that was measured last.
+    pub fn entries(&self) -> &[Entry] {
+        self.canvas.surveyed()
+    }
+
     /// What was measured last, for training: calls `each` with every entry of the tables that was chosen.
     pub fn choices(&self, mut each: impl FnMut(usize)) {
         for lane in &self.trace.lanes {
@@ -171,7 +176,7 @@ impl CtxEncoder {
 
     /// What the choices of the last measured tile cost in the cheapest set, in 1/32 bit.
     pub fn least_cost(&self) -> u32 {
-        self.trace.costs.iter().copied().min().unwrap_or_default()
+        self.costs.iter().copied().min().unwrap_or_default()
     }
 
     /// The front, with one lane, and how many pixels equal neither the one before nor the one above.
@@ -192,9 +197,10 @@ impl CtxEncoder {
                 repeats |= 1 << y;
                 continue;
             }
+            let above = row(pixels, before.map_or(y, |b| b.1));
             for span in spans(coded) {
-                let above = row(pixels, before.map_or(y, |b| b.1));
-                literals += self.colors.add_row(&row(pixels, y)[span.clone()], &above[span]);
+                let (pixels, above) = (&row(pixels, y)[span.clone()], &above[span]);
+                literals += self.colors.add_span(pixels.try_into().expect("a span"), above.try_into().expect("a span"));
             }
             before = Some((coded, y));
         }
@@ -277,31 +283,42 @@ fn code(choices: &[u32], parts: &[Part], words: &mut Vec<u16>) {
     words[first..].reverse();
 }
 
+/// Adds a lane's costs in each table set, in units of 1/32 bit.
+#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
+fn sum_up(choices: &[u32], costs: &Costs, sums: &mut [u32; SETS]) {
+    let bits = costs.bits.as_slice();
+    let mut all = *sums;
+    for choice in choices {
+        // Bits without a model are beyond all entries, and the one after the last costs nothing.
+        let bits = &bits[(*choice as usize).min(ENTRIES)];
+        for (sum, bits) in all.iter_mut().zip(bits) {
+            *sum += u32::from(*bits);
+        }
+    }
+    *sums = all;
+}
+
 /// Writes down what the model asks, with the pixels as answers.
 struct Recorder<'a> {
-    pixels: &'a Pixels,
     former: &'a Pixels,
     rows: &'a Rows,
-    costs: &'a Costs,
     trace: &'a mut Trace,
-    recalled: &'a [[u32; 2]; (TILE * TILE) as usize],
+    survey: &'a Survey,
 }
 
 impl Recorder<'_> {
     #[inline(always)]
     fn push(&mut self, lane: usize, entry: usize) {
         self.trace.lanes[lane].push(entry as u32);
-        let bits = &self.costs.bits[entry];
-        for (sum, bits) in self.trace.costs.iter_mut().zip(bits) {
-            *sum += u32::from(*bits);
-        }
     }
 }
 
 impl Coder for Recorder<'_> {
+    const KNOWS: bool = true;
+
     #[inline(always)]
-    fn truth(&self, row: usize, x: usize) -> u32 {
-        self.pixels[usize::from(self.rows.y[row % 64]) % 64 * 64 + x % 64]
+    fn seen(&self, row: usize, x: usize) -> Seen {
+        self.survey.of(row, x)
     }
 
     #[inline(always)]
@@ -334,17 +351,11 @@ impl Coder for Recorder<'_> {
         self.trace.raw_bits += bits;
         truth
     }
-
-    #[inline(always)]
-    fn recalled(&self, row: usize, x: usize, _: &Words, _: u32, _: u32) -> [u32; 2] {
-        self.recalled[(row * TILE as usize + x) % (TILE * TILE) as usize]
-    }
 }
 
 impl Trace {
     fn clear(&mut self) {
         self.lanes.iter_mut().for_each(Vec::clear);
-        self.costs = [0; SETS];
         self.raw_bits = 0;
         self.symbols = 0;
     }
@@ -376,6 +387,10 @@ fn spans(coded: u8) -> impl Iterator<Item = std::ops::Range<usize>> {
 /// Slots of [`ColorCount`]: twice the pixels of a tile would never be full, so a colour is always found or new.
 const COLOR_SLOTS: usize = 8192;
 
+/// Pixels of a block's row.
+const SPAN: usize = BLOCK as usize;
+type Span = [u32; SPAN];
+
 /// Counts the colours of a tile.
 struct ColorCount {
     /// `color | 1 << 24`, and how often; 0 for a free slot.
@@ -394,16 +409,22 @@ impl ColorCount {
         }
     }
 
-    /// Counts pixels; returns how many equal neither the one before nor the one above.
-    fn add_row(&mut self, pixels: &[u32], above: &[u32]) -> u32 {
-        let mut literals = 0;
-        let mut start = 0;
-        for x in 1..=pixels.len() {
-            if x == pixels.len() || pixels[x] != pixels[start] {
-                self.add(pixels[start], (x - start) as u32);
-                literals += u32::from(pixels[start] != above[start]);
-                start = x;
-            }
+    /// Counts pixels; returns how many equal neither the one before (there is none before the first) nor the one above.
+    fn add_span(&mut self, pixels: &Span, above: &Span) -> u32 {
+        // A bit for each pixel; a branch for each would be guessed wrongly where every one is another.
+        let (mut begins, mut untold) = (1_u32, 0_u32);
+        for x in 1..SPAN {
+            begins |= u32::from(pixels[x] != pixels[x - 1]) << x;
+        }
+        for x in 0..SPAN {
+            untold |= u32::from(pixels[x] != above[x]) << x;
+        }
+        let literals = (begins & untold).count_ones();
+        while begins != 0 {
+            let start = begins.trailing_zeros();
+            begins &= begins - 1;
+            let end = if begins == 0 { SPAN as u32 } else { begins.trailing_zeros() };
+            self.add(pixels[start as usize % SPAN], end - start);
         }
         literals
     }

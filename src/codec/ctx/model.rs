@@ -3,6 +3,10 @@
 //! Several lanes decode rows at the same time, each eight pixels behind the row above. In one step every lane handles
 //! one pixel; what the lanes remember in a step, they see in the next. Tried and dropped, with figures: CODEC.md.
 
+mod survey;
+
+pub use survey::{Entry, Seen, Survey};
+
 use super::dictionary::{Dictionary, Place, Words, mix};
 use super::tables::{FLAT, GREEN, HIT, LUMA, ORANGE, SAME, TINT};
 use super::{BEYOND_BOTTOM, BEYOND_RIGHT, COLORS_MAX, Head, LANES_MAX, Rows, STAGGER, runs};
@@ -22,9 +26,12 @@ pub const FIRST_COLOR: usize = 4;
 
 /// What is at stake when a pixel is coded.
 pub trait Coder {
-    /// The pixel that an encoder knows; a decoder returns anything.
-    fn truth(&self, row: usize, x: usize) -> u32;
-    /// A choice of two.
+    /// All pixels are known and stand on the canvas before the walk, which then asks [`Coder::seen`] of each and writes none: so
+    /// with an encoder.
+    const KNOWS: bool;
+    /// What is known of a pixel.
+    fn seen(&self, row: usize, x: usize) -> Seen;
+    /// A choice of two, which a decoder makes itself, as all that follow.
     fn flag(&mut self, lane: usize, context: usize, truth: bool) -> bool;
     /// A choice of eight.
     fn pixel(&mut self, lane: usize, context: usize, truth: usize) -> usize;
@@ -34,12 +41,6 @@ pub trait Coder {
     fn raw(&mut self, lane: usize, bits: u32, truth: u32) -> u32;
     /// What was there before the frame; a decoder may return [`BEYOND_RIGHT`] or [`BEYOND_BOTTOM`].
     fn former(&self, row: usize, x: usize) -> u32;
-    /// What the dictionary has for a pixel, by twelve neighbours and by seven. An encoder, which knows all pixels, may have
-    /// looked before.
-    #[inline(always)]
-    fn recalled(&self, _row: usize, _x: usize, words: &Words, wide: u32, far: u32) -> [u32; 2] {
-        [Place::wide(wide).of(words), Place::far(far).of(words)]
-    }
 }
 
 /// The memory of a walk, for use again and again.
@@ -53,27 +54,7 @@ pub struct Canvas {
     /// the margin at the left.
     changed: [u16; TILE as usize + 2],
     entries: Vec<Entry>,
-}
-
-/// A pixel whose surroundings are not flat, and where the dictionary has it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Entry {
-    /// List row times 64, plus column.
-    pub at: u32,
-    /// Mixed hash of twelve neighbours.
-    wide: u32,
-    /// Mixed hash of seven neighbours.
-    far: u32,
-    /// What it is.
-    pub color: u32,
-}
-
-impl Entry {
-    /// By twelve neighbours, and by seven.
-    #[inline(always)]
-    pub fn places(&self) -> [Place; 2] {
-        [Place::wide(self.wide), Place::far(self.far)]
-    }
+    entries_count: usize,
 }
 
 /// What a lane wants to remember after a step.
@@ -121,6 +102,17 @@ impl Known {
     #[inline(always)]
     fn of<const M: usize>(left: [u32; 3], up: &[u32; M], i: usize) -> Self {
         Self { left, n: up[MARGIN + i], nw: up[MARGIN + i - 1], ne: up[MARGIN + i + 1] }
+    }
+}
+
+impl Note {
+    /// With the colour that the pixel has.
+    #[inline(always)]
+    fn told(mut self, color: u32) -> Self {
+        if self.entry != 0 {
+            self.entry |= color;
+        }
+        self
     }
 }
 
@@ -176,6 +168,8 @@ impl<const N: usize> Default for Above<N> {
     }
 }
 
+/// Bits of a pixel context that compare neighbours.
+const EQUAL: u32 = 0xff;
 /// The four pixels above that make surroundings flat are alike.
 const FLAT_ABOVE: u32 = 1 << 8;
 
@@ -184,9 +178,9 @@ const FLAT_ABOVE: u32 = 1 << 8;
 struct Sight {
     /// The surroundings are not flat, and the tile recalls: what follows counts.
     is_open: bool,
-    /// Hashes of three and of seven neighbours.
-    near: u32,
-    far: u32,
+    /// Of hashes of neighbours: what an entry of the long table carries above its colour (8 bits, of which the lowest is to be
+    /// set), its slot there (10), and that in the short table (10).
+    keys: u32,
     /// What the dictionary has.
     recalled: [u32; 2],
 }
@@ -213,6 +207,7 @@ impl Canvas {
             tints: Box::new([0; 256]),
             changed: [0; TILE as usize + 2],
             entries: Vec::new(),
+            entries_count: 0,
         }
     }
 
@@ -222,8 +217,10 @@ impl Canvas {
     }
 
     /// Codes all pixels.
-    pub fn walk(&mut self, head: &Head, rows: &Rows, dictionary: &Dictionary, coder: &mut impl Coder) {
-        self.pixels[..at(rows.count, 0)].fill(head.colors[0]);
+    pub fn walk<C: Coder>(&mut self, head: &Head, rows: &Rows, dictionary: &Dictionary, coder: &mut C) {
+        if !C::KNOWS {
+            self.pixels[..at(rows.count, 0)].fill(head.colors[0]);
+        }
         if head.recall {
             self.long.fill(0);
             self.short.fill(0);
@@ -235,7 +232,7 @@ impl Canvas {
         steps(self, head, rows, dictionary.words().filter(|_| head.dictionary), coder);
     }
 
-    /// Codes eight pixels of a lane that is alone in these steps.
+    /// Decodes eight pixels of a lane that is alone in these steps.
     #[inline(always)]
     fn octet(&mut self, head: &Head, words: Option<&Words>, coder: &mut impl Coder, state: &mut Lane) {
         let Lane { index, row, x, mut run, .. } = *state;
@@ -247,8 +244,8 @@ impl Canvas {
         let mut pixels = [0; 8];
         for (i, pixel) in pixels.iter_mut().enumerate() {
             let known = Known::of(left, &up, i);
-            let sight = self.look(head, words, coder, (row, x + i), (&above, i), &known);
-            let (color, note) = self.code(head, coder, index, (row, x + i), above.equal[i], &known, &sight, &mut run);
+            let sight = self.look(head, words, (&above, i), &known);
+            let (color, note) = self.code(head, coder, index, above.equal[i], &known, &sight, &mut run);
             *pixel = color;
             self.remember(&note);
             left = [color, left[0], left[1]];
@@ -257,7 +254,7 @@ impl Canvas {
         state.run = run;
     }
 
-    /// Codes eight pixels of several lanes.
+    /// Decodes eight pixels of several lanes.
     #[inline(always)]
     fn octets(&mut self, head: &Head, words: Option<&Words>, coder: &mut impl Coder, lanes: &mut [Lane]) {
         for lane in &mut *lanes {
@@ -269,21 +266,18 @@ impl Canvas {
                 // Lanes are far enough apart: what is above these four is there.
                 lane.up = *self.window(start - STRIDE - MARGIN);
                 lane.above = Above::of(&lane.up, self.window::<12>(start - 2 * STRIDE - MARGIN));
-                lane.sight = self.look(head, words, coder, (lane.row, lane.x + half), (&lane.above, 0), &lane.known(0));
+                lane.sight = self.look(head, words, (&lane.above, 0), &lane.known(0));
             }
             for i in 0..4 {
                 for lane in &mut *lanes {
-                    let (place, known) = ((lane.row, lane.x + half + i), lane.known(i));
-                    let equal = lane.above.equal[i];
-                    let (color, note) =
-                        self.code(head, coder, lane.index, place, equal, &known, &lane.sight, &mut lane.run);
+                    let (equal, known) = (lane.above.equal[i], lane.known(i));
+                    let (color, note) = self.code(head, coder, lane.index, equal, &known, &lane.sight, &mut lane.run);
                     lane.note = note;
                     lane.left = [color, lane.left[0], lane.left[1]];
                     lane.pixels[i] = color;
                     // The next pixel's entries in the dictionary are on their way while the other lanes are coded.
                     if i < 3 {
-                        let place = (lane.row, lane.x + half + i + 1);
-                        lane.sight = self.look(head, words, coder, place, (&lane.above, i + 1), &lane.known(i + 1));
+                        lane.sight = self.look(head, words, (&lane.above, i + 1), &lane.known(i + 1));
                     }
                 }
                 for lane in &*lanes {
@@ -292,6 +286,34 @@ impl Canvas {
             }
             for lane in &*lanes {
                 *self.window_mut(at(lane.row, lane.x + half)) = lane.pixels;
+            }
+        }
+    }
+
+    /// Codes eight pixels of some lanes, all of which are known.
+    #[inline(always)]
+    fn seen_octets<C: Coder>(&mut self, head: &Head, coder: &mut C, lanes: &mut [Lane]) {
+        for i in 0..8 {
+            for lane in &mut *lanes {
+                let (row, x, here) = (lane.row, lane.x + i, at(lane.row, lane.x + i));
+                let seen = coder.seen(row, x);
+                let is_open = head.recall && seen.is_open();
+                let sight = Sight { is_open, keys: seen.keys, recalled: seen.recalled };
+                let (truth, w, n) = (self.pixel(here), self.pixel(here - 1), self.pixel(here - STRIDE));
+                lane.note = match self.recall(head, coder, (lane.index, truth), [w, n], &sight, &mut lane.run) {
+                    Ok((_, note)) => note,
+                    Err((relation, mut note)) => {
+                        coder.pixel(lane.index, seen.equal() | relation << 8, seen.which());
+                        if seen.which() == 7 {
+                            let (nw, ne) = (self.pixel(here - STRIDE - 1), self.pixel(here - STRIDE + 1));
+                            self.literal(head, coder, lane.index, [w, n, nw, ne], truth, &mut note);
+                        }
+                        note.told(truth)
+                    }
+                };
+            }
+            for lane in &*lanes {
+                self.remember(&lane.note);
             }
         }
     }
@@ -312,15 +334,15 @@ impl Canvas {
 
     /// Codes whether eight pixels are what they were, or have the colour of those around; if so, they are done.
     #[inline(always)]
-    fn whole_octet(&mut self, head: &Head, coder: &mut impl Coder, lane: usize, row: usize, octet: usize) -> bool {
+    fn whole_octet<C: Coder>(&mut self, head: &Head, coder: &mut C, lane: usize, row: usize, octet: usize) -> bool {
         let (here, x) = (at(row, 8 * octet), 8 * octet);
         let above = here - STRIDE;
         if head.former {
             // Above at the right is decided in the same step.
             let [above_above, above, left] = [0, 1, 2].map(|i| self.changed[(row + i) % (TILE as usize + 2)] >> octet);
             let context = SAME + usize::from(above & 3 | (left & 1) << 2 | (above_above >> 1 & 1) << 3);
-            if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == coder.former(row, x + i))) {
-                for i in 0..8 {
+            if coder.flag(lane, context, C::KNOWS && (0..8).all(|i| self.pixel(here + i) == coder.former(row, x + i))) {
+                for i in if C::KNOWS { 0..0 } else { 0..8 } {
                     let at = here + i;
                     self.pixels[at % CANVAS] = match coder.former(row, x + i) {
                         BEYOND_RIGHT => self.pixel(at - 1),
@@ -336,9 +358,9 @@ impl Canvas {
         if w == self.pixel(above - 1) && self.is_flat(above, w) {
             let is_wide = self.pixel(here - 2) == w;
             let context = FLAT + usize::from(self.is_flat(above - STRIDE, w)) + 2 * usize::from(is_wide);
-            if coder.flag(lane, context, (0..8).all(|i| coder.truth(row, x + i) == w)) {
-                for i in 0..8 {
-                    self.pixels[(here + i) % CANVAS] = w;
+            if coder.flag(lane, context, C::KNOWS && self.is_flat(here, w)) {
+                if !C::KNOWS {
+                    *self.window_mut(here) = [w; 8];
                 }
                 return true;
             }
@@ -372,8 +394,6 @@ impl Canvas {
         &self,
         head: &Head,
         words: Option<&Words>,
-        coder: &impl Coder,
-        (row, x): (usize, usize),
         (above, i): (&Above<N>, usize),
         Known { left, n, .. }: &Known,
     ) -> Sight {
@@ -384,33 +404,58 @@ impl Canvas {
         }
         let hashes = Hashes::new(above, i, left);
         let recalled = match words {
-            Some(words) => coder.recalled(row, x, words, mix(hashes.wide), mix(hashes.far)),
+            Some(words) => [Place::wide(mix(hashes.wide)).of(words), Place::far(mix(hashes.far)).of(words)],
             None => [0; 2],
         };
-        Sight { is_open: true, near: hashes.near, far: hashes.far, recalled }
+        Sight { is_open: true, keys: hashes.keys(), recalled }
     }
 
-    /// Codes one pixel.
+    /// Decodes one pixel.
     #[allow(clippy::too_many_arguments, reason = "the lane's state, in registers where it is alone")]
     #[inline(always)]
-    fn code(
+    fn code<C: Coder>(
         &self,
         head: &Head,
-        coder: &mut impl Coder,
+        coder: &mut C,
         lane: usize,
-        (row, x): (usize, usize),
         equal_above: u32,
         &Known { left: [w, ww, _], n, nw, ne }: &Known,
         sight: &Sight,
         run: &mut u32,
     ) -> (u32, Note) {
-        let truth = coder.truth(row, x);
+        let (relation, mut note) = match self.recall(head, coder, (lane, 0), [w, n], sight, run) {
+            Ok(told) => return told,
+            Err(untold) => untold,
+        };
+        let equal = (equal_above & EQUAL) as usize
+            | usize::from(w == n)
+            | usize::from(w == nw) << 1
+            | usize::from(w == ww) << 4
+            | usize::from(ne == w) << 6;
+        let known = [w, n, nw, ne, head.colors[0], head.colors[1], head.colors[2]];
+        let which = coder.pixel(lane, equal | relation << 8, 0);
+        let color =
+            if which < 7 { known[which] } else { self.literal(head, coder, lane, [w, n, nw, ne], 0, &mut note) };
+        (color, note.told(color))
+    }
+
+    /// Codes whether a pixel is what followed the same neighbours before; if it is not, how that is related to the neighbours.
+    #[inline(always)]
+    fn recall(
+        &self,
+        head: &Head,
+        coder: &mut impl Coder,
+        (lane, truth): (usize, u32),
+        [w, n]: [u32; 2],
+        sight: &Sight,
+        run: &mut u32,
+    ) -> Result<(u32, Note), (usize, Note)> {
         let mut note = Note::default();
         let mut relation = 0;
         if sight.is_open {
-            let (slot, short_slot) = (sight.far >> 22, sight.near >> 22);
-            let check = (sight.far >> 14 & 0xff) | 1;
-            let (long, short) = (self.long[slot as usize], self.short[short_slot as usize]);
+            let (slot, short_slot) = (sight.keys >> 8 & 0x3ff, sight.keys >> 18);
+            let check = (sight.keys & 0xff) | 1;
+            let (long, short) = (self.long[slot as usize], self.short[short_slot as usize % RECALL_SLOTS]);
             let long = if long >> 24 == check { long } else { 0 };
             let (kind, seen) = if head.dictionary {
                 candidate(sight.recalled, long, short)
@@ -431,29 +476,14 @@ impl Canvas {
                 let context = HIT + kind * 32 + run_class(*run) * 4 + relation;
                 if coder.flag(lane, context, color == truth) {
                     *run += 1;
-                    return (
-                        color,
-                        Note { slots: slot | short_slot << 16, entry: color | check << 24, tint: 0, luma: 0 },
-                    );
+                    let slots = slot | short_slot << 16;
+                    return Ok((color, Note { slots, entry: color | check << 24, tint: 0, luma: 0 }));
                 }
                 *run = 0;
             }
             note = Note { slots: slot | short_slot << 16, entry: check << 24, tint: 0, luma: 0 };
         }
-        let equal = (equal_above & 0xff) as usize
-            | usize::from(w == n)
-            | usize::from(w == nw) << 1
-            | usize::from(w == ww) << 4
-            | usize::from(ne == w) << 6;
-        let known = [w, n, nw, ne, head.colors[0], head.colors[1], head.colors[2]];
-        let which = known.iter().position(|c| *c == truth).unwrap_or(7);
-        let which = coder.pixel(lane, equal | relation << 8, which);
-        let color =
-            if which < 7 { known[which] } else { self.literal(head, coder, lane, [w, n, nw, ne], truth, &mut note) };
-        if note.entry != 0 {
-            note.entry |= color;
-        }
-        (color, note)
+        Err((relation, note))
     }
 
     #[inline(always)]
@@ -528,15 +558,6 @@ impl Canvas {
         }
     }
 
-    /// Every coded pixel whose surroundings are not flat.
-    pub fn entries(&mut self, rows: &Rows) -> &[Entry] {
-        let mut entries = std::mem::take(&mut self.entries);
-        entries.resize(ENTRIES_MAX, Entry::default());
-        let count = find_entries(self, rows, entries.as_mut_slice().try_into().expect("as many as that"));
-        self.entries = entries;
-        &self.entries[..count]
-    }
-
     #[inline(always)]
     fn pixel(&self, index: usize) -> u32 {
         self.pixels[index % CANVAS]
@@ -599,42 +620,12 @@ impl Hashes {
         let wide = far.wrapping_add(above.wide[i]).wrapping_add(www.wrapping_mul(0x4d2c_ba97));
         Self { near: above.near[i].wrapping_add(left), far, wide }
     }
-}
 
-/// Entries of a tile at most, and more, so that an index can be masked instead of checked.
-const ENTRIES_MAX: usize = 8192;
-
-/// Writes the entries of a canvas to the front; how many they are.
-#[multiversion(targets("x86_64+avx+avx2+bmi1+bmi2+lzcnt+popcnt"))]
-fn find_entries(canvas: &Canvas, rows: &Rows, entries: &mut [Entry; ENTRIES_MAX]) -> usize {
-    const N: usize = TILE as usize;
-    let mut count = 0;
-    let (mut open, mut wide, mut far) = ([0; N], [0; N], [0; N]);
-    for row in 0..rows.count {
-        let here = at(row, 0);
-        let a: &[u32; N + 3] = canvas.pixels[here - 3..here + N].try_into().expect("a row");
-        let above: Above<N> =
-            Above::of(canvas.window::<STRIDE>(here - STRIDE - MARGIN), canvas.window(here - 2 * STRIDE - MARGIN));
-        let n: &[u32; STRIDE] = canvas.window(here - STRIDE - MARGIN);
-        for i in 0..N {
-            open[i] = above.equal[i] & FLAT_ABOVE ^ FLAT_ABOVE | a[i + 2] ^ n[i + MARGIN] | a[i + 2] ^ a[i + 1];
-            let hashes = Hashes::new(&above, i, [a[i + 2], a[i + 1], a[i]]);
-            wide[i] = mix(hashes.wide);
-            far[i] = mix(hashes.far);
-        }
-        for octet in (0..N / 8).filter(|octet| rows.blocks[row] >> (octet / 2) & 1 == 1) {
-            let pixels = 8 * octet..8 * octet + 8;
-            if open[pixels.clone()].iter().fold(0, |any, open| any | open) == 0 {
-                continue;
-            }
-            for i in pixels {
-                entries[count % ENTRIES_MAX] =
-                    Entry { at: (N * row + i) as u32, wide: wide[i], far: far[i], color: a[i + 3] };
-                count += usize::from(open[i] != 0);
-            }
-        }
+    /// See [`Sight::keys`].
+    #[inline(always)]
+    fn keys(&self) -> u32 {
+        self.far >> 14 | self.near >> 22 << 18
     }
-    count
 }
 
 /// All steps, eight at a time: lanes are eight pixels apart, so all of them begin an octet in the same one.
@@ -653,7 +644,9 @@ fn steps<C: Coder>(canvas: &mut Canvas, head: &Head, rows: &Rows, words: Option<
                 continue;
             }
             if octet == 0 {
-                canvas.begin_left(row);
+                if !C::KNOWS {
+                    canvas.begin_left(row);
+                }
                 runs[index % LANES_MAX] = 0;
             }
             if rows.blocks[row] >> (octet / 2) & 1 == 1 {
@@ -665,18 +658,19 @@ fn steps<C: Coder>(canvas: &mut Canvas, head: &Head, rows: &Rows, words: Option<
                 }
                 runs[index % LANES_MAX] = 0;
             }
-            if octet == 7 {
+            if octet == 7 && !C::KNOWS {
                 canvas.continue_right(row);
             }
         }
         match &mut lanes[..count] {
             [] => continue,
+            lanes if C::KNOWS => canvas.seen_octets(head, coder, lanes),
             [one] => canvas.octet(head, words, coder, one),
             several => canvas.octets(head, words, coder, several),
         }
         for lane in &lanes[..count] {
             runs[lane.index % LANES_MAX] = lane.run;
-            if lane.x == TILE as usize - 8 {
+            if lane.x == TILE as usize - 8 && !C::KNOWS {
                 canvas.continue_right(lane.row);
             }
         }

@@ -146,7 +146,7 @@ fn starts(counts: &[f64], prior: &[f64]) -> Vec<u32> {
 pub struct Costs {
     /// For each set and entry its share of a coder's state.
     pub parts: Vec<Vec<Part>>,
-    /// For each entry its cost in each set, in units of 1/32 bit.
+    /// For each entry its cost in each set, in units of 1/32 bit; after the last one of no cost.
     pub bits: Vec<[u16; SETS]>,
 }
 
@@ -197,7 +197,9 @@ impl Costs {
             })
             .collect();
         let cost = |part: Part| (32.0 * (f64::from(ONE) / f64::from(part.frequency)).log2()).round() as u16;
-        let bits = (0..ENTRIES).map(|e| std::array::from_fn(|set| parts.get(set).map_or(0, |p| cost(p[e])))).collect();
+        let of =
+            |set: usize, e: usize| parts.get(set).and_then(|parts: &Vec<Part>| parts.get(e)).map_or(0, |p| cost(*p));
+        let bits = (0..=ENTRIES).map(|e| std::array::from_fn(|set| of(set, e))).collect();
         Self { parts, bits }
     }
 }

@@ -6,7 +6,7 @@
 use crate::codec::canvas::Picture;
 use crate::codec::ctx::dictionary::Dictionary;
 use crate::codec::ctx::encode::{Pixels, STATE_MIN};
-use crate::codec::ctx::model::{Canvas, Coder};
+use crate::codec::ctx::model::{Canvas, Coder, Seen};
 use crate::codec::ctx::tables::{BITS, ONE, SETS, SHIPPED, Set};
 use crate::codec::ctx::{BEYOND_BOTTOM, BEYOND_RIGHT, Head, LANES_MAX, Rows, band, runs};
 use crate::codec::plan::{Ctx, unpacked};
@@ -118,9 +118,10 @@ impl<'a> Lanes<'a> {
 }
 
 impl Coder for Lanes<'_> {
-    #[inline(always)]
-    fn truth(&self, _: usize, _: usize) -> u32 {
-        0
+    const KNOWS: bool = false;
+
+    fn seen(&self, _: usize, _: usize) -> Seen {
+        unreachable!("a decoder knows nothing before")
     }
 
     #[inline(always)]

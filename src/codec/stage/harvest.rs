@@ -16,6 +16,11 @@ pub fn run(jobs: &[Harvest], screen: &Picture, canvas: &mut Canvas, dictionary: 
         return;
     }
     dictionary.begin_round();
+    learn(jobs, screen, canvas, dictionary);
+}
+
+/// Runs some jobs of a round that was begun.
+pub fn learn(jobs: &[Harvest], screen: &Picture, canvas: &mut Canvas, dictionary: &mut Dictionary) {
     for job in jobs {
         let repeats = u64::from(job.repeats[0]) | u64::from(job.repeats[1]) << 32;
         let rows = Rows::new(BlockMask(job.blocks as u16), repeats);
@@ -27,6 +32,6 @@ pub fn run(jobs: &[Harvest], screen: &Picture, canvas: &mut Canvas, dictionary: 
             out[..there].copy_from_slice(&row[x..x + there]);
             out[there..].fill(row[row.len() - 1]);
         });
-        dictionary.learn(canvas.entries(&rows).iter().map(|entry| (entry.places(), entry.color)));
+        dictionary.learn(canvas.entries(&rows));
     }
 }
