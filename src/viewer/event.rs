@@ -15,8 +15,9 @@ use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Commands that may wait for the net thread, which takes them as they come: a full channel means that it stands still.
-pub const COMMANDS_MAX: usize = 64;
+/// Commands that may wait for the net thread, which takes them as they come: what somebody does in the seconds in which the
+/// whole viewer stood still, some 30 a second. What finds it full is lost, but no release (`viewer::app`).
+pub const COMMANDS_MAX: usize = 256;
 /// Facts that may wait for the net thread: a few for each frame in flight.
 pub const FACTS_MAX: usize = 32;
 /// Frames between net and screen: one waits while one is drawn, so nothing queues up.

@@ -3,9 +3,11 @@
 //! Keys belong to the picture unless a page wants them; shortcuts are recognised here, before they are sent.
 
 use super::App;
+use crate::geom::Point;
 use crate::proto::wire::PointerButton;
 use crate::viewer::event::{Command, UserInput};
 use crate::viewer::keymap::{self, usage_from_key};
+use tokio::sync::mpsc;
 use winit::dpi::PhysicalPosition;
 use winit::event::{ElementState, KeyEvent, MouseButton, MouseScrollDelta};
 
@@ -14,24 +16,59 @@ const PIXELS_PER_DETENT: f64 = 40.0;
 /// What one detent is on the wire.
 const DETENT: f64 = 120.0;
 
+/// Input on its way to the net thread, which may stand still for a while: what a full channel does to it.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// A motion that found the channel full; the newest counts.
+    motion: Option<Point>,
+    /// Something else did, perhaps a release: nobody knows any more what is down.
+    is_broken: bool,
+}
+
+impl Way {
+    fn send(&mut self, commands: &mpsc::Sender<Command>, input: UserInput) {
+        if let UserInput::Motion(position) = input {
+            self.motion = Some(position);
+            self.flush(commands);
+        } else if !self.flush(commands) || commands.try_send(Command::Input(input)).is_err() {
+            if !self.is_broken {
+                tracing::warn!("Input was lost: the link takes none. All keys will be let go");
+            }
+            self.is_broken = true;
+        }
+    }
+
+    /// Sends what found the channel full, the release of everything first; whether nothing is left of it.
+    pub(super) fn flush(&mut self, commands: &mpsc::Sender<Command>) -> bool {
+        if commands.is_closed() {
+            return true;
+        }
+        if self.is_broken && commands.try_send(Command::Input(UserInput::FocusLost)).is_err() {
+            return false;
+        }
+        self.is_broken = false;
+        if let Some(position) = self.motion
+            && commands.try_send(Command::Input(UserInput::Motion(position))).is_err()
+        {
+            return false;
+        }
+        self.motion = None;
+        true
+    }
+}
+
+/// A key that is held repeats as long as the channel is half empty: the other half is for its release. A viewer that stood
+/// still finds a hundred repeats at once.
+fn has_room_for_repeats(commands: &mpsc::Sender<Command>) -> bool {
+    commands.capacity() > commands.max_capacity() / 2
+}
+
 impl App {
     pub(super) fn input(&mut self, input: UserInput) {
         if self.link.state.is_none() || self.settings.view_only {
             return;
         }
-        if let Some(position) = self.motion.take()
-            && !matches!(input, UserInput::Motion(_))
-        {
-            self.command(Command::Input(UserInput::Motion(position)));
-        }
-        match input {
-            UserInput::Motion(position) => {
-                if self.ends.commands.try_send(Command::Input(input)).is_err() {
-                    self.motion = Some(position);
-                }
-            }
-            input => self.command(Command::Input(input)),
-        }
+        self.way.send(&self.ends.commands, input);
     }
 
     pub(super) fn handle_key(&mut self, event: &KeyEvent) {
@@ -49,6 +86,9 @@ impl App {
             self.swallowed.insert(usage);
         }
         if self.swallowed.contains(&usage) || !self.link.is_live() {
+            return;
+        }
+        if event.repeat && !has_room_for_repeats(&self.ends.commands) {
             return;
         }
         // What is typed while the link stands still is kept and arrives; a release goes out whoever has the keyboard now.
@@ -135,5 +175,65 @@ impl App {
         if (dx, dy) != (0, 0) {
             self.input(UserInput::Wheel { dx, dy });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u16 = 0x04;
+
+    fn key(down: bool) -> UserInput {
+        UserInput::Key { usage: A, down }
+    }
+
+    fn taken(commands: &mut mpsc::Receiver<Command>) -> Vec<UserInput> {
+        let input = |command| match command {
+            Command::Input(input) => input,
+            other => panic!("{other:?} is no input"),
+        };
+        std::iter::from_fn(|| commands.try_recv().ok()).map(input).collect()
+    }
+
+    #[test]
+    fn a_release_that_found_no_room_lets_everything_go_later() {
+        let (sender, mut commands) = mpsc::channel(2);
+        let mut way = Way::default();
+        way.send(&sender, key(true));
+        way.send(&sender, key(true));
+        way.send(&sender, key(false));
+        assert!(!way.flush(&sender), "there is no room yet");
+        way.send(&sender, UserInput::Motion(Point { x: 1, y: 1 }));
+        assert_eq!(taken(&mut commands), [key(true), key(true)]);
+        assert!(way.flush(&sender));
+        assert_eq!(taken(&mut commands), [UserInput::FocusLost, UserInput::Motion(Point { x: 1, y: 1 })]);
+        way.send(&sender, key(true));
+        assert_eq!(taken(&mut commands), [key(true)], "once is enough");
+    }
+
+    #[test]
+    fn of_motions_that_found_no_room_the_newest_comes_before_what_follows() {
+        let (sender, mut commands) = mpsc::channel(2);
+        let mut way = Way::default();
+        for x in 1..=4 {
+            way.send(&sender, UserInput::Motion(Point { x, y: 0 }));
+        }
+        assert_eq!(taken(&mut commands), [1, 2].map(|x| UserInput::Motion(Point { x, y: 0 })));
+        way.send(&sender, key(true));
+        assert_eq!(taken(&mut commands), [UserInput::Motion(Point { x: 4, y: 0 }), key(true)]);
+    }
+
+    #[test]
+    fn repeats_leave_room_for_the_release() {
+        let (sender, mut commands) = mpsc::channel(8);
+        let mut way = Way::default();
+        for _ in 0..100 {
+            if has_room_for_repeats(&sender) {
+                way.send(&sender, key(true));
+            }
+        }
+        way.send(&sender, key(false));
+        assert_eq!(taken(&mut commands), [key(true), key(true), key(true), key(true), key(false)]);
     }
 }

@@ -8,7 +8,7 @@ mod link_view;
 mod pages;
 mod window;
 
-use crate::geom::{Fit, Point, Size, fit};
+use crate::geom::{Fit, Size, fit};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
 use crate::proto::session::client::LinkState;
@@ -30,13 +30,16 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 use window::Opened;
 use winit::application::ApplicationHandler;
 use winit::event::{ElementState, StartCause, WindowEvent};
 use winit::event_loop::{ActiveEventLoop, ControlFlow, EventLoopProxy};
 use winit::window::{CustomCursor, WindowId};
+
+/// Input that found no room is tried again after this time.
+const FLUSH_AGAIN: Duration = Duration::from_millis(20);
 
 /// The ends of the channels that belong to the ui thread.
 pub struct Ends {
@@ -95,8 +98,7 @@ pub struct App {
     /// Keys whose press was a shortcut, so that their release is not sent either.
     swallowed: BTreeSet<u16>,
     wheel: (f64, f64),
-    /// A motion that found the channel full.
-    motion: Option<Point>,
+    way: input::Way,
     cursors: HashMap<u32, CustomCursor>,
     cursor: Option<Arc<CursorShape>>,
     stats_shown: bool,
@@ -138,7 +140,7 @@ impl App {
             down: BTreeSet::new(),
             swallowed: BTreeSet::new(),
             wheel: (0.0, 0.0),
-            motion: None,
+            way: input::Way::default(),
             cursors: HashMap::new(),
             cursor: None,
             bar_summoned: false,
@@ -550,7 +552,9 @@ impl ApplicationHandler<Wake> for App {
         if self.failure.is_some() || self.closing {
             return event_loop.exit();
         }
-        let at = self.resize_at.into_iter().chain(self.repaint_at).min();
+        // Nothing wakes this thread when the net thread has room again.
+        let again = (!self.way.flush(&self.ends.commands)).then(|| Instant::now() + FLUSH_AGAIN);
+        let at = self.resize_at.into_iter().chain(self.repaint_at).chain(again).min();
         event_loop.set_control_flow(at.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
 }
