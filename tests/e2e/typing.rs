@@ -136,12 +136,28 @@ fn no_key_stays_down() {
     seat.desk.restore(seat.window);
     let mut input = seat.input();
 
+    // The viewer stands still under held keys, and with it everything that would let go of them; the link stays.
+    hold(&seat, &mut input, &keys);
+    send(seat.viewer.pid(), Signal::STOP);
+    wait_released(&seat, "the viewer stands still");
+    assert_eq!(seat.status_number("viewers"), Some(1), "it was the end of the link that released them");
+    let lines = seat.viewer.stats().len();
+    send(seat.viewer.pid(), Signal::CONT);
+    keys.iter().for_each(|key| input.hold(key, false));
+    // The line after the next one was written when it had seen how long it stood, and had perhaps connected anew.
+    wait_until(PATIENCE, "the viewer goes on", || {
+        (seat.viewer.stats().len() >= lines + 2 && seat.link_state() == "live").then_some(())
+    });
+
     // The front dies under held keys.
+    let mut input = seat.input();
     hold(&seat, &mut input, &keys);
     seat.host.end_front(Signal::KILL);
     wait_until(PATIENCE, "keys are up after the front's death", || (seat.remote.keys_down() == 0).then_some(()));
     keys.iter().for_each(|key| input.hold(key, false));
     seat.serve_again();
+    // Before that the picture may be the one from before, and what is pressed is for a connection that is no more.
+    wait_until(PATIENCE, "the viewer is back", || (seat.status_number("viewers") == Some(1)).then_some(()));
     seat.wait_exact("after the front's return", PATIENCE);
 
     // The viewer dies under held keys: the one that follows finds them up.

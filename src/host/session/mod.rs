@@ -544,8 +544,7 @@ impl Session {
     fn handle_input(&mut self, body: &Bytes) -> Result<(), PeerEnd> {
         let now = self.now();
         let Some((_, viewer)) = &mut self.viewer else { return Ok(()) };
-        viewer.heard_at = now;
-        match viewer.handle_input(body) {
+        match viewer.handle_input(body, now) {
             Ok(Some(event)) => {
                 self.counters.inputs += 1;
                 self.inject(event).map_err(PeerEnd::Session)

@@ -37,8 +37,8 @@ pub struct Viewer {
     pub pacer: Pacer,
     /// What it holds down.
     pub held: Held,
-    /// When it said something last, in the session's time.
-    pub heard_at: Duration,
+    /// When input came of it last, in the session's time.
+    heard_at: Duration,
     session: HostSession,
     cursors: Cursors,
 }
@@ -89,11 +89,13 @@ impl Viewer {
         self.session.poll_message()
     }
 
-    /// Takes an input message with its length; the event if there is something to inject. Nothing counts before hello.
+    /// Takes an input message with its length, at a time of the session's; the event if there is something to inject.
+    /// Nothing counts before hello.
     ///
     /// # Errors
     /// [`ViewerError`].
-    pub fn handle_input(&mut self, framed: &[u8]) -> Result<Option<InputEvent>, ViewerError> {
+    pub fn handle_input(&mut self, framed: &[u8], now: Duration) -> Result<Option<InputEvent>, ViewerError> {
+        self.heard_at = now;
         let message = InputMessage::decode(single_message(framed)?)?;
         if !self.session.is_greeted() {
             return Err(HostError::Hello.into());
@@ -101,7 +103,7 @@ impl Viewer {
         Ok(self.held.handle_event(message)?)
     }
 
-    /// When everything it holds is to be released, should it say nothing until then.
+    /// When everything it holds is to be released, should no input come of it until then.
     pub fn release_at(&self) -> Option<Duration> {
         self.held.is_holding().then(|| self.heard_at + HELD_TIMEOUT)
     }
@@ -137,6 +139,61 @@ impl Cursors {
 mod tests {
     use super::*;
     use crate::geom::{Point, Size};
+    use crate::limits::HELD_ALIVE;
+    use crate::proto::input::Input;
+    use crate::proto::wire::{Hello, VERSION, ViewerMessage};
+
+    /// A viewer that has said hello.
+    fn greeted() -> Viewer {
+        let mut viewer = Viewer::new("device".to_owned(), "session", 0, 0, 0);
+        let hello = Hello {
+            version: VERSION,
+            capabilities: 0,
+            viewport: Size::new(800, 600),
+            scale_percent: 100,
+            layout: String::new(),
+            variant: String::new(),
+            locale: String::new(),
+        };
+        let mut framed = Vec::new();
+        ViewerMessage::Hello(hello).encode(&mut framed);
+        viewer.handle_control(&framed).expect("a hello");
+        viewer
+    }
+
+    /// Takes all that the viewer's end has to send.
+    fn take_all(viewer: &mut Viewer, input: &mut Input, now: Duration) {
+        while let Some(message) = input.poll_event() {
+            let mut framed = Vec::new();
+            message.encode(&mut framed);
+            viewer.handle_input(&framed, now).expect("events come once and in order");
+        }
+    }
+
+    #[test]
+    fn what_a_viewer_holds_is_released_once_it_is_silent_and_not_before() {
+        let second = Duration::from_secs(1);
+        let (mut viewer, mut input) = (greeted(), Input::new());
+        assert_eq!(viewer.release_at(), None, "nothing is held");
+        input.handle_key(0x04, true);
+        take_all(&mut viewer, &mut input, 100 * second);
+        assert_eq!(viewer.release_at(), Some(100 * second + HELD_TIMEOUT));
+        // A viewer that lives says so as long as somebody keeps the key down.
+        let mut now = 100 * second;
+        for _ in 0..20 {
+            now += HELD_ALIVE;
+            assert!(viewer.release_at().is_some_and(|at| at > now), "released under a finger at {now:?}");
+            input.handle_silence();
+            take_all(&mut viewer, &mut input, now);
+        }
+        // A button is no other case.
+        input.handle_button(crate::proto::wire::PointerButton::Left, true);
+        input.handle_key(0x04, false);
+        take_all(&mut viewer, &mut input, now);
+        assert_eq!(viewer.release_at(), Some(now + HELD_TIMEOUT));
+        viewer.held.handle_gone();
+        assert_eq!(viewer.release_at(), None, "once is enough");
+    }
 
     fn image(serial: u32, alpha: u32) -> CursorImage {
         CursorImage { serial, size: Size::new(1, 1), hot: Point::default(), argb_premultiplied: vec![alpha << 24] }
