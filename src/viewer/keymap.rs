@@ -185,6 +185,29 @@ mod tests {
         assert!(usages.iter().all(|u| (0x04..=0xe7).contains(u)));
     }
 
+    /// The tables of the standard once more, in its order.
+    #[test]
+    fn keys_have_the_usages_of_the_standard() {
+        let letters = ('A'..='Z').map(|c| format!("Key{c}"));
+        let digits = (1..=9).chain([0]).map(|n| format!("Digit{n}"));
+        let words = "Enter Escape Backspace Tab Space Minus Equal BracketLeft BracketRight Backslash \
+            - Semicolon Quote Backquote Comma Period Slash CapsLock F1 F2 F3 F4 F5 F6 F7 F8 F9 F10 F11 F12 \
+            PrintScreen ScrollLock Pause Insert Home PageUp Delete End PageDown ArrowRight ArrowLeft ArrowDown ArrowUp \
+            NumLock NumpadDivide NumpadMultiply NumpadSubtract NumpadAdd NumpadEnter Numpad1 Numpad2 Numpad3 Numpad4 Numpad5 \
+            Numpad6 Numpad7 Numpad8 Numpad9 Numpad0 NumpadDecimal IntlBackslash ContextMenu - NumpadEqual F13 F14 F15 F16 F17 \
+            F18 F19 F20 F21 F22 F23 F24";
+        let words = words.split_whitespace().map(str::to_owned);
+        let held = "ControlLeft ShiftLeft AltLeft SuperLeft ControlRight ShiftRight AltRight SuperRight";
+        let held = held.split_whitespace().map(str::to_owned);
+        let expected: Vec<(String, u16)> =
+            letters.chain(digits).chain(words).zip(0x04..).chain(held.zip(0xe0..)).collect();
+        assert_eq!(expected.iter().find(|(name, _)| name == "F24").map(|(_, usage)| *usage), Some(0x73));
+        for (name, usage) in expected.iter().filter(|(name, _)| name != "-") {
+            let found = TABLE.iter().find(|(code, _)| format!("{code:?}") == *name);
+            assert_eq!(found.map(|(_, usage)| usage), Some(usage), "{name}");
+        }
+    }
+
     #[test]
     fn the_key_beside_the_left_shift_is_not_the_one_beside_enter() {
         assert_eq!(usage_from_key(PhysicalKey::Code(KeyCode::IntlBackslash)), Some(0x64));
