@@ -3,6 +3,7 @@
 //! What winit leaves out of a window: `io::window`. What is drawn into it: `viewer::screen`.
 
 use super::App;
+use crate::codec::format::SCREEN_SIDE_MAX;
 use crate::geom::Size;
 use crate::io::gpu::{self, Renderer};
 use crate::io::window::{Canvas, blacken_new_parts, wants_multiplied_pointers, with_program};
@@ -130,7 +131,7 @@ impl App {
 
     pub(super) fn tell_viewport(&mut self) {
         let Some(opened) = &self.window else { return };
-        let size = opened.size;
+        let size = screen_for(opened.size);
         if !size.is_empty() && self.viewport != Some(size) {
             self.viewport = Some(size);
             let scale_percent = (opened.window.scale_factor() * 100.0).round().clamp(50.0, 400.0) as u16;
@@ -206,4 +207,25 @@ fn icon() -> Option<Icon> {
         })
         .collect();
     Icon::from_rgba(rgba, SIDE, SIDE).ok()
+}
+
+/// The size of a screen for a window: one over several large monitors may be wider than any screen.
+fn screen_for(window: Size) -> Size {
+    Size::new(window.w.min(SCREEN_SIDE_MAX), window.h.min(SCREEN_SIDE_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::wire::ViewerMessage;
+
+    #[test]
+    fn a_window_over_three_large_monitors_asks_for_a_screen_that_a_host_takes() {
+        for window in [Size::new(3 * 3840, 2160), Size::new(1080, 5 * 1920), Size::new(1, 1)] {
+            let mut bytes = Vec::new();
+            ViewerMessage::Viewport(screen_for(window)).encode(&mut bytes);
+            // The length goes before the body.
+            assert!(ViewerMessage::decode(&bytes[1..]).is_ok(), "{window:?}");
+        }
+    }
 }
