@@ -772,9 +772,11 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::codec::format::FrameHeader;
     use crate::geom::Point;
     use crate::proto::wire::{Progress, Welcome};
     use crate::viewer::event::UiWaiting;
+    use bytes::Bytes;
 
     fn link(ui: UiSender) -> Link {
         let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
@@ -804,6 +806,34 @@ mod tests {
         assert!(waiting.take().is_empty());
         link.handle_fact(shown(link.connection_number));
         assert_eq!((link.complete, link.first_shown), (Some(5_000), true));
+    }
+
+    #[test]
+    fn what_cannot_be_read_ends_the_link_as_broken() {
+        let header = FrameHeader {
+            sequence: 1,
+            depends_on: 0,
+            input: 0,
+            key: Some(Size::new(64, 64)),
+            more: false,
+            lossy: false,
+        };
+        let mut frame = Vec::new();
+        header.write(&mut frame);
+        frame.extend([0xff; 9]);
+        let garbage = Bytes::from_static(&[0xff; 9]);
+        let bad = [
+            Received::Frame(frame.into()),
+            Received::Frame(garbage.clone()),
+            Received::Control(garbage.clone()),
+            Received::Cursor(garbage),
+        ];
+        for received in bad {
+            let mut link = link(UiSender::new(UiWaiting::default(), || {}));
+            let what = format!("{received:?}");
+            link.handle_received(received);
+            assert_eq!(link.session.state(), LinkState::Ended(Lost::Broken), "{what}");
+        }
     }
 
     #[test]
