@@ -263,6 +263,7 @@ fn pages(now: Instant) -> Vec<(String, Page)> {
             },
         ),
         ("picture_bar_poor".to_owned(), with_bar(bar(Quality::Poor))),
+        ("picture_bar_unknown".to_owned(), with_bar(bar(Quality::Unknown))),
     ];
     for (name, reason, next_in) in [
         ("no_answer", LossReason::NoAnswer, Duration::from_millis(3100)),
@@ -699,11 +700,12 @@ fn bar_hides_and_comes_back_at_the_edge() {
     let mut w = Window::new("de", Theme::Light, (1000.0, 600.0), 1.0);
     let page = with_bar(bar(Quality::Fair));
     w.settle(&page);
-    assert!(!w.ui.overlay().painted.is_empty(), "shown at first");
+    assert!(!w.ui.overlay().painted.is_empty() && w.run(&page, Vec::new()).shows_bar, "shown at first");
     let left = w.run(&page, Vec::new()).repaint_after.expect("it will hide by itself");
     w.wait(left);
     let out = w.run(&page, Vec::new());
     assert!(out.overlay_changed && out.repaint_after.is_none() && w.ui.overlay().painted.is_empty());
+    assert!(!out.shows_bar);
     assert!(w.ui.may_skip_motion(&page, 300.0) && !w.ui.may_skip_motion(&page, 0.0));
 
     let rest = w.run(&page, vec![Event::PointerMoved(pos2(500.0, 0.0))]).repaint_after;

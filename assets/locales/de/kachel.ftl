@@ -108,6 +108,7 @@ quality-excellent = Sehr gut
 quality-good = Gut
 quality-fair = Mäßig
 quality-poor = Schlecht
+quality-unknown = Noch nicht gemessen
 
 ## Statistik
 stats-title = Statistik

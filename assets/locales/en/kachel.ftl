@@ -108,6 +108,7 @@ quality-excellent = Very good
 quality-good = Good
 quality-fair = Fair
 quality-poor = Poor
+quality-unknown = Not measured yet
 
 ## Statistics
 stats-title = Statistics

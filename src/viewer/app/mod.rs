@@ -109,6 +109,8 @@ pub struct App {
     print_view: PrintView,
     printing_shown: bool,
     numbers: Numbers,
+    /// The link was asked for them.
+    watches: bool,
     renderer: Option<RendererFact>,
     wants_keyboard: bool,
     wants_pointer: bool,
@@ -150,6 +152,7 @@ impl App {
             print_view: PrintView::default(),
             printing_shown: false,
             numbers: Numbers::default(),
+            watches: false,
             renderer: None,
             wants_keyboard: true,
             wants_pointer: true,
@@ -239,8 +242,16 @@ impl App {
 
     fn toggle_stats(&mut self) {
         self.stats_shown = !self.stats_shown;
-        self.command(Command::Watch(self.stats_shown));
         self.refresh();
+    }
+
+    /// Has the link tell its numbers while any of them is to be seen. Those of before are not shown again.
+    fn watch(&mut self, shown: bool) {
+        if self.watches != shown {
+            self.watches = shown;
+            self.numbers = Numbers::default();
+            self.command(Command::Watch(shown));
+        }
     }
 
     /// Shows or hides the sound page. Meanwhile the keyboard is not the session's.
@@ -304,6 +315,7 @@ impl App {
         let input = opened.egui.take_egui_input(&opened.window);
         let output = self.ui.run(input, &page, Instant::now());
         self.wants_keyboard = output.wants_keyboard;
+        let shows_numbers = output.shows_bar || self.stats_shown || self.sound_shown;
         let wanted_pointer = std::mem::replace(&mut self.wants_pointer, output.wants_pointer);
         self.repaint_at = output.repaint_after.map(|after| Instant::now() + after);
         if output.wants_pointer {
@@ -323,6 +335,7 @@ impl App {
         if wanted_pointer && !self.wants_pointer {
             self.repaint_cursor();
         }
+        self.watch(shows_numbers);
         for action in output.actions {
             self.handle_action(action);
         }
@@ -459,9 +472,6 @@ impl ApplicationHandler<Wake> for App {
                 self.window = Some(opened);
                 self.scene(SceneChange::Window(size));
                 self.tell_viewport();
-                if self.stats_shown {
-                    self.command(Command::Watch(true));
-                }
                 match self.settings.address.clone() {
                     address if address.is_empty() => self.refresh(),
                     address => self.connect_to(&address),

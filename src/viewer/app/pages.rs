@@ -10,6 +10,7 @@ use crate::proto::session::client::{LinkState, Lost};
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::CloseCode;
 use crate::viewer::Outcome;
+use crate::viewer::event::Numbers;
 use crate::viewer::recent::Place;
 use crate::viewer::ui::{
     BarState, DecodeTime, Exactness, LossReason, Notice, Page, Quality, RecentPlace, Sign, SoundPage, SoundStats,
@@ -47,18 +48,10 @@ impl App {
     }
 
     fn bar(&self) -> BarState {
-        let n = &self.numbers;
-        let quality = match n.round_trip.as_millis() {
-            _ if n.packets_lost * 20 > n.frames.max(20) => Quality::Poor,
-            0..=29 => Quality::Excellent,
-            30..=79 => Quality::Good,
-            80..=199 => Quality::Fair,
-            _ => Quality::Poor,
-        };
         BarState {
             host: self.link.host.clone(),
             session: self.link.session.clone(),
-            quality,
+            quality: quality_of(&self.numbers),
             fullscreen: self.window.as_ref().is_some_and(|w| w.window.fullscreen().is_some()),
             stats_shown: self.stats_shown,
             sound: (self.talk.sound || self.talk.microphone_allowed).then_some(self.talk),
@@ -200,10 +193,35 @@ fn loss_reason(lost: Lost) -> LossReason {
     }
 }
 
+/// How good the link is, as far as was measured.
+fn quality_of(n: &Numbers) -> Quality {
+    match n.round_trip.as_millis() {
+        _ if n.round_trip.is_zero() => Quality::Unknown,
+        _ if n.packets_lost * 20 > n.frames.max(20) => Quality::Poor,
+        0..=29 => Quality::Excellent,
+        30..=79 => Quality::Good,
+        80..=199 => Quality::Fair,
+        _ => Quality::Poor,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::proto::wire::Progress;
+
+    #[test]
+    fn the_links_quality_is_what_was_measured() {
+        let measured = |ms, packets_lost, frames| {
+            let round_trip = Duration::from_millis(ms);
+            quality_of(&Numbers { round_trip, packets_lost, frames, ..Numbers::default() })
+        };
+        assert_eq!(quality_of(&Numbers::default()), Quality::Unknown);
+        assert_eq!([1, 29, 30, 80, 200].map(|ms| measured(ms, 0, 0)), {
+            [Quality::Excellent, Quality::Excellent, Quality::Good, Quality::Fair, Quality::Poor]
+        });
+        assert_eq!((measured(1, 1, 10), measured(1, 6, 100)), (Quality::Excellent, Quality::Poor));
+    }
 
     #[test]
     fn the_programs_end_tells_how_it_stood() {

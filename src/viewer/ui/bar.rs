@@ -70,7 +70,7 @@ impl View<'_> {
                     .inner_margin(Margin::symmetric(8, 4));
                 frame.show(ui, |ui| ui.with_layout(layout, |ui| self.bar_content(ui, state, narrow)))
             });
-        self.memory.floating = Some(shown.response.rect);
+        (self.memory.floating, self.memory.bar_shown) = (Some(shown.response.rect), true);
     }
 
     fn bar_content(&mut self, ui: &mut egui::Ui, state: &BarState, narrow: bool) {
@@ -83,6 +83,7 @@ impl View<'_> {
             Quality::Good => "quality-good",
             Quality::Fair => "quality-fair",
             Quality::Poor => "quality-poor",
+            Quality::Unknown => "quality-unknown",
         });
         let (rect, response) = ui.allocate_exact_size(vec2(3.0 * GRID, 2.0 * GRID), Sense::hover());
         quality_sign(ui, rect, state.quality, &p);

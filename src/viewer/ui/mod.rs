@@ -73,6 +73,8 @@ pub struct UiOutput {
     pub wants_keyboard: bool,
     /// Whether the pointer belongs to the page and not to the remote desktop.
     pub wants_pointer: bool,
+    /// Whether the connection bar is there.
+    pub shows_bar: bool,
     /// Cursor, clipboard and input-method wishes for the window.
     pub platform_output: egui::PlatformOutput,
 }
@@ -91,6 +93,8 @@ struct Memory {
     bar_until: Option<Instant>,
     /// Since when the pointer rests at the edge that calls the bar.
     edge_since: Option<Instant>,
+    /// The bar was drawn.
+    bar_shown: bool,
     /// Where the bar was drawn, or signs that take the pointer, in points.
     floating: Option<egui::Rect>,
     /// Whether the bar has been given the keyboard since it was summoned.
@@ -119,6 +123,7 @@ impl Ui {
             was_working: false,
             bar_until: None,
             edge_since: None,
+            bar_shown: false,
             floating: None,
             bar_focused: false,
         };
@@ -210,6 +215,7 @@ impl Ui {
             actions,
             wants_keyboard,
             wants_pointer,
+            shows_bar: memory.bar_shown,
             platform_output: output.platform_output,
         }
     }

@@ -232,9 +232,11 @@ pub struct SoundPage {
     pub delay: Option<Duration>,
 }
 
-/// Quality of the link in four steps.
+/// Quality of the link in four steps, once it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Quality {
+    /// Nothing was measured yet.
+    Unknown,
     /// Work is disturbed.
     Poor,
     /// Delays can be felt.

@@ -43,7 +43,7 @@ pub(super) enum Weight {
 
 impl View<'_> {
     pub(super) fn show(&mut self, ui: &mut egui::Ui, page: &Page) {
-        self.memory.floating = None;
+        (self.memory.floating, self.memory.bar_shown) = (None, false);
         match page {
             Page::Connect { recent, error, .. } => self.connect(ui, recent, error.as_ref()),
             Page::Connecting { host, step, since } => self.connecting(ui, host, *step, *since),
