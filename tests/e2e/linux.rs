@@ -52,7 +52,9 @@ impl Server {
     }
 
     fn injector(&self) -> Injector {
-        Injector::connect(&self.info.display, Some(&self.info.xauthority)).expect("injector")
+        let mut injector = Injector::connect(&self.info.display, Some(&self.info.xauthority)).expect("injector");
+        injector.take_keyboard().expect("a keyboard");
+        injector
     }
 
     /// A client of its own, to draw and to listen.

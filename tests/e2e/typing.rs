@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use kachel::geom::Size;
@@ -193,6 +194,56 @@ fn no_key_stays_down_on_a_display_that_is_not_ours() {
     hold(&seat, &mut input, &["shift", "ctrl", "Left"]);
     kill_session(&seat);
     wait_released(&seat, "another session process");
+}
+
+#[test]
+fn a_display_that_is_not_ours_gets_its_keyboard_back() {
+    if !has(PROGRAMS) || !has(&["xset"]) {
+        return;
+    }
+    let shared = Display::start(Size::new(1280, 800));
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).env("DISPLAY", shared.name()).output();
+        let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+        assert!(output.status.success(), "{program} {arguments:?}: {}", output.status);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let keyboard = || [run("setxkbmap", &["-query"]), run("xset", &["q"])];
+    run("setxkbmap", &["-rules", "evdev", "-model", "pc104", "-layout", "us,fr", "-option", "ctrl:nocaps"]);
+    run("xset", &["r", "rate", "300", "40"]);
+    let before = keyboard();
+    assert!(before[1].contains("auto repeat:  on"), "{}", before[1]);
+    let is_viewers = || {
+        let [layout, rest] = keyboard();
+        (layout.contains("layout:     de\n") && rest.contains("auto repeat:  off")).then_some(())
+    };
+    let is_as_before = |what: &str| {
+        let same = wait_for(PATIENCE, || (keyboard() == before).then_some(()));
+        assert!(same.is_some(), "{what}\nbefore {before:#?}\nafter {:#?}", keyboard());
+    };
+
+    let desk = Desk::new(WindowManager::Openbox);
+    desk.set_layout("de");
+    let mut seat = Seat::attached(desk, &shared, "cpu");
+    wait_until(PATIENCE, "the keyboard is the viewer's", is_viewers);
+    // Caps Lock at the desk is one in the session.
+    let mut input = seat.input();
+    input.press("Caps_Lock");
+    input.sync();
+    wait_until(PATIENCE, "the lock is on", || seat.remote.locks()[0].then_some(()));
+    seat.host.end_front(Signal::KILL);
+    is_as_before("no viewer is there");
+    seat.serve_again();
+    // A viewer with nothing to say hears of the new front as late as with its next keep-alive.
+    input.press("shift");
+    input.sync();
+    wait_until(PATIENCE, "the keyboard is the viewer's once more", is_viewers);
+    // What the process knew that is killed, the next one knows.
+    kill_session(&seat);
+    wait_until(PATIENCE, "the viewer is back", || (seat.status_number("viewers") == Some(1)).then_some(()));
+    wait_until(PATIENCE, "the keyboard is the viewer's after a kill", is_viewers);
+    assert!(seat.host.stop().status.success(), "the session ends");
+    is_as_before("the session has ended");
 }
 
 fn kill_session(seat: &Seat) {

@@ -5,6 +5,7 @@
 use crate::geom::Size;
 use crate::host::policy::Policy;
 use crate::io::linux::desktop::{ConfigHome, Desktop, DesktopError};
+use crate::io::linux::keyboard::KeyboardState;
 use crate::io::linux::process::{ProcessId, find_program, spawn_detached};
 use crate::io::linux::screen::dots_per_inch;
 use crate::io::linux::xserver::{self, XserverError, XserverInfo};
@@ -21,6 +22,8 @@ use thiserror::Error;
 const FIRST_SIZE: Size = Size::new(1280, 800);
 /// What runs, for the process after this one.
 const RECORD: &str = "desktop.json";
+/// How the keyboard of somebody else's display was, while a viewer has it.
+const KEYBOARD: &str = "keyboard.json";
 /// What the sound process says.
 const SOUND_LOG: &str = "sound.log";
 /// A sound process that ended sooner than this after its start is not started again.
@@ -85,7 +88,7 @@ pub fn open_programs(dir: &Path) -> Result<Vec<String>, DeskError> {
 }
 
 impl Desk {
-    /// Uses a display that is already there. It is left as it is, then and later.
+    /// Uses a display that is already there. It is left as it is, but for the keyboard while a viewer has it.
     ///
     /// # Errors
     /// [`DeskError::Write`].
@@ -179,7 +182,26 @@ impl Desk {
         written
     }
 
-    /// Whether the screen may be given another size.
+    /// Writes down how the keyboard was, for the process after this one.
+    ///
+    /// # Errors
+    /// [`DeskError::Write`].
+    pub fn lend_keyboard(&self, found: &KeyboardState) -> Result<(), DeskError> {
+        self.write_json(KEYBOARD, found)
+    }
+
+    /// How the keyboard was before a process used it that could not give it back.
+    pub fn lent_keyboard(&self) -> Option<KeyboardState> {
+        serde_json::from_slice(&fs::read(self.dir.join(KEYBOARD)).ok()?).ok()
+    }
+
+    /// The keyboard is as it was.
+    pub fn forget_keyboard(&self) {
+        // Where it is not there, there is nothing to forget.
+        let _ = fs::remove_file(self.dir.join(KEYBOARD));
+    }
+
+    /// Whether the display is ours, so that the screen may be given another size.
     pub fn is_own(&self) -> bool {
         self.own.is_some()
     }

@@ -12,7 +12,7 @@ use crate::codec::encode::{Encoder, View};
 use crate::geom::Rect;
 use crate::host::policy::Policy;
 use crate::io::linux::inject::{InjectError, Injector};
-use crate::io::linux::keyboard::KeyboardLayout;
+use crate::io::linux::keyboard::{KeyboardLayout, KeyboardState};
 use crate::io::linux::screen::{Capture, Screen, ScreenError, ScreenEvent};
 use crate::proto::screen::pacer::{Part, Slot};
 use crate::proto::session::host::Wish;
@@ -92,6 +92,8 @@ struct Session {
     /// Which peer is the front, and its viewer.
     viewer: Option<(usize, Viewer)>,
     layout: Option<(String, String)>,
+    /// How the keyboard of somebody else's display was, while a viewer has it.
+    lent: Option<KeyboardState>,
     printing: Option<Printing>,
     counters: Counters,
 }
@@ -123,6 +125,8 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
     injector.release_left_behind()?;
     if desk.is_own() {
         screen.hide_pointer()?;
+        // It is nobody else's, and never given back.
+        injector.take_keyboard()?;
     }
     let printing = if options.policy.printing { start_printing(&options.place) } else { None };
     let mut session = Session {
@@ -140,13 +144,24 @@ pub fn run(options: SessionOptions) -> Result<(), SessionError> {
         peers: Vec::new(),
         viewer: None,
         layout: None,
+        lent: None,
         counters: Counters::default(),
     };
-    let ended = session.turn(&listener);
+    if !session.desk.is_own() {
+        // A process before this one was killed under a viewer.
+        session.lent = session.desk.lent_keyboard();
+    }
+    let ended = match session.return_keyboard() {
+        Ok(()) => session.turn(&listener),
+        Err(end) => end,
+    };
     let _ = std::fs::remove_file(options.place.join("session.sock"));
     match ended {
         End::Desktop => {
             session.say_ended();
+            if let Err(End::Error(error)) = session.return_keyboard() {
+                tracing::warn!(%error, "The keyboard is not as it was");
+            }
             session.stop();
             tracing::info!("Desktop ended");
             Ok(())
@@ -505,6 +520,7 @@ impl Session {
 
     /// A viewer has said hello: its size, its keyboard, then the whole picture.
     fn begin(&mut self, hello: &Hello) -> Result<(), End> {
+        self.lend_keyboard()?;
         let layout = (hello.layout.clone(), hello.variant.clone());
         if !hello.layout.is_empty() && self.layout.as_ref() != Some(&layout) {
             let wanted = KeyboardLayout { variant: layout.1.clone(), ..KeyboardLayout::named(&layout.0) };
@@ -523,6 +539,32 @@ impl Session {
             self.encoder.handle_viewer(viewer.frames_before);
             viewer.pacer.handle_attached();
         }
+        Ok(())
+    }
+
+    /// Takes the keyboard of somebody else's display for a viewer.
+    fn lend_keyboard(&mut self) -> Result<(), End> {
+        if self.desk.is_own() || self.lent.is_some() {
+            return Ok(());
+        }
+        let found = self.injector.take_keyboard()?;
+        if let Err(error) = self.desk.lend_keyboard(&found) {
+            tracing::warn!(%error, "The keyboard will not be as it was, should this process be killed");
+        }
+        self.lent = Some(found);
+        Ok(())
+    }
+
+    /// Makes the keyboard of somebody else's display what it was.
+    fn return_keyboard(&mut self) -> Result<(), End> {
+        let Some(found) = self.lent.take() else { return Ok(()) };
+        self.layout = None;
+        match self.injector.return_keyboard(&found) {
+            Err(InjectError::X11(error)) => return Err(InjectError::X11(error).into()),
+            Err(error) => tracing::warn!(%error, "The display's keyboard layout is not as it was"),
+            Ok(()) => {}
+        }
+        self.desk.forget_keyboard();
         Ok(())
     }
 
@@ -606,7 +648,7 @@ impl Session {
         }
         viewer.held.handle_gone();
         self.injector.release_all()?;
-        Ok(())
+        self.return_keyboard()
     }
 
     fn drop_peer(&mut self, index: usize) {

@@ -21,7 +21,7 @@ use x11rb::{
 };
 
 use super::{
-    keyboard::{self, KeyboardError, KeyboardLayout, LockLights},
+    keyboard::{self, KeyboardError, KeyboardLayout, KeyboardState, LockLights},
     keys::{keycode_from_usage, repeats},
     x11::{self, X11Error},
 };
@@ -52,6 +52,8 @@ pub struct Injector {
     lights: LockLights,
     display: String,
     xauthority: Option<PathBuf>,
+    /// The keyboard as a whole is ours, so that it must not repeat keys by itself.
+    has_keyboard: bool,
     /// Keycodes that are down because of us.
     keys: BTreeSet<u8>,
     /// Buttons that are down because of us.
@@ -61,7 +63,7 @@ pub struct Injector {
 }
 
 impl Injector {
-    /// Connects to a display and stops its own key repeat.
+    /// Connects to a display. Its keyboard stays as it is until [`Injector::take_keyboard`].
     ///
     /// # Errors
     /// [`InjectError::X11`] if the server cannot be reached or lacks XTEST or XKB.
@@ -70,7 +72,6 @@ impl Injector {
         let root = conn.setup().roots[screen].root;
         conn.xtest_get_version(2, 2).map_err(X11Error::from)?.reply().map_err(X11Error::from)?;
         keyboard::watch(&conn, EventType::CONTROLS_NOTIFY | EventType::NEW_KEYBOARD_NOTIFY)?;
-        keyboard::stop_repeat(&conn)?;
         let lights = LockLights::new(&conn)?;
         Ok(Self {
             conn,
@@ -78,10 +79,38 @@ impl Injector {
             lights,
             display: display.into(),
             xauthority: xauthority.map(Path::to_path_buf),
+            has_keyboard: false,
             keys: BTreeSet::new(),
             buttons: BTreeSet::new(),
             wheel: (0, 0),
         })
+    }
+
+    /// Stops the display's own key repeat, now and whenever a program sets it again; tells how the keyboard was.
+    ///
+    /// # Errors
+    /// [`InjectError::X11`] if the connection is lost.
+    pub fn take_keyboard(&mut self) -> Result<KeyboardState, InjectError> {
+        let found = KeyboardState::read(&self.conn, self.root, self.lights)?;
+        keyboard::stop_repeat(&self.conn)?;
+        self.has_keyboard = true;
+        Ok(found)
+    }
+
+    /// Releases all keys and makes layout, lock keys and key repeat what they were.
+    ///
+    /// # Errors
+    /// [`InjectError::Keyboard`] if the layout cannot be set again, and all else is as it was; [`InjectError::X11`] if the
+    /// connection is lost.
+    pub fn return_keyboard(&mut self, found: &KeyboardState) -> Result<(), InjectError> {
+        self.release_all()?;
+        self.has_keyboard = false;
+        let layout = match found.other_layout(&self.conn, self.root)? {
+            Some(layout) => keyboard::set_layout(&self.display, self.xauthority.as_deref(), layout),
+            None => Ok(()),
+        };
+        found.restore(&self.conn, self.lights)?;
+        Ok(layout?)
     }
 
     /// Does something to the key with this usage on HID page 0x07.
@@ -226,7 +255,9 @@ impl Injector {
     pub fn set_layout(&mut self, layout: &KeyboardLayout) -> Result<(), InjectError> {
         self.release_all()?;
         keyboard::set_layout(&self.display, self.xauthority.as_deref(), layout)?;
-        keyboard::stop_repeat(&self.conn)?;
+        if self.has_keyboard {
+            keyboard::stop_repeat(&self.conn)?;
+        }
         Ok(())
     }
 
@@ -241,7 +272,7 @@ impl Injector {
         while let Some(event) = self.conn.poll_for_event().map_err(X11Error::from)? {
             changed |= matches!(event, Event::XkbControlsNotify(_) | Event::XkbNewKeyboardNotify(_));
         }
-        if changed && keyboard::stop_repeat(&self.conn)? {
+        if changed && self.has_keyboard && keyboard::stop_repeat(&self.conn)? {
             tracing::debug!("Key repeat of the X server stopped again");
         }
         Ok(())

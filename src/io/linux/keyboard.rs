@@ -1,4 +1,4 @@
-//! The X server's keyboard as a whole: layout, lock keys, and its own key repeat, which is off.
+//! The X server's keyboard as a whole: layout, lock keys, and its own key repeat, which is off while a session uses it.
 //!
 //! Single keys are pressed by `inject`; `screen` reports lock keys that programs or layouts change.
 
@@ -14,7 +14,7 @@ use x11rb::{
     connection::RequestConnection,
     protocol::{
         xkb::{self, BoolCtrl, ConnectionExt as _, Control, EventType, Group, ID, LedClass, MapPart, SelectEventsAux},
-        xproto::{ConnectionExt as _, ModMask},
+        xproto::{AtomEnum, ConnectionExt as _, ModMask},
     },
     rust_connection::RustConnection,
 };
@@ -22,9 +22,12 @@ use x11rb::{
 use super::{process, x11::X11Error};
 use crate::proto::wire::LockKeys;
 
-/// A keyboard layout in the words of XKB, rules `evdev`.
+/// A keyboard layout in the words of XKB.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyboardLayout {
+    /// Rules, for example `base`; empty means `evdev`.
+    #[serde(default)]
+    pub rules: String,
     /// Model, for example `pc105`; empty means `pc105`.
     #[serde(default)]
     pub model: String,
@@ -63,7 +66,16 @@ pub enum KeyboardError {
 impl KeyboardLayout {
     /// A layout by name, without variant or options.
     pub fn named(layout: &str) -> Self {
-        Self { model: String::new(), layout: layout.into(), variant: String::new(), options: String::new() }
+        let none = String::new;
+        Self { rules: none(), model: none(), layout: layout.into(), variant: none(), options: none() }
+    }
+
+    /// From the words that servers keep, each with a NUL behind it: rules, model, layout, variant, options.
+    fn from_names(names: &[u8]) -> Option<Self> {
+        let mut words = names.split(|b| *b == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        let mut next = || words.next().unwrap_or_default();
+        let found = Self { rules: next(), model: next(), layout: next(), variant: next(), options: next() };
+        (!found.layout.is_empty()).then_some(found)
     }
 
     /// The arguments for setxkbmap.
@@ -71,7 +83,7 @@ impl KeyboardLayout {
     /// # Errors
     /// [`KeyboardError::Word`] for anything but letters, digits and `_-,():` of ASCII, or a leading minus.
     fn arguments(&self) -> Result<Vec<&str>, KeyboardError> {
-        for word in [&self.model, &self.layout, &self.variant, &self.options] {
+        for word in [&self.rules, &self.model, &self.layout, &self.variant, &self.options] {
             let plain = |c: char| c.is_ascii_alphanumeric() || "_-,():".contains(c);
             if word.starts_with('-') || word.len() > WORD_BYTES_MAX || !word.chars().all(plain) {
                 return Err(KeyboardError::Word(word.clone()));
@@ -81,13 +93,60 @@ impl KeyboardLayout {
             return Err(KeyboardError::Word(String::new()));
         }
         let model = if self.model.is_empty() { "pc105" } else { &self.model };
-        let mut arguments = vec!["-rules", "evdev", "-model", model, "-layout", &self.layout];
+        let rules = if self.rules.is_empty() { "evdev" } else { &self.rules };
+        let mut arguments = vec!["-rules", rules, "-model", model, "-layout", &self.layout];
         arguments.extend(["-variant", &self.variant, "-option", ""]);
         if !self.options.is_empty() {
             arguments.extend(["-option", &self.options]);
         }
         Ok(arguments)
     }
+}
+
+/// How a keyboard was before a session used it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyboardState {
+    /// `None` if the server does not say.
+    layout: Option<KeyboardLayout>,
+    /// Whether a key that is held repeats by itself.
+    repeats: bool,
+    /// Caps Lock, Num Lock, Scroll Lock.
+    locks: [bool; 3],
+}
+
+impl KeyboardState {
+    pub(super) fn read(conn: &RustConnection, root: u32, lights: LockLights) -> Result<Self, X11Error> {
+        let (locks, _) = lights.read(conn)?;
+        Ok(Self {
+            layout: read_layout(conn, root)?,
+            repeats: repeats(conn)?,
+            locks: [locks.caps, locks.num, locks.scroll],
+        })
+    }
+
+    /// The layout that is to be set, if the server has another one now.
+    pub(super) fn other_layout(&self, conn: &RustConnection, root: u32) -> Result<Option<&KeyboardLayout>, X11Error> {
+        let now = read_layout(conn, root)?;
+        Ok(self.layout.as_ref().filter(|layout| now.as_ref() != Some(layout)))
+    }
+
+    /// Restores all but the layout, which has to be right by now: with it come the locks.
+    pub(super) fn restore(&self, conn: &RustConnection, lights: LockLights) -> Result<(), X11Error> {
+        let [caps, num, scroll] = self.locks;
+        lights.set(conn, LockKeys { caps, num, scroll })?;
+        if self.repeats && !repeats(conn)? {
+            set_repeat(conn, BoolCtrl::REPEAT_KEYS.into())?;
+        }
+        Ok(())
+    }
+}
+
+/// The layout that the server's keyboard was given last, in the words of who gave it.
+fn read_layout(conn: &RustConnection, root: u32) -> Result<Option<KeyboardLayout>, X11Error> {
+    let atom = conn.intern_atom(false, RULES_NAMES)?.reply()?.atom;
+    let words = WORD_BYTES_MAX as u32 * 5 / 4;
+    let names = conn.get_property(false, root, atom, AtomEnum::STRING, 0, words)?.reply()?;
+    Ok(KeyboardLayout::from_names(&names.value))
 }
 
 /// Gives the server's keyboard a layout. Takes some tens of milliseconds, at most some seconds.
@@ -176,14 +235,24 @@ impl LockLights {
 ///
 /// Repeats come from the viewer: a link that stalls while a key is down must not type on.
 pub(super) fn stop_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
-    let device = ID::USE_CORE_KBD.into();
-    let found = conn.xkb_get_controls(device)?.reply()?;
-    if u32::from(found.enabled_controls) & u32::from(BoolCtrl::REPEAT_KEYS) == 0 {
-        return Ok(false);
+    let is_on = repeats(conn)?;
+    if is_on {
+        set_repeat(conn, 0)?;
     }
+    Ok(is_on)
+}
+
+/// Whether the server repeats keys by itself.
+fn repeats(conn: &RustConnection) -> Result<bool, X11Error> {
+    let found = conn.xkb_get_controls(ID::USE_CORE_KBD.into())?.reply()?;
+    Ok(u32::from(found.enabled_controls) & u32::from(BoolCtrl::REPEAT_KEYS) != 0)
+}
+
+/// Turns the server's own key repeat on or off, by XKB's bits for both.
+fn set_repeat(conn: &RustConnection, enabled: u32) -> Result<(), X11Error> {
     // All but the fields named in `change_controls` is ignored by the server.
     let request = xkb::SetControlsRequest {
-        device_spec: device,
+        device_spec: ID::USE_CORE_KBD.into(),
         affect_internal_real_mods: 0u16.into(),
         internal_real_mods: 0u16.into(),
         affect_ignore_lock_real_mods: 0u16.into(),
@@ -196,7 +265,7 @@ pub(super) fn stop_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
         groups_wrap: 0,
         access_x_options: 0u16.into(),
         affect_enabled_controls: BoolCtrl::REPEAT_KEYS,
-        enabled_controls: 0u32.into(),
+        enabled_controls: enabled.into(),
         change_controls: Control::CONTROLS_ENABLED,
         repeat_delay: 0,
         repeat_interval: 0,
@@ -212,12 +281,13 @@ pub(super) fn stop_repeat(conn: &RustConnection) -> Result<bool, X11Error> {
         access_x_timeout_values: 0u32.into(),
         access_x_timeout_options_mask: 0u16.into(),
         access_x_timeout_options_values: 0u16.into(),
-        per_key_repeat: Cow::Owned(found.per_key_repeat),
+        per_key_repeat: Cow::Owned([0; 32]),
     };
-    conn.send_trait_request_without_reply(request)?.check()?;
-    Ok(true)
+    Ok(conn.send_trait_request_without_reply(request)?.check()?)
 }
 
+/// The root window's property with the words of the layout.
+const RULES_NAMES: &[u8] = b"_XKB_RULES_NAMES";
 /// No name in xkeyboard-config comes near it.
 const WORD_BYTES_MAX: usize = 256;
 /// It needs 30 ms; a server that hangs must not hang us.
@@ -233,6 +303,23 @@ mod tests {
             KeyboardLayout { variant: "fr".into(), options: "ctrl:nocaps".into(), ..KeyboardLayout::named("ch") };
         let line = layout.arguments().expect("plain words").join(" ");
         assert_eq!(line, "-rules evdev -model pc105 -layout ch -variant fr -option  -option ctrl:nocaps");
+    }
+
+    #[test]
+    fn a_servers_words_for_its_layout_are_the_arguments_that_set_it_again() {
+        for (names, line) in [
+            (&b"base\0pc104\0us,de\0,nodeadkeys\0ctrl:nocaps\0"[..], "base pc104 us,de ,nodeadkeys ctrl:nocaps"),
+            (b"evdev\0pc105\0us\0\0\0", "evdev pc105 us  "),
+            (b"evdev\0pc105\0us", "evdev pc105 us  "),
+        ] {
+            let found = KeyboardLayout::from_names(names).expect("it names a layout");
+            let words = found.arguments().expect("plain words");
+            let options = if found.options.is_empty() { "" } else { words[11] };
+            assert_eq!([words[1], words[3], words[5], words[7], options].join(" "), line);
+        }
+        for none in [&b""[..], b"evdev\0pc105\0\0\0\0"] {
+            assert_eq!(KeyboardLayout::from_names(none), None);
+        }
     }
 
     #[test]
