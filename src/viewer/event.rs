@@ -14,6 +14,7 @@ use std::fmt;
 use std::mem::discriminant;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Commands that may wait for the net thread, which takes them as they come: what somebody does in the seconds in which the
 /// whole viewer stood still, some 30 a second. What finds it full is lost, but no release (`viewer::app`).
@@ -24,8 +25,6 @@ pub const FACTS_MAX: usize = 32;
 pub const UPDATES_MAX: usize = 1;
 /// Batches of tiles to check that may wait for the screen thread: a host sends the next after the answer.
 pub const CHECKS_MAX: usize = 1;
-/// Scene changes that may wait for the screen thread; the ui thread waits when it is full, which a resize may cause.
-pub const SCENES_MAX: usize = 8;
 /// Packets and commands that may wait for the sound thread, which looks every 5 ms: 400 ms of sound and some clicks. A
 /// packet that finds the channel full is lost, as it would be on the way.
 pub const SOUND_COMMANDS_MAX: usize = 64;
@@ -189,6 +188,60 @@ pub enum SceneChange {
     Overlay(OverlayPicture),
     /// The window system wants everything drawn again.
     Exposed,
+}
+
+/// The ui's end of [`SceneChange`]s. Of each kind the newest waits: the screen thread may hang in the swap chain, and then the
+/// ui, which has the keyboard, must not.
+#[derive(Debug)]
+pub struct SceneSender {
+    waiting: SceneWaiting,
+    /// Holds one at most: whoever takes it takes all that waits.
+    wake: mpsc::Sender<()>,
+}
+
+/// The screen's end of [`SceneChange`]s.
+#[derive(Debug)]
+pub struct SceneReceiver {
+    waiting: SceneWaiting,
+    wake: mpsc::Receiver<()>,
+}
+
+type SceneWaiting = Arc<Mutex<Vec<SceneChange>>>;
+
+/// Makes the two ends.
+pub fn scenes() -> (SceneSender, SceneReceiver) {
+    let waiting = SceneWaiting::default();
+    let (wake, woken) = mpsc::channel(1);
+    (SceneSender { waiting: Arc::clone(&waiting), wake }, SceneReceiver { waiting, wake: woken })
+}
+
+impl SceneSender {
+    /// Tells the screen thread; never waits.
+    pub fn tell(&self, mut change: SceneChange) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(i) = waiting.iter().position(|other| discriminant(other) == discriminant(&change))
+            && let (SceneChange::Overlay(before), SceneChange::Overlay(now)) = (waiting.remove(i), &mut change)
+        {
+            now.damage = now.damage.union(before.damage);
+        }
+        waiting.push(change);
+        // One that finds it full: somebody is already called.
+        let _ = self.wake.try_send(());
+    }
+}
+
+impl SceneReceiver {
+    /// Waits for changes and takes all of them; none when the ui has gone.
+    pub async fn recv(&mut self) -> Option<Vec<SceneChange>> {
+        loop {
+            self.wake.recv().await?;
+            let changes = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            // Who was called for what is already taken has nothing to draw.
+            if !changes.is_empty() {
+                return Some(changes);
+            }
+        }
+    }
 }
 
 /// The viewer's own pages as pixels.
@@ -421,6 +474,26 @@ impl From<egui_winit::accesskit_winit::Event> for Wake {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_screen_thread_that_stands_still_holds_nobody_up_and_gets_the_newest_with_all_damage() {
+        let (sender, mut receiver) = scenes();
+        let overlay = |damage| OverlayPicture { pixels: vec![7], size: Size::new(1, 1), painted: damage, damage };
+        for i in 0..1_000 {
+            sender.tell(SceneChange::Window(Size::new(i, 1)));
+            sender.tell(SceneChange::Exposed);
+            sender.tell(SceneChange::Overlay(overlay(Rect::new(i % 10, 5, 1, 1))));
+        }
+        let taken = receiver.recv().await.expect("the sender is there");
+        let [SceneChange::Window(size), SceneChange::Exposed, SceneChange::Overlay(newest)] = &taken[..] else {
+            panic!("{taken:?}")
+        };
+        assert_eq!((*size, newest.painted, newest.damage), {
+            (Size::new(999, 1), Rect::new(9, 5, 1, 1), Rect::new(0, 5, 10, 1))
+        });
+        drop(sender);
+        assert!(receiver.recv().await.is_none());
+    }
 
     #[test]
     fn of_each_kind_the_newest_waits_in_its_order_and_the_ui_is_woken_once() {

@@ -27,8 +27,7 @@ use crate::io::keyboard::Layout;
 use crate::io::net::files::user_state;
 use app::App;
 use event::{
-    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, SCENES_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiSender,
-    UiWaiting, Wake,
+    CHECKS_MAX, COMMANDS_MAX, FACTS_MAX, SOUND_COMMANDS_MAX, SOUND_FACTS_MAX, UPDATES_MAX, UiSender, UiWaiting, Wake,
 };
 use link::{Channels, Introduction};
 use locale::Locale;
@@ -170,7 +169,7 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
     let (update_sender, updates) = mpsc::channel(UPDATES_MAX);
     let (fact_sender, facts) = mpsc::channel(FACTS_MAX);
     let (check_sender, checks) = mpsc::channel(CHECKS_MAX);
-    let (scene_sender, scenes) = mpsc::channel(SCENES_MAX);
+    let (scene_sender, scenes) = event::scenes();
     let introduction = Introduction {
         layout: layout.layout.clone(),
         variant: layout.variant.clone(),

@@ -14,7 +14,9 @@ use crate::io::gpu::{self, Gpu, GpuError, Renderer, Tier, proof};
 use crate::io::soft::{self, SoftError, SoftPresenter};
 use crate::io::window;
 use crate::proto::screen::assembler::Update;
-use crate::viewer::event::{Check, Fact, OverlayPicture, RendererFact, SceneChange, Show, UiEvent, UiSender};
+use crate::viewer::event::{
+    Check, Fact, OverlayPicture, RendererFact, SceneChange, SceneReceiver, Show, UiEvent, UiSender,
+};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -38,7 +40,7 @@ pub struct ScreenParts {
     /// From net.
     pub checks: mpsc::Receiver<Check>,
     /// From ui.
-    pub scenes: mpsc::Receiver<SceneChange>,
+    pub scenes: SceneReceiver,
     /// To net.
     pub facts: mpsc::Sender<Fact>,
     /// To ui.
@@ -108,12 +110,9 @@ pub async fn run(parts: ScreenParts) {
     loop {
         let done = tokio::select! {
             biased;
-            scene = scenes.recv() => {
-                let Some(scene) = scene else { return };
-                screen.handle_scene(scene);
-                while let Ok(scene) = scenes.try_recv() {
-                    screen.handle_scene(scene);
-                }
+            changes = scenes.recv() => {
+                let Some(changes) = changes else { return };
+                changes.into_iter().for_each(|change| screen.handle_scene(change));
                 screen.present()
             }
             show = updates.recv() => {

@@ -15,8 +15,8 @@ use crate::proto::session::client::LinkState;
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::CursorShape;
 use crate::viewer::event::{
-    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, Show, SoundCommand, SoundView, UiEvent,
-    UiSender, UiWaiting, UserInput, Wake,
+    Check, Command, Fact, Numbers, OverlayPicture, RendererFact, SceneChange, SceneReceiver, SceneSender, Show,
+    SoundCommand, SoundView, UiEvent, UiSender, UiWaiting, UserInput, Wake,
 };
 use crate::viewer::locale::Locale;
 use crate::viewer::preferences::Keeper;
@@ -46,7 +46,7 @@ pub struct Ends {
     /// To net.
     pub commands: mpsc::Sender<Command>,
     /// To screen.
-    pub scenes: mpsc::Sender<SceneChange>,
+    pub scenes: SceneSender,
     /// To sound; none where sound is not wanted.
     pub sound: Option<mpsc::Sender<SoundCommand>>,
     /// What the screen thread gets once there is a window.
@@ -74,7 +74,7 @@ pub struct ScreenEnds {
     /// From net.
     pub checks: mpsc::Receiver<Check>,
     /// From ui.
-    pub scenes: mpsc::Receiver<SceneChange>,
+    pub scenes: SceneReceiver,
     /// To net.
     pub facts: mpsc::Sender<Fact>,
 }
@@ -284,8 +284,7 @@ impl App {
     }
 
     fn scene(&mut self, scene: SceneChange) {
-        // The screen thread may be inside the swap chain for a frame; this much the ui can wait.
-        let _ = self.ends.scenes.blocking_send(scene);
+        self.ends.scenes.tell(scene);
     }
 
     fn handle_link(&mut self, state: LinkState) {
