@@ -73,7 +73,7 @@ pub enum PrintCommand {
 #[derive(Debug)]
 enum Order {
     Submit(JobOffer, Document),
-    Find(JobId, PrinterKey, u64),
+    Find(JobId, PrinterKey),
     Watch(JobId, PrinterKey, i32),
     Unwatch(JobId),
     Cancel(JobId, PrinterKey, i32),
@@ -304,7 +304,7 @@ impl Printing {
                     tracing::info!(job = %offer.job, bytes = offer.size, "A print job is handed over");
                     Order::Submit(offer, document)
                 }
-                ViewerAction::Find { job, printer, since } => Order::Find(job, printer, since),
+                ViewerAction::Find { job, printer } => Order::Find(job, printer),
                 ViewerAction::Watch { job, printer, number } => Order::Watch(job, printer, number),
                 ViewerAction::Unwatch(job) => Order::Unwatch(job),
                 ViewerAction::Cancel { job, printer, number } => Order::Cancel(job, printer, number),
@@ -402,11 +402,11 @@ impl Desk {
                     let _ = news.send(PrintNews::Submitted(offer.job, submitted)).await;
                 });
             }
-            Order::Find(job, key, since) => {
+            Order::Find(job, key) => {
                 let printer = printer(&self.printers, key);
                 self.begin(Task::HandOver(job), async move {
                     let found = match &printer {
-                        Some(printer) => printer.find_job(job, since).await,
+                        Some(printer) => printer.find_job(job).await,
                         // Not found yet, or gone: its print system cannot be asked now.
                         None => Found::Away,
                     };

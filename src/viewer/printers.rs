@@ -94,10 +94,10 @@ impl AnyPrinter {
         }
     }
 
-    /// Looks for a job whose name carries the id; it may have been handed over after `since` (the machine's clock, seconds).
-    pub(super) async fn find_job(&self, job: JobId, since: u64) -> Found {
+    /// Looks for a job whose name carries the id.
+    pub(super) async fn find_job(&self, job: JobId) -> Found {
         match self {
-            AnyPrinter::Ipp(printer) => client::find_job(printer, job, since).await,
+            AnyPrinter::Ipp(printer) => client::find_job(printer, job).await,
             AnyPrinter::Spooler(printer) => printer.find_job(job).await,
         }
     }

@@ -81,11 +81,12 @@ impl Disk {
 #[derive(Debug)]
 struct Killed;
 
-/// The viewer's print system, which never dies here: what it took it prints.
+/// The viewer's print system, which prints what it took, and may be switched off and on: it knows nothing of it then.
 #[derive(Default)]
 struct PrintSystem {
     jobs: Vec<(JobId, JobState)>,
-    started: u64,
+    /// It knows nothing of so many jobs, from the first.
+    forgotten: usize,
     away: bool,
 }
 
@@ -128,7 +129,7 @@ impl World {
             host_disk: Disk::default(),
             viewer: ViewerJobs::default(),
             viewer_disk: Disk::default(),
-            system: PrintSystem { started: 500, ..PrintSystem::default() },
+            system: PrintSystem::default(),
             linked: false,
             up: VecDeque::new(),
             down: VecDeque::new(),
@@ -232,12 +233,12 @@ impl World {
                     }
                 }
             }
-            ViewerAction::Find { job, since, .. } => {
+            ViewerAction::Find { job, .. } => {
                 let at = self.system.jobs.iter().position(|(id, _)| *id == job);
                 let found = match at {
                     _ if self.system.away => Found::Away,
-                    Some(at) => Found::Job(at as i32 + 1),
-                    None => Found::Nothing { restarted: self.system.started > since },
+                    Some(at) if at >= self.system.forgotten => Found::Job(at as i32 + 1),
+                    _ => Found::Nothing,
                 };
                 self.viewer.handle_found(job, found, self.now);
             }
@@ -311,9 +312,7 @@ impl World {
             15 => {
                 self.system.away = self.dice.roll(3) == 0;
                 if self.dice.roll(4) == 0 {
-                    self.clock += 1;
-                    self.system.started = self.clock;
-                    self.clock += 1;
+                    self.system.forgotten = self.system.jobs.len();
                 }
             }
             _ => {}

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -44,8 +44,6 @@ const HAND_OVER: Duration = Duration::from_secs(1_800);
 const PIECE: usize = 64 << 10;
 /// The port of IPP.
 const PORT: u16 = 631;
-/// A printer's life in seconds; above this it is CUPS, which counts from 1970.
-const UP_TIME_MAX: i32 = 1_000_000_000;
 
 /// Why a print system did not answer.
 #[derive(Debug, Error)]
@@ -218,8 +216,8 @@ pub async fn submit(printer: &LocalPrinter, offer: &JobOffer, document: Document
     }
 }
 
-/// Looks for a job whose name carries the id; it may have been handed over after `since` (the machine's clock, seconds).
-pub async fn find_job(printer: &LocalPrinter, job: JobId, since: u64) -> Found {
+/// Looks for a job whose name carries the id.
+pub async fn find_job(printer: &LocalPrinter, job: JobId) -> Found {
     let wanted = job.to_string();
     for which in ["not-completed", "completed"] {
         let request = printer.jobs_request(which);
@@ -237,14 +235,7 @@ pub async fn find_job(printer: &LocalPrinter, job: JobId, since: u64) -> Found {
             }
         }
     }
-    let up = match attributes(printer, &["printer-up-time"]).await {
-        Ok(answer) => answer.number("printer-up-time"),
-        Err(_) => return Found::Away,
-    };
-    let started =
-        up.filter(|up| (0..UP_TIME_MAX).contains(up)).map(|up| clock().saturating_sub(up.unsigned_abs().into()));
-    // Both clocks count whole seconds.
-    Found::Nothing { restarted: started.is_some_and(|started| started > since + 1) }
+    Found::Nothing
 }
 
 /// How a job fares; [`JobState::Unknown`] when the print system does not know it any more.
@@ -437,10 +428,6 @@ fn request(operation: Operation, printer: Option<&str>) -> IppRequestResponse {
 
 fn user() -> String {
     env::var("USER").or_else(|_| env::var("USERNAME")).unwrap_or_else(|_| "kachel".into())
-}
-
-fn clock() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// This device's key of a printer.

@@ -284,12 +284,12 @@ fn find(queue: &str, job: JobId) -> Found {
     };
     let id = job.to_string();
     let is_it = |found: &&Job| found.document.contains(&id) && found.status & JOB_REMOVED == 0;
-    let Some(found) = jobs.iter().find(is_it) else { return Found::Nothing { restarted: false } };
+    let Some(found) = jobs.iter().find(is_it) else { return Found::Nothing };
     // Held, and nobody is left who would hand over the rest of it or let it go.
     if abilities::is_untouched(found.status, found.pages_printed) && queue.remove(found.number) {
-        return Found::Nothing { restarted: true };
+        return Found::Untouched;
     }
-    i32::try_from(found.number).map_or(Found::Nothing { restarted: false }, Found::Job)
+    i32::try_from(found.number).map_or(Found::Nothing, Found::Job)
 }
 
 fn unanswered(error: &io::Error) -> (JobState, JobReason) {

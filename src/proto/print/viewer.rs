@@ -46,8 +46,6 @@ pub enum ViewerAction {
         job: JobId,
         /// Where.
         printer: PrinterKey,
-        /// When it may have been handed over, in seconds of the machine's clock.
-        since: u64,
     },
     /// Watch this job of the print system and report with [`ViewerJobs::handle_state`], until told otherwise.
     Watch {
@@ -104,12 +102,10 @@ pub enum Submitted {
 pub enum Found {
     /// It has that job.
     Job(i32),
-    /// It has no such job. `restarted`: and certainly nothing of it was printed, since it began to run after the time that
-    /// was asked about, or gave the job back untouched.
-    Nothing {
-        /// See above.
-        restarted: bool,
-    },
+    /// It has no such job. That says nothing: a printer that was switched off and on forgets what it has printed, too.
+    Nothing,
+    /// It had the job, and gave it back before anything of it was printed.
+    Untouched,
     /// It does not answer.
     Away,
 }
@@ -177,7 +173,7 @@ struct Job {
     asked: bool,
     received: u32,
     confirmed: u32,
-    /// When it may have been handed over.
+    /// When it may have been handed over, by the machine's clock: in the journal, for whoever must find out by hand.
     since: u64,
     state: JobState,
     reason: JobReason,
@@ -189,6 +185,8 @@ struct Job {
 pub struct ViewerJobs {
     jobs: BTreeMap<JobId, Job>,
     printers: Vec<Printer>,
+    /// They were looked for.
+    looked: bool,
     /// The host uses printing on this connection.
     connected: bool,
     actions: VecDeque<ViewerAction>,
@@ -235,8 +233,8 @@ impl ViewerJobs {
 
     /// These printers are offered from now on.
     pub fn handle_printers(&mut self, printers: Vec<Printer>) {
-        if self.printers != printers {
-            self.printers = printers;
+        if self.printers != printers || !self.looked {
+            (self.printers, self.looked) = (printers, true);
             self.changed = true;
             if self.connected {
                 self.tell(PrintWish::Printers(self.printers.clone()));
@@ -247,7 +245,10 @@ impl ViewerJobs {
     /// The host said welcome and uses printing.
     pub fn handle_connected(&mut self) {
         self.connected = true;
-        self.tell(PrintWish::Printers(self.printers.clone()));
+        // Before the first look nothing is known: that there are none would end the queues of the last viewer.
+        if self.looked {
+            self.tell(PrintWish::Printers(self.printers.clone()));
+        }
         // The host may have written down how they ended, and its word been lost.
         let ended: Vec<JobId> =
             self.jobs.iter().filter(|(_, job)| job.phase == Phase::Ended).map(|(id, _)| *id).collect();
@@ -329,9 +330,8 @@ impl ViewerJobs {
         let Some(offer) = &job.offer else { return };
         if offer.sha256 != sha256 {
             self.end(id, JobState::Failed, JobReason::Damaged);
-        } else if self.printers.iter().all(|p| p.key != job.printer) {
-            self.end(id, JobState::Failed, JobReason::NoPrinter);
         } else {
+            // Its printer may be away for a moment, or switched off: it then waits like any other job for it.
             self.intend(id, now, clock);
             self.set(id, JobState::Queued, JobReason::None);
         }
@@ -380,8 +380,8 @@ impl ViewerJobs {
         let Some(job) = self.jobs.get_mut(&id).filter(|job| job.phase == Phase::Finding) else { return };
         match found {
             Found::Job(number) => self.handle_taken(id, number),
-            Found::Nothing { restarted: true } => self.begin_again(id),
-            Found::Nothing { restarted: false } => self.ask(id),
+            Found::Untouched => self.begin_again(id),
+            Found::Nothing => self.ask(id),
             Found::Away => job.phase = Phase::FindingAgain { at: now + RETRY },
         }
     }
@@ -580,8 +580,8 @@ impl ViewerJobs {
     fn find(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.phase = Phase::Finding;
-        let (printer, since) = (job.printer, job.since);
-        self.act(ViewerAction::Find { job: id, printer, since });
+        let printer = job.printer;
+        self.act(ViewerAction::Find { job: id, printer });
     }
 
     /// Nobody can know: the user is asked.
