@@ -7,12 +7,12 @@ use crate::io::ipp::client::{Document, Source};
 use crate::io::journal::{JournalFile, JournalThread, Written};
 use crate::io::net::files::{private_dir, user_state, write_private};
 use crate::limits::JOBS_MAX;
-use crate::proto::print::viewer::{Found, JobView, Step, Submitted, ViewerAction, ViewerJobs};
+use crate::proto::print::viewer::{Found, JobView, Progress, Step, Submitted, ViewerAction, ViewerJobs};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use crate::viewer::printers::{AnyPrinter, Finder};
 use crate::viewer::spool::Spool;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,8 @@ use tokio::time::{Instant, sleep};
 
 /// Orders that may wait for the print thread: a few for each job. Nothing more is done until there is room.
 const ORDERS_MAX: usize = 8 * JOBS_MAX;
+/// Jobs whose end the panel goes on to tell.
+const ENDED_MAX: usize = 10;
 /// How often the machine's printers are looked for.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often a job is asked after at first, and later.
@@ -117,6 +119,7 @@ pub struct Printing {
     allowed: bool,
     started: Instant,
     changed: bool,
+    ended: EndedJobs,
 }
 
 impl Printing {
@@ -159,6 +162,7 @@ impl Printing {
             allowed: false,
             started: Instant::now(),
             changed: true,
+            ended: EndedJobs::default(),
         })
     }
 
@@ -321,7 +325,7 @@ impl Printing {
             return None;
         }
         let printers = self.printers.iter().map(|p| (p.clone(), !self.refused.contains(&p.key))).collect();
-        Some(PrintView { printers, jobs: self.jobs.jobs(), allowed: self.allowed })
+        Some(PrintView { printers, jobs: self.ended.with(self.jobs.jobs()), allowed: self.allowed })
     }
 
     fn offer(&mut self) {
@@ -332,6 +336,31 @@ impl Printing {
 
     fn now(&self) -> Duration {
         self.started.elapsed()
+    }
+}
+
+/// Jobs that are at their end and that the host has been told of: nothing is to be done for them, but the user wants to read
+/// how they ended.
+#[derive(Default)]
+struct EndedJobs {
+    /// The newest first; at most [`ENDED_MAX`].
+    jobs: VecDeque<JobView>,
+    /// What was shown last, but for those.
+    shown: Vec<JobView>,
+}
+
+impl EndedJobs {
+    /// These jobs, and behind them those that have ended before.
+    fn with(&mut self, jobs: Vec<JobView>) -> Vec<JobView> {
+        let is_there = |jobs: &[JobView], old: &JobView| jobs.iter().any(|job| job.job == old.job);
+        for old in std::mem::replace(&mut self.shown, jobs.clone()) {
+            if matches!(old.progress, Progress::State(state, _) if state.is_end()) && !is_there(&jobs, &old) {
+                self.jobs.push_front(old);
+            }
+        }
+        self.jobs.retain(|old| !is_there(&jobs, old));
+        self.jobs.truncate(ENDED_MAX);
+        jobs.into_iter().chain(self.jobs.iter().cloned()).collect()
     }
 }
 
@@ -526,6 +555,29 @@ mod tests {
 
     const KEY: PrinterKey = PrinterKey([1; 16]);
     const JOB: JobId = JobId([2; 16]);
+
+    #[test]
+    fn how_a_job_ended_is_told_when_nothing_is_left_to_do_for_it() {
+        let job = |number, state| JobView {
+            job: JobId([number; 16]),
+            printer: KEY,
+            title: format!("letter {number}"),
+            progress: Progress::State(state, JobReason::None),
+        };
+        let mut ended = EndedJobs::default();
+        assert_eq!(ended.with(vec![job(1, JobState::Printing), job(2, JobState::Failed)]).len(), 2);
+        // The second is settled; the first was canceled and goes without an end.
+        assert_eq!(ended.with(Vec::new()), [job(2, JobState::Failed)]);
+        assert_eq!(ended.with(vec![job(3, JobState::Done)]), [job(3, JobState::Done), job(2, JobState::Failed)]);
+        assert_eq!(ended.with(Vec::new()), [job(3, JobState::Done), job(2, JobState::Failed)]);
+        // One that begins anew stands where it is now.
+        assert_eq!(ended.with(vec![job(2, JobState::Queued)]), [job(2, JobState::Queued), job(3, JobState::Done)]);
+        for number in 10..99 {
+            ended.with(vec![job(number, JobState::Done)]);
+        }
+        let told = ended.with(Vec::new());
+        assert_eq!((told.len(), &told[0]), (ENDED_MAX, &job(98, JobState::Done)));
+    }
 
     #[test]
     fn a_jobs_printer_that_is_found_later_is_asked_after_it() {
