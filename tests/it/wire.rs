@@ -4,6 +4,7 @@
 use crate::fuzz::{self, net::Random};
 use bytes::{Bytes, BytesMut};
 use kachel::codec::canvas::Canvas;
+use kachel::codec::ctx::tables;
 use kachel::codec::format::{self, CopyRect, Frame, FrameHeader, SectionWriter};
 use kachel::codec::marks::{Agreement, MARKS_MAX, TileMarks};
 use kachel::geom::{self, BlockMask, Point, Rect, Size, TileIndex};
@@ -420,6 +421,14 @@ fn limit_rows() -> BTreeMap<&'static str, u64> {
         assert!(rows.insert(name.trim_matches('`'), value.parse().expect("a number")).is_none(), "{name} twice");
     }
     rows
+}
+
+#[test]
+fn the_tables_are_those_that_the_document_names() {
+    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, tables::FILE);
+    let hash: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(DOCUMENT.contains(&format!("560,448 bytes whose SHA-256 is\n`{hash}`")), "{hash}");
+    assert_eq!(tables::FILE.len(), 560_448);
 }
 
 #[test]
