@@ -231,9 +231,16 @@ impl App {
 
     /// Sends a command. A full channel means that net stands still; what finds it full is lost, and the log says so.
     fn command(&mut self, command: Command) {
-        if self.ends.commands.try_send(command).is_err() {
+        self.try_command(command);
+    }
+
+    /// Likewise; whether it was taken.
+    fn try_command(&mut self, command: Command) -> bool {
+        let taken = self.ends.commands.try_send(command).is_ok();
+        if !taken {
             tracing::warn!("The link takes no commands");
         }
+        taken
     }
 
     fn fit(&self) -> Fit {
@@ -247,10 +254,10 @@ impl App {
 
     /// Has the link tell its numbers while any of them is to be seen. Those of before are not shown again.
     fn watch(&mut self, shown: bool) {
-        if self.watches != shown {
+        // One that is lost is sent again with the next change on the screen.
+        if self.watches != shown && self.try_command(Command::Watch(shown)) {
             self.watches = shown;
             self.numbers = Numbers::default();
-            self.command(Command::Watch(shown));
         }
     }
 
