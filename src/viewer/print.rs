@@ -7,7 +7,7 @@ use crate::io::ipp::client::{Document, Source};
 use crate::io::journal::{JournalFile, JournalThread, Written};
 use crate::io::net::files::{private_dir, user_state, write_private};
 use crate::limits::JOBS_MAX;
-use crate::proto::print::viewer::{Found, JobView, Progress, Step, Submitted, ViewerAction, ViewerJobs};
+use crate::proto::print::viewer::{Found, HandedJob, JobView, Progress, Step, Submitted, ViewerAction, ViewerJobs};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use crate::viewer::printers::{AnyPrinter, Finder};
 use crate::viewer::spool::Spool;
@@ -76,9 +76,9 @@ pub enum PrintCommand {
 enum Order {
     Submit(JobOffer, Document),
     Find(JobId, PrinterKey),
-    Watch(JobId, PrinterKey, i32),
+    Watch(HandedJob),
     Unwatch(JobId),
-    Cancel(JobId, PrinterKey, i32),
+    Cancel(HandedJob),
 }
 
 /// From the print thread.
@@ -309,9 +309,9 @@ impl Printing {
                     Order::Submit(offer, document)
                 }
                 ViewerAction::Find { job, printer } => Order::Find(job, printer),
-                ViewerAction::Watch { job, printer, number } => Order::Watch(job, printer, number),
+                ViewerAction::Watch(handed) => Order::Watch(handed),
                 ViewerAction::Unwatch(job) => Order::Unwatch(job),
-                ViewerAction::Cancel { job, printer, number } => Order::Cancel(job, printer, number),
+                ViewerAction::Cancel(handed) => Order::Cancel(handed),
             };
             room.send(order);
         }
@@ -407,7 +407,7 @@ enum Task {
     /// Handing it over, or finding it: never both.
     HandOver(JobId),
     Watch(JobId),
-    Cancel(PrinterKey, i32),
+    Cancel(JobId),
 }
 
 struct Desk {
@@ -442,8 +442,9 @@ impl Desk {
                     let _ = news.send(PrintNews::Found(job, found)).await;
                 });
             }
-            Order::Watch(job, key, number) => {
-                let watch = watch(Rc::clone(&self.printers), key, job, number, news);
+            Order::Watch(handed) => {
+                let job = handed.job;
+                let watch = watch(Rc::clone(&self.printers), handed, news);
                 self.begin(Task::Watch(job), watch);
             }
             Order::Unwatch(job) => {
@@ -452,12 +453,12 @@ impl Desk {
                 }
             }
             // One that is under way says the same as another one would.
-            Order::Cancel(_, key, number) if self.tasks.contains_key(&Task::Cancel(key, number)) => {}
-            Order::Cancel(job, key, number) => {
-                let printer = printer(&self.printers, key);
-                self.begin(Task::Cancel(key, number), async move {
+            Order::Cancel(handed) if self.tasks.contains_key(&Task::Cancel(handed.job)) => {}
+            Order::Cancel(handed) => {
+                let printer = printer(&self.printers, handed.printer);
+                self.begin(Task::Cancel(handed.job), async move {
                     if let Some(printer) = &printer {
-                        printer.cancel(job, number).await;
+                        printer.cancel(&handed).await;
                     }
                 });
             }
@@ -482,14 +483,14 @@ fn printer(printers: &Printers, key: PrinterKey) -> Option<AnyPrinter> {
 
 /// Tells how a job fares, again and again. Its printer may be found only later: a viewer that was started again asks
 /// after its jobs before it has looked for printers.
-async fn watch(printers: Printers, key: PrinterKey, job: JobId, number: i32, news: mpsc::Sender<PrintNews>) {
+async fn watch(printers: Printers, handed: HandedJob, news: mpsc::Sender<PrintNews>) {
     let begun = Instant::now();
     loop {
-        let (state, reason) = match printer(&printers, key) {
-            Some(printer) => printer.job_state(job, number).await,
+        let (state, reason) = match printer(&printers, handed.printer) {
+            Some(printer) => printer.job_state(&handed).await,
             None => (JobState::Stopped, JobReason::NoPrinter),
         };
-        if news.send(PrintNews::State(job, state, reason)).await.is_err() {
+        if news.send(PrintNews::State(handed.job, state, reason)).await.is_err() {
             return;
         }
         sleep(if begun.elapsed() < YOUNG { ASK[0] } else { ASK[1] }).await;
@@ -556,6 +557,10 @@ mod tests {
     const KEY: PrinterKey = PrinterKey([1; 16]);
     const JOB: JobId = JobId([2; 16]);
 
+    fn handed() -> HandedJob {
+        HandedJob { job: JOB, printer: KEY, number: 7, title: None }
+    }
+
     #[test]
     fn how_a_job_ended_is_told_when_nothing_is_left_to_do_for_it() {
         let job = |number, state| JobView {
@@ -584,7 +589,7 @@ mod tests {
         in_local_tasks(async {
             let (told, mut news) = mpsc::channel(4);
             let printers = Printers::default();
-            tokio::task::spawn_local(watch(Rc::clone(&printers), KEY, JOB, 7, told));
+            tokio::task::spawn_local(watch(Rc::clone(&printers), handed(), told));
             let next = news.recv().await;
             assert!(matches!(next, Some(PrintNews::State(JOB, JobState::Stopped, JobReason::NoPrinter))), "{next:?}");
             printers.borrow_mut().push(AnyPrinter::Ipp(LocalPrinter::at(KEY, nobody())));
@@ -601,7 +606,7 @@ mod tests {
             let mut desk = Desk { printers: Printers::default(), tasks: BTreeMap::new(), news };
             desk.printers.borrow_mut().push(AnyPrinter::Ipp(LocalPrinter::at(KEY, nobody())));
             for _ in 0..1_000 {
-                desk.handle(Order::Cancel(JOB, KEY, 7));
+                desk.handle(Order::Cancel(handed()));
             }
             assert_eq!(desk.tasks.len(), 1);
             let metrics = tokio::runtime::Handle::current().metrics();

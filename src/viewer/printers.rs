@@ -3,7 +3,7 @@
 use crate::io::ipp::client::{self, Document, LocalPrinter, Source};
 use crate::io::spooler::{self, SpoolerPrinter};
 use crate::limits::PRINTERS_MAX;
-use crate::proto::print::viewer::{Found, Submitted};
+use crate::proto::print::viewer::{Found, HandedJob, Submitted};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, Printer, PrinterKey};
 
 /// A printer and how it is reached.
@@ -103,18 +103,18 @@ impl AnyPrinter {
     }
 
     /// How a job fares; [`JobState::Unknown`] when the print system does not know it any more.
-    pub(super) async fn job_state(&self, job: JobId, number: i32) -> (JobState, JobReason) {
+    pub(super) async fn job_state(&self, handed: &HandedJob) -> (JobState, JobReason) {
         match self {
-            AnyPrinter::Ipp(printer) => client::job_state(printer, number).await,
-            AnyPrinter::Spooler(printer) => printer.job_state(job, number).await,
+            AnyPrinter::Ipp(printer) => client::job_state(printer, handed).await,
+            AnyPrinter::Spooler(printer) => printer.job_state(handed.job, handed.number).await,
         }
     }
 
     /// Cancels a job. Whether that came in time says its state.
-    pub(super) async fn cancel(&self, job: JobId, number: i32) {
+    pub(super) async fn cancel(&self, handed: &HandedJob) {
         match self {
-            AnyPrinter::Ipp(printer) => client::cancel(printer, number).await,
-            AnyPrinter::Spooler(printer) => printer.cancel(job, number).await,
+            AnyPrinter::Ipp(printer) => client::cancel(printer, handed).await,
+            AnyPrinter::Spooler(printer) => printer.cancel(handed.job, handed.number).await,
         }
     }
 }

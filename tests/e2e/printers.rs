@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::print::{Office, PATIENCE, PROGRAMS, Way};
 use crate::seat::has;
 use crate::support::printer::{IppPrinter, pdf};
-use crate::support::process::{Processes, forget_peak, peak_memory};
+use crate::support::process::{Processes, forget_peak, peak_memory, send};
 use crate::support::wait::wait_until;
 
 /// The test files that CUPS brings.
@@ -193,6 +193,38 @@ fn a_printer_that_is_off_gets_its_job_once_it_is_on_again() {
     office.wait_states("on again", &["done"]);
     let sheets = office.printer.sheets();
     assert!(sheets.len() == 1 && sheets[0].document == document, "{}", office.printer.log());
+}
+
+#[test]
+fn a_printer_that_numbers_anew_gives_no_stranger_s_state_and_cancels_no_stranger_s_job() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    for is_canceled in [false, true] {
+        let mut office = Office::new(&[]);
+        let queue = office.queue();
+        let file = office.programs.folder().join("a.pdf");
+        fs::write(&file, pdf(10_000, "Kachel-Marke-10")).expect("ours");
+        office.printer.set_paper(false);
+        office.run("lp", &["-d", &queue, &file.display().to_string()]);
+        office.wait_states("no paper", &["stopped"]);
+        // While the viewer does not look, the printer forgets its jobs and gives their number to somebody else's.
+        let viewer = office.viewer.as_mut().expect("it runs").processes().pid("kachel").expect("it runs");
+        send(viewer, Signal::STOP);
+        office.printer.switch_off();
+        office.printer.switch_on();
+        let theirs = pdf(20_000, "somebody else's");
+        office.printer.take(&theirs);
+        if is_canceled {
+            office.run("cancel", &["-a", &queue]);
+        }
+        send(viewer, Signal::CONT);
+        office.wait_states("ours is not known", if is_canceled { &["canceled"] } else { &["unknown"] });
+        office.printer.set_paper(true);
+        let sheets = wait_until(PATIENCE, "their sheet", || Some(office.printer.sheets()).filter(|s| !s.is_empty()));
+        assert!(sheets.len() == 1 && sheets[0].document == theirs, "{}", office.printer.log());
+        office.wait_states("and later", if is_canceled { &["canceled"] } else { &["unknown"] });
+    }
 }
 
 /// A page of A4 in grey at 72 dpi, as its rows: white, with a black bar across the third hundred of them.

@@ -3,7 +3,9 @@
 
 use kachel::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
 use kachel::proto::print::host::{HostAction, HostJobs, Refusal, Step};
-use kachel::proto::print::viewer::{Found, Progress, RATE_MAX, RATE_OVER, Submitted, ViewerAction, ViewerJobs};
+use kachel::proto::print::viewer::{
+    Found, HandedJob, Progress, RATE_MAX, RATE_OVER, Submitted, ViewerAction, ViewerJobs,
+};
 use kachel::proto::wire::print::{
     JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey,
 };
@@ -242,13 +244,13 @@ impl World {
                 };
                 self.viewer.handle_found(job, found, self.now);
             }
-            ViewerAction::Watch { job, number, .. } => {
+            ViewerAction::Watch(HandedJob { job, number, .. }) => {
                 self.watched.insert(job, number);
             }
             ViewerAction::Unwatch(job) => {
                 self.watched.remove(&job);
             }
-            ViewerAction::Cancel { number, .. } => {
+            ViewerAction::Cancel(HandedJob { number, .. }) => {
                 let (_, state) = &mut self.system.jobs[number as usize - 1];
                 if !state.is_end() {
                     *state = JobState::Canceled;

@@ -70,9 +70,11 @@ impl IppPrinter {
             bus.display()
         );
         fs::write(folder.join("bus.conf"), text).expect("the group's folder is ours");
-        // A sheet comes out when `empty` is not there: until then it says that the paper is out.
+        // A sheet comes out when `empty` is not there: until then it says that the paper is out. None does after it was
+        // switched off.
         let script = format!(
             "#!/bin/sh\nwhile [ -e '{0}/empty' ]; do echo 'STATE: +media-empty-error' >&2; sleep 0.1; done\n\
+             kill -0 $PPID || exit 1\n\
              echo 'STATE: -media-empty-error' >&2\nn=$(mktemp -u XXXXXXXX)\nenv | grep ^IPP_ > '{0}'/$n.options\n\
              cp \"$1\" '{0}'/$n.part && mv '{0}'/$n.part '{0}'/$n.pdf\n",
             out.display()
@@ -158,6 +160,19 @@ impl IppPrinter {
     pub fn set_paper(&self, there: bool) {
         let file = self.out.join("empty");
         if there { fs::remove_file(file).expect("the paper was out") } else { fs::write(file, b"").expect("ours") }
+    }
+
+    /// Prints a document of somebody else's, who uses the printer directly.
+    ///
+    /// # Panics
+    /// When it is not taken.
+    pub fn take(&self, document: &[u8]) {
+        let file = self.out.join("theirs");
+        fs::write(&file, document).expect("ours");
+        let mut command = self.command("ipptool");
+        command.arg("-f").arg(&file).args(["-d", "filetype=application/pdf", &self.uri(), "print-job.test"]);
+        let output = command.stdin(Stdio::null()).output().expect("ipptool runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     }
 
     /// Switches it off.

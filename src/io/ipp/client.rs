@@ -7,8 +7,7 @@ mod describe;
 
 use super::write::{attribute, collection, keyword, keywords, mime, name, several, uri};
 use super::{HEAD_BYTES_MAX, Head, head};
-use crate::limits::NAME_BYTES_MAX;
-use crate::proto::print::viewer::{Found, Submitted};
+use crate::proto::print::viewer::{Found, HandedJob, Submitted};
 use crate::proto::wire::print::{ColorMode, JobId, JobOffer, JobReason, JobState, Printer, PrinterKey, Sides};
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -40,6 +39,10 @@ const CONNECT: Duration = Duration::from_secs(5);
 const ANSWER: Duration = Duration::from_secs(30);
 /// A document is taken within this: half a gigabyte over a slow USB cable.
 const HAND_OVER: Duration = Duration::from_secs(1_800);
+/// Longest name that a job gets: there are printers that cut longer ones, and the id is at its end.
+const JOB_NAME_BYTES_MAX: usize = 127;
+/// A name that was cut has so many bytes at least.
+const CUT_NAME_BYTES_MIN: usize = 31;
 /// Bytes of a document read at a time.
 const PIECE: usize = 64 << 10;
 /// The port of IPP.
@@ -239,13 +242,13 @@ pub async fn find_job(printer: &LocalPrinter, job: JobId) -> Found {
 }
 
 /// How a job fares; [`JobState::Unknown`] when the print system does not know it any more.
-pub async fn job_state(printer: &LocalPrinter, number: i32) -> (JobState, JobReason) {
-    let request = printer.job_request(number);
+pub async fn job_state(printer: &LocalPrinter, handed: &HandedJob) -> (JobState, JobReason) {
+    let request = printer.job_request(handed.number);
     let job = match exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await {
         Ok(answer) => answer,
         Err(_) => return (JobState::Stopped, JobReason::NoPrintSystem),
     };
-    if job.header.operation_or_status == 0x0406 {
+    if job.header.operation_or_status == 0x0406 || !is_named(&job, handed) {
         return (JobState::Unknown, JobReason::None);
     }
     let reasons = match attributes(printer, &["printer-state-reasons", "printer-state"]).await {
@@ -256,9 +259,15 @@ pub async fn job_state(printer: &LocalPrinter, number: i32) -> (JobState, JobRea
 }
 
 /// Cancels a job. Whether that came in time says its state.
-pub async fn cancel(printer: &LocalPrinter, number: i32) {
+pub async fn cancel(printer: &LocalPrinter, handed: &HandedJob) {
+    let asked = printer.job_request(handed.number).to_bytes();
+    match exchange(&printer.address, &printer.path, asked, None, ANSWER).await {
+        Ok(job) if is_named(&job, handed) => {}
+        Ok(_) => return tracing::warn!(job = %handed.job, "Another job has its number: that one is not cancelled"),
+        Err(error) => return tracing::warn!(%error, "A job was not cancelled"),
+    }
     let mut request = printer.request(Operation::CancelJob);
-    for (word, value) in [("job-id", IppValue::Integer(number)), ("requesting-user-name", name(&user()))] {
+    for (word, value) in [("job-id", IppValue::Integer(handed.number)), ("requesting-user-name", name(&user()))] {
         request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
     }
     if let Err(error) = exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await {
@@ -305,10 +314,22 @@ impl LocalPrinter {
 /// The name that a job has at the print system: its title, and its id to be found by.
 fn job_name(title: &str, job: JobId) -> String {
     let mut title = title.to_owned();
-    while title.len() + 35 > NAME_BYTES_MAX {
+    while title.len() + 35 > JOB_NAME_BYTES_MAX {
         title.pop();
     }
     format!("{title} ({job})")
+}
+
+/// Whether what a print system tells of a job under this number is about the one that was handed over. A print system that
+/// tells no names is believed.
+fn is_named(answer: &Head, handed: &HandedJob) -> bool {
+    let found = answer.text("job-name").unwrap_or_default();
+    // Somebody else may print what has the same title, and is not taken for it.
+    let is_cut = |title: &String| {
+        let found = found.trim_end_matches(char::REPLACEMENT_CHARACTER);
+        found.len() >= CUT_NAME_BYTES_MIN && found != title && job_name(title, handed.job).starts_with(found)
+    };
+    found.is_empty() || found.contains(&handed.job.to_string()) || handed.title.as_ref().is_some_and(is_cut)
 }
 
 fn options(offer: &JobOffer) -> Vec<IppAttribute> {
@@ -563,6 +584,7 @@ impl Body for Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ipp::model::StatusCode;
 
     #[test]
     fn addresses_of_printers_are_read_and_nothing_else() {
@@ -578,7 +600,39 @@ mod tests {
     #[test]
     fn a_jobs_name_carries_its_id_whatever_its_title() {
         let name = job_name(&"ä".repeat(200), JobId([0xab; 16]));
-        assert!(name.len() <= NAME_BYTES_MAX && name.contains(&JobId([0xab; 16]).to_string()));
+        assert!(name.len() <= JOB_NAME_BYTES_MAX && name.contains(&JobId([0xab; 16]).to_string()));
+    }
+
+    #[test]
+    fn a_job_is_told_from_others_by_its_name_also_where_that_is_cut() {
+        let title = "Bescheid über die Straßenreinigung".to_owned();
+        let answered = |found: &str, title: &Option<String>| {
+            let mut answer =
+                IppRequestResponse::new_response(IppVersion::v2_0(), StatusCode::SuccessfulOk, 1).expect("ours");
+            if !found.is_empty() {
+                answer.attributes_mut().add(DelimiterTag::JobAttributes, attribute("job-name", name(found)));
+            }
+            let answer = head(&answer.to_bytes()).expect("our own words").expect("all of it");
+            let (job, printer) = (JobId([0xab; 16]), PrinterKey([1; 16]));
+            is_named(&answer, &HandedJob { job, printer, number: 7, title: title.clone() })
+        };
+        let whole = job_name(&title, JobId([0xab; 16]));
+        for (found, is_ours_by_title, is_ours) in [
+            ("", true, true),
+            (&whole, true, true),
+            (&whole[..31], true, false),
+            (&whole[..64], true, false),
+            (&title, false, false),
+            (&whole[..20], false, false),
+            ("Rundschreiben", false, false),
+            (&job_name(&title, JobId([0xac; 16])), false, false),
+        ] {
+            assert_eq!(
+                (answered(found, &Some(title.clone())), answered(found, &None)),
+                (is_ours_by_title, is_ours),
+                "{found}"
+            );
+        }
     }
 
     #[test]

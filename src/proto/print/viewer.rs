@@ -47,28 +47,29 @@ pub enum ViewerAction {
         /// Where.
         printer: PrinterKey,
     },
-    /// Watch this job of the print system and report with [`ViewerJobs::handle_state`], until told otherwise.
-    Watch {
-        /// Which.
-        job: JobId,
-        /// Where.
-        printer: PrinterKey,
-        /// The print system's number of it.
-        number: i32,
-    },
+    /// Watch this job of the print system and report with [`ViewerJobs::handle_state`], until told otherwise; in the place
+    /// of watching it before.
+    Watch(HandedJob),
     /// Watch it no longer.
     Unwatch(JobId),
     /// Cancel it at the print system.
-    Cancel {
-        /// Which.
-        job: JobId,
-        /// Where.
-        printer: PrinterKey,
-        /// The print system's number of it.
-        number: i32,
-    },
+    Cancel(HandedJob),
     /// Forget the document's bytes.
     Discard(JobId),
+}
+
+/// A job that a print system took, and all by which it is told from others there: printers that were switched off and on
+/// give numbers anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedJob {
+    /// Which.
+    pub job: JobId,
+    /// Where.
+    pub printer: PrinterKey,
+    /// The print system's number of it.
+    pub number: i32,
+    /// What the user calls it; `None` for a job of an earlier run that the host has not named again.
+    pub title: Option<String>,
 }
 
 /// What a record says of its job.
@@ -423,10 +424,9 @@ impl ViewerJobs {
                 self.end(id, JobState::Canceled, JobReason::User);
             }
             Phase::Submitted(number) => {
-                let printer = job.printer;
                 job.canceling = true;
                 // Asked for once more it is tried once more, but not for each of the host's words.
-                let cancel = ViewerAction::Cancel { job: id, printer, number };
+                let cancel = ViewerAction::Cancel(job.handed(id, number));
                 if !self.actions.contains(&cancel) {
                     self.act(cancel);
                 }
@@ -488,6 +488,10 @@ impl ViewerJobs {
         if job.offer.is_none() && job.printer == offer.printer {
             job.offer = Some(offer);
             self.changed = true;
+            // Its title may be what it is known by.
+            if let Phase::Submitted(number) = job.phase {
+                self.watch(id, number);
+            }
         }
         let Some(job) = self.jobs.get(&id) else { return };
         match job.phase {
@@ -561,20 +565,20 @@ impl ViewerJobs {
 
     fn handle_taken(&mut self, id: JobId, number: i32) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let (printer, canceling) = (job.printer, job.canceling);
         job.phase = Phase::Submitted(number);
+        let cancel = job.canceling.then(|| ViewerAction::Cancel(job.handed(id, number)));
         self.record(id, Step::Submitted);
         self.discard(id);
         self.set(id, JobState::Queued, JobReason::None);
         self.watch(id, number);
-        if canceling {
-            self.act(ViewerAction::Cancel { job: id, printer, number });
+        if let Some(cancel) = cancel {
+            self.act(cancel);
         }
     }
 
     fn watch(&mut self, id: JobId, number: i32) {
-        let printer = self.jobs[&id].printer;
-        self.act(ViewerAction::Watch { job: id, printer, number });
+        let handed = self.jobs[&id].handed(id, number);
+        self.act(ViewerAction::Watch(handed));
     }
 
     fn find(&mut self, id: JobId) {
@@ -707,6 +711,10 @@ impl Job {
             reason: JobReason::None,
             canceling: false,
         }
+    }
+
+    fn handed(&self, job: JobId, number: i32) -> HandedJob {
+        HandedJob { job, printer: self.printer, number, title: self.offer.as_ref().map(|offer| offer.title.clone()) }
     }
 
     fn due(&self) -> Option<Duration> {
