@@ -196,6 +196,32 @@ fn a_printer_that_is_off_gets_its_job_once_it_is_on_again() {
 }
 
 #[test]
+fn several_documents_of_one_job_all_come_out() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    let documents: Vec<Vec<u8>> = (0..3).map(|n| pdf(10_000 + 5_000 * n, &format!("Kachel-Marke-9-{n}"))).collect();
+    let files: Vec<String> =
+        (0..3).map(|n| office.programs.folder().join(format!("{n}.pdf")).display().to_string()).collect();
+    for (file, document) in files.iter().zip(&documents) {
+        fs::write(file, document).expect("ours");
+    }
+    // One of them twice.
+    office.run("lp", &["-d", &queue, "-t", "all", &files[0], &files[1], &files[0], &files[2]]);
+    office.wait_states("four documents", &["done"; 4]);
+    let mut printed: Vec<Vec<u8>> = office.printer.sheets().into_iter().map(|sheet| sheet.document).collect();
+    printed.sort_unstable_by_key(Vec::len);
+    let expected = [&documents[0], &documents[0], &documents[1], &documents[2]];
+    assert!(
+        printed.iter().eq(expected),
+        "not each as often as it was named: {:?}",
+        printed.iter().map(Vec::len).collect::<Vec<_>>()
+    );
+}
+
+#[test]
 fn a_printer_that_numbers_anew_gives_no_stranger_s_state_and_cancels_no_stranger_s_job() {
     if !has(PROGRAMS) {
         return;

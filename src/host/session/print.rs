@@ -17,6 +17,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as channel;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -106,8 +108,9 @@ impl Printing {
         waker.set_nonblocking(true)?;
         let (ask, asks) = mpsc::channel(ASKS_MAX);
         let first = jobs.last_number() + if jobs.last_number() > 0 { NUMBERS_LEFT_OUT } else { 0 };
+        let cups_starts = Arc::<AtomicU64>::default();
         let (cups_waker, journal_waker) = (waker.try_clone()?, waker.try_clone()?);
-        serve(listener, Cups::users(), spool, first, ask, move || wake_up(&waker))?;
+        serve(listener, Cups::users(), spool, first, Arc::clone(&cups_starts), ask, move || wake_up(&waker))?;
         // One record is on its way at a time.
         let (wrote, written) = channel::sync_channel(1);
         let journal = JournalThread::start(journal, move |what| {
@@ -117,9 +120,9 @@ impl Printing {
         let (cups, wanted) = channel::sync_channel(1);
         let (told, made) = channel::sync_channel(MADE_MAX);
         let dir = place.to_owned();
-        std::thread::Builder::new()
-            .name("cups".into())
-            .spawn(move || care_for_cups(&dir, &socket, &wanted, &told, &cups_waker, Cups::adopt_or_start))?;
+        std::thread::Builder::new().name("cups".into()).spawn(move || {
+            care_for_cups(&dir, &socket, &wanted, &told, &cups_waker, &cups_starts, Cups::adopt_or_start)
+        })?;
         Ok(Printing {
             place: place.to_owned(),
             jobs,
@@ -294,7 +297,12 @@ impl Printing {
     fn take(&mut self, job: NewJob, answer: oneshot::Sender<Result<u32, Refused>>) {
         let NewJob { id, printer, number, title, options, path, size, sha256 } = job;
         // A program that did not wait hears it when it asks again: nobody minds if these answers are not heard.
-        if let Some(coming) = self.coming.get_mut(&id) {
+        let is_other = self.jobs.job(id).is_some_and(|known| known.offer.sha256 != sha256);
+        if is_other {
+            // Two came at the same time: they are told apart when this one comes again.
+            let _ = fs::remove_file(&path);
+            let _ = answer.send(Err(Refused::Other));
+        } else if let Some(coming) = self.coming.get_mut(&id) {
             let _ = fs::remove_file(&path);
             coming.programs.push(answer);
         } else if let Some(known) = self.jobs.job(id) {
@@ -409,6 +417,7 @@ fn care_for_cups(
     wanted: &channel::Receiver<Vec<Printer>>,
     told: &channel::SyncSender<BTreeMap<String, String>>,
     waker: &UnixStream,
+    starts: &AtomicU64,
     start: impl Fn(&Path) -> Result<Cups, CupsError>,
 ) {
     let mut cups: Option<Cups> = None;
@@ -432,6 +441,7 @@ fn care_for_cups(
             Err(channel::RecvTimeoutError::Timeout) => {
                 if let Some(running) = cups.as_mut().filter(|running| !running.is_running()) {
                     tracing::warn!("The print server is gone and is started again");
+                    starts.fetch_add(1, Ordering::Relaxed);
                     if let Err(error) = running.start() {
                         tracing::error!(%error, "No print server");
                         continue;
@@ -501,7 +511,7 @@ mod tests {
                 let _ = tried.send(());
                 Err(CupsError::Missing { program: "cupsd", package: "cups-daemon" })
             };
-            care_for_cups(dir.path(), Path::new("/nowhere"), &wanted, &told, &waker, start);
+            care_for_cups(dir.path(), Path::new("/nowhere"), &wanted, &told, &waker, &AtomicU64::new(0), start);
         });
         cups.send(vec![printer(1)]).expect("it listens");
         for _ in 0..2 {

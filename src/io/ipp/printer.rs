@@ -31,6 +31,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -72,6 +74,8 @@ pub enum Refused {
     Rule(Refusal),
     /// It cannot be written down.
     Journal,
+    /// Another document has its id.
+    Other,
 }
 
 /// What the session has.
@@ -86,7 +90,7 @@ pub struct View {
 /// A job that has come.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// Its name on every hop.
+    /// Its name on every hop: the same however often CUPS sends this document.
     pub id: JobId,
     /// For which printer.
     pub printer: PrinterKey,
@@ -118,8 +122,8 @@ pub fn spool_path(dir: &Path, job: JobId) -> PathBuf {
 
 /// Serves until the session hangs up.
 ///
-/// Connections are taken from `listener` and from processes of these `users` only, documents are spooled in `spool`, numbers begin at `first_number`. `wake` is
-/// called after each question.
+/// Connections are taken from `listener` and from processes of these `users` only, documents are spooled in `spool`, numbers
+/// begin at `first_number`. `cups_starts` is how often CUPS has been started. `wake` is called after each question.
 ///
 /// # Errors
 /// If the thread or its loop cannot be made.
@@ -128,6 +132,7 @@ pub fn serve(
     users: Vec<u32>,
     spool: PathBuf,
     first_number: u32,
+    cups_starts: Arc<AtomicU64>,
     asks: mpsc::Sender<Ask>,
     wake: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
@@ -141,9 +146,10 @@ pub fn serve(
             let desk = Rc::new(Desk {
                 address: address.to_string_lossy().replace('%', "%25").replace('/', "%2F"),
                 spool,
+                cups_starts,
                 asks,
                 wake: Box::new(wake),
-                state: RefCell::new(State { next: first_number, ..State::default() }),
+                state: RefCell::new(State::new(first_number)),
             });
             accept(&listener, &users, desk).await
         });
@@ -198,6 +204,7 @@ struct Desk {
     /// The socket's path as a host name in a URI.
     address: String,
     spool: PathBuf,
+    cups_starts: Arc<AtomicU64>,
     asks: mpsc::Sender<Ask>,
     wake: Box<dyn Fn()>,
     state: RefCell<State>,
@@ -361,24 +368,20 @@ impl Desk {
                 Err(answer) => answer,
             },
             Some(Op::PrintJob) => {
-                let begun = match self.begin(&view, printer, head) {
+                let begun = match self.begin(printer, head) {
                     Ok(begun) => begun,
                     Err(answer) => return answer,
                 };
-                if view.jobs.iter().all(|job| job.offer.job != begun.id) {
-                    self.state.borrow_mut().note(begun.clone());
-                }
+                self.state.borrow_mut().note(begun.clone());
                 self.take(&view, printer, begun, rest, body).await
             }
             Some(Op::CreateJob) => {
-                let begun = match self.begin(&view, printer, head) {
+                let begun = match self.begin(printer, head) {
                     Ok(begun) => begun,
                     Err(answer) => return answer,
                 };
                 let answer = self.begun(&begun);
-                if view.jobs.iter().all(|job| job.offer.job != begun.id) {
-                    self.state.borrow_mut().note(begun);
-                }
+                self.state.borrow_mut().note(begun);
                 answer
             }
             Some(Op::SendDocument) => self.send_document(&view, printer, head, rest, body).await,
@@ -395,7 +398,10 @@ impl Desk {
                 None => StatusCode::ClientErrorNotFound.into(),
             },
             Some(Op::GetJobAttributes) => match self.job_of(&view, printer, head) {
-                Some(job) => self.describe(printer, &job, &requested(head)),
+                Some(job) => {
+                    self.state.borrow_mut().note_told(&job);
+                    self.describe(printer, &job, &requested(head))
+                }
                 None => StatusCode::ClientErrorNotFound.into(),
             },
             Some(Op::GetJobs) => self.jobs(&view, printer, head),
@@ -420,6 +426,8 @@ impl Desk {
         let mut view = view.await.ok()?;
         let mut state = self.state.borrow_mut();
         state.expire(Instant::now());
+        state.note_cups_starts(self.cups_starts.load(Ordering::Relaxed));
+        state.keep(&view.jobs);
         for job in &view.jobs {
             state.times.entry(job.number).or_default().note(job, clock());
         }
@@ -430,8 +438,8 @@ impl Desk {
         Some(view)
     }
 
-    /// Gives a job its number, the one it has already if it is known.
-    fn begin(&self, view: &View, printer: &Printer, head: &Head) -> Result<Begun, Answer> {
+    /// Gives a job its number, the one it has already if it waits for its document.
+    fn begin(&self, printer: &Printer, head: &Head) -> Result<Begun, Answer> {
         options::check(head, printer)?;
         let (id, title, options) = read_job(head, printer);
         let id = match id {
@@ -443,12 +451,11 @@ impl Desk {
             }
         };
         let mut state = self.state.borrow_mut();
-        let waiting = state.begun.iter().find(|b| b.id == id).map(|b| b.number);
-        let known = view.jobs.iter().find(|job| job.offer.job == id).map(|job| job.number);
-        if waiting.is_none() && known.is_none() && state.begun.len() >= BEGUN_MAX {
+        let waiting = state.waiting(id);
+        if waiting.is_none() && state.begun.len() >= BEGUN_MAX {
             return Err(StatusCode::ServerErrorBusy.into());
         }
-        let number = known.or(waiting).unwrap_or_else(|| {
+        let number = waiting.unwrap_or_else(|| {
             state.next += 1;
             state.next
         });
@@ -519,12 +526,17 @@ impl Desk {
                 return status.into();
             }
         };
-        let Begun { number, id, title, options, .. } = begun.clone();
+        let Some(view) = self.look().await else { return StatusCode::ServerErrorServiceUnavailable.into() };
+        let Begun { number, title, options, .. } = begun.clone();
+        let id = self.state.borrow().document_id(begun.id, sha256, &view.jobs);
         let job = NewJob { id, printer: printer.key, number, title, options, path: path.clone(), size, sha256 };
         let (answer, taken) = oneshot::channel();
         self.ask(Ask::Job { job: Box::new(job), answer }).await;
         match taken.await {
-            Ok(Ok(number)) => self.begun(&Begun { number, ..begun }),
+            Ok(Ok(first)) => {
+                self.state.borrow_mut().note_again(number, first);
+                self.begun(&Begun { number: first, ..begun })
+            }
             refused => {
                 let _ = fs::remove_file(&path);
                 match refused {
@@ -539,6 +551,7 @@ impl Desk {
     fn cancel(&self, view: &View, printer: &Printer, head: &Head) -> Answer {
         let Some(number) = options::job_number(head) else { return StatusCode::ClientErrorBadRequest.into() };
         let was_begun = self.state.borrow_mut().cancel(printer.key, Some(number));
+        let number = self.state.borrow().known_number(number);
         match view.jobs.iter().find(|job| job.number == number && job.offer.printer == printer.key) {
             None if was_begun => StatusCode::SuccessfulOk.into(),
             None => StatusCode::ClientErrorNotFound.into(),
@@ -566,7 +579,7 @@ impl Desk {
 
     /// The job that a request is about, begun or known.
     fn job_of(&self, view: &View, printer: &Printer, head: &Head) -> Option<JobView> {
-        let number = options::job_number(head)?;
+        let number = self.state.borrow().known_number(options::job_number(head)?);
         let known = view.jobs.iter().find(|job| job.number == number && job.offer.printer == printer.key);
         known.cloned().or_else(|| {
             let state = self.state.borrow();
@@ -687,7 +700,7 @@ mod tests {
         let listener = UnixListener::bind(&socket).expect("a socket");
         let user = rustix::process::getuid().as_raw();
         let (asks, _session) = mpsc::channel(ASKS_MAX);
-        serve(listener, vec![user], dir.path().to_owned(), 1, asks, || {}).expect("a thread");
+        serve(listener, vec![user], dir.path().to_owned(), 1, Arc::default(), asks, || {}).expect("a thread");
         let request = |tag: u8, value: &[u8]| {
             let length = (value.len() as u16).to_be_bytes();
             [&[2, 0, 0, 0x0b, 0, 0, 0, 77, 1, tag, 0, 1, b'x'][..], &length, value, &[3]].concat()

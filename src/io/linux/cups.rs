@@ -473,6 +473,7 @@ fn configuration(tree: &Path, socket: &Path, is_root: bool) -> [(&'static str, S
 }
 
 /// The PPD of a printer: sizes, trays, both sides, colour. PDF passes as it is; the session's filters make PDF of the rest.
+/// Without `cupsSingleFile` CUPS passes on only the first of a job's documents.
 fn ppd(printer: &Printer) -> String {
     let mut papers: Vec<Paper> = printer.media.iter().filter_map(|name| Paper::parse(name)).collect();
     if papers.is_empty() {
@@ -491,7 +492,7 @@ fn ppd(printer: &Printer) -> String {
          *LanguageEncoding: ISOLatin1\n*PCFileName: \"KACHEL.PPD\"\n*Manufacturer: \"Kachel\"\n*Product: \"(Kachel)\"\n\
          *ModelName: \"Kachel\"\n*ShortNickName: \"Kachel\"\n*NickName: \"Kachel\"\n*PSVersion: \"(3010.000) 0\"\n\
          *LanguageLevel: \"3\"\n*FileSystem: False\n*cupsVersion: 2.4\n*cupsSNMPSupplies: False\n\
-         *cupsManualCopies: False\n*cupsFilter2: \"application/pdf application/pdf 0 -\"\n",
+         *cupsManualCopies: False\n*cupsSingleFile: True\n*cupsFilter2: \"application/pdf application/pdf 0 -\"\n",
     );
     text += if printer.color { "*ColorDevice: True\n" } else { "*ColorDevice: False\n" };
     for keyword in ["PageSize", "PageRegion"] {

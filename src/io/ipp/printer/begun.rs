@@ -1,8 +1,12 @@
-//! Jobs that were begun and whose document has not come, or is just coming.
+//! Jobs that were begun and whose document has not come, or is just coming; and which job a document is that came.
+//!
+//! CUPS has one id for all documents of a job, and sends each of them as a job of its own, again if it hears no answer.
 
 use super::describe::Times;
+use crate::proto::print::host::JobView;
 use crate::proto::wire::print::{JobId, JobOptions, PrinterKey};
-use std::collections::HashMap;
+use aws_lc_rs::digest;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -18,12 +22,22 @@ pub(super) struct State {
     pub(super) coming_bytes: u64,
     /// Uploads so far.
     pub(super) uploads: u64,
+    /// Jobs whose end was told to somebody since CUPS was started last.
+    told: HashSet<JobId>,
+    /// How often CUPS had been started then.
+    cups_starts: u64,
+    /// Numbers that were given for a document which was there already, and the one it had.
+    again: BTreeMap<u32, u32>,
 }
+
+/// Numbers of documents that came again are known for so many; it is CUPS that asks, at once.
+const AGAIN_MAX: usize = 256;
 
 /// A job whose document has not come yet.
 #[derive(Clone, Debug)]
 pub(super) struct Begun {
     pub(super) number: u32,
+    /// CUPS' id, the same for all documents of its job.
     pub(super) id: JobId,
     pub(super) printer: PrinterKey,
     pub(super) title: String,
@@ -36,6 +50,11 @@ pub(super) struct Begun {
 }
 
 impl State {
+    /// Numbers begin behind this one.
+    pub(super) fn new(first_number: u32) -> State {
+        State { next: first_number, ..State::default() }
+    }
+
     /// Forgets jobs whose document did not come.
     pub(super) fn expire(&mut self, now: Instant) {
         self.begun.retain(|b| b.uploads > 0 || now < b.since + BEGUN_LIFE);
@@ -46,6 +65,59 @@ impl State {
         if self.begun.iter().all(|b| b.number != begun.number) {
             self.begun.push(begun);
         }
+    }
+
+    /// The number of the job with this id whose document has not even begun to come.
+    pub(super) fn waiting(&self, id: JobId) -> Option<u32> {
+        self.begun.iter().find(|b| b.id == id && b.uploads == 0).map(|b| b.number)
+    }
+
+    /// CUPS has been started so often. What an earlier one had heard it may ask for again.
+    pub(super) fn note_cups_starts(&mut self, starts: u64) {
+        if self.cups_starts != starts {
+            (self.cups_starts, self.told) = (starts, HashSet::new());
+        }
+    }
+
+    /// Somebody hears how this job is.
+    pub(super) fn note_told(&mut self, job: &JobView) {
+        if job.state.is_some_and(|state| state.is_end()) {
+            self.told.insert(job.offer.job);
+        }
+    }
+
+    /// The id of a document with this SHA-256 that came for CUPS' job `id`: that of the same one if it came before, else the
+    /// first that no other document of that job has.
+    ///
+    /// A document whose end CUPS has heard does not come again: it is the same once more, as `lp a.pdf a.pdf` asks for.
+    pub(super) fn document_id(&self, id: JobId, sha256: [u8; 32], jobs: &[JobView]) -> JobId {
+        let known = |id: JobId| jobs.iter().find(|job| job.offer.job == id);
+        let is_it = |id: &JobId| match known(*id) {
+            Some(job) => job.offer.sha256 == sha256 && !self.told.contains(id),
+            None => true,
+        };
+        (0..).map(|index| document_id(id, index)).find(is_it).expect("there are more numbers than jobs")
+    }
+
+    /// Jobs that nobody knows any more need no memory.
+    pub(super) fn keep(&mut self, jobs: &[JobView]) {
+        let ids: HashSet<JobId> = jobs.iter().map(|job| job.offer.job).collect();
+        self.told.retain(|id| ids.contains(id));
+    }
+
+    /// The document that came under `number` had come before, under `first`.
+    pub(super) fn note_again(&mut self, number: u32, first: u32) {
+        if number != first {
+            self.again.insert(number, first);
+            if self.again.len() > AGAIN_MAX {
+                self.again.pop_first();
+            }
+        }
+    }
+
+    /// The number under which a job is known that was given this one.
+    pub(super) fn known_number(&self, number: u32) -> u32 {
+        self.again.get(&number).copied().unwrap_or(number)
     }
 
     /// Cancels a job, or all of a printer's; whether there was one.
@@ -82,9 +154,21 @@ impl State {
     }
 }
 
+/// The id of a job's document by its index; the first has the job's own.
+fn document_id(job: JobId, index: u32) -> JobId {
+    if index == 0 {
+        return job;
+    }
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(&job.0);
+    hash.update(&index.to_be_bytes());
+    JobId(hash.finish().as_ref()[..16].try_into().expect("SHA-256 has 32 bytes"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::wire::print::JobState;
 
     const KEY: PrinterKey = PrinterKey([1; 16]);
 
@@ -113,6 +197,50 @@ mod tests {
         assert_eq!(state.begun.iter().map(|b| b.number).collect::<Vec<_>>(), [2], "what comes is waited for");
         assert!(!state.end_upload(2));
         assert!(state.begun.is_empty());
+    }
+
+    #[test]
+    fn each_document_of_a_job_has_an_id_of_its_own_and_one_that_comes_again_has_the_same() {
+        let (mut state, mut jobs, job) = (State::default(), Vec::<JobView>::new(), JobId([7; 16]));
+        let come = |state: &State, jobs: &mut Vec<JobView>, document: u8| {
+            let id = state.document_id(job, [document; 32], jobs);
+            let is_new = jobs.iter().all(|job| job.offer.job != id);
+            if is_new {
+                let mut view = super::super::describe::incoming(&begun(jobs.len() as u32 + 1, Instant::now()));
+                (view.offer.job, view.offer.sha256) = (id, [document; 32]);
+                jobs.push(view);
+            }
+            (id, is_new)
+        };
+        state.note_cups_starts(1);
+        let (first, second) = (come(&state, &mut jobs, 1), come(&state, &mut jobs, 2));
+        assert_eq!((first, second.1), ((job, true), true));
+        // CUPS heard no answer.
+        assert_eq!(come(&state, &mut jobs, 1), (first.0, false));
+        assert_eq!(come(&state, &mut jobs, 2), (second.0, false));
+        // It heard that the first is printed: what comes now is the same once more.
+        state.note_told(&jobs[0]);
+        assert_eq!(come(&state, &mut jobs, 1), (first.0, false), "not at its end yet");
+        jobs[0].state = Some(JobState::Done);
+        state.note_told(&jobs[0]);
+        let third = come(&state, &mut jobs, 1);
+        assert!(third.1 && ![first.0, second.0].contains(&third.0));
+        assert_eq!(come(&state, &mut jobs, 1), (third.0, false));
+        // It was killed and has forgotten what it heard.
+        state.note_cups_starts(2);
+        assert_eq!(come(&state, &mut jobs, 1), (first.0, false));
+    }
+
+    #[test]
+    fn a_number_that_was_given_for_the_same_document_leads_to_its_job() {
+        let mut state = State::default();
+        state.note_again(5, 5);
+        state.note_again(6, 5);
+        assert_eq!((state.known_number(5), state.known_number(6), state.known_number(7)), (5, 5, 7));
+        for number in 100..2_000 {
+            state.note_again(number, 5);
+        }
+        assert_eq!((state.again.len(), state.known_number(1_999)), (AGAIN_MAX, 5));
     }
 
     #[test]
