@@ -253,6 +253,59 @@ fn a_printer_that_numbers_anew_gives_no_stranger_s_state_and_cancels_no_stranger
     }
 }
 
+#[test]
+fn what_waits_in_a_queue_is_not_lost_when_another_desk_takes_over() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    let file = office.programs.folder().join("a.pdf");
+    let document = pdf(10_000, "Kachel-Marke-11");
+    fs::write(&file, &document).expect("ours");
+    let path = file.display().to_string();
+    office.run("lp", &["-d", &queue, "-H", "hold", &path]);
+    let here = std::mem::take(&mut office.way);
+    let mut other = IppPrinter::start("Anderswo");
+    office.way.arguments = Some(vec!["--printer".into(), other.uri()]);
+    let take_over = |office: &mut Office| {
+        office.viewer.take().expect("it runs").processes().end("kachel", Signal::TERM);
+        office.start_viewer();
+    };
+    let queues = |office: &mut Office| office.run("lpstat", &["-e"]).lines().map(str::to_owned).collect::<Vec<_>>();
+    take_over(&mut office);
+    wait_until(PATIENCE, "the other desk's queue", || {
+        queues(&mut office).contains(&"Anderswo".to_owned()).then_some(())
+    });
+    // What has come stays, and nothing else comes.
+    assert_eq!(queues(&mut office), ["Anderswo".to_owned(), queue.clone()]);
+    assert!(office.run("lpstat", &["-W", "not-completed", "-o"]).contains(&format!("{queue}-1")));
+    assert!(office.run("lpstat", &["-a", &queue]).contains("not accepting"));
+    // Also over a print server and a session process that were killed.
+    send(office.session_pid(), Signal::KILL);
+    let session_back = |office: &Office| {
+        let printers = office.printing()?["printers"].as_array().cloned()?;
+        printers.iter().any(|p| p["name"] == "Anderswo" && p["present"] == true).then_some(())
+    };
+    wait_until(PATIENCE, "the session process is back", || {
+        office.nudge();
+        session_back(&office)
+    });
+    office.run("lp", &["-i", &format!("{queue}-1"), "-H", "resume"]);
+    office.wait_states("it waits for its own printer", &["waiting"]);
+    assert_eq!(other.sheets().len(), 0, "never at another desk");
+    other.switch_off();
+    office.way = here;
+    take_over(&mut office);
+    office.wait_states("its desk is back", &["done"]);
+    let sheets = office.printer.sheets();
+    assert!(sheets.len() == 1 && sheets[0].document == document, "{}", office.printer.log());
+    wait_until(PATIENCE, "a queue that nobody waits for is gone", || {
+        (queues(&mut office) == [queue.clone()]).then_some(())
+    });
+    assert!(office.run("lpstat", &["-a", &queue]).contains("accepting requests"));
+}
+
 /// A page of A4 in grey at 72 dpi, as its rows: white, with a black bar across the third hundred of them.
 fn bar_code() -> (usize, Vec<u8>) {
     let (width, height) = (595, 842);

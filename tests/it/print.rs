@@ -461,6 +461,41 @@ fn a_job_waits_for_its_own_device_and_goes_to_no_other() {
 }
 
 #[test]
+fn what_comes_from_a_queue_that_is_about_to_go_is_taken_and_keeps_it() {
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    host.handle_detached();
+    host.handle_wish(PrintWish::Printers(vec![printer(OTHER)]));
+    let keys = |printers: &[Printer]| printers.iter().map(|p| p.key).collect::<Vec<_>>();
+    assert_eq!(keys(host.queues()), [OTHER]);
+    // The print server still has both.
+    host.handle_queues(|_| true);
+    assert_eq!(host.handle_job(offer(1, 10), 1), Ok(1));
+    let ordered = std::iter::from_fn(|| host.poll_action(DOCUMENT_WINDOW));
+    let ordered =
+        ordered.filter_map(|action| if let HostAction::Queues(printers) = action { Some(printers) } else { None });
+    assert_eq!(keys(&ordered.last().expect("other queues than before")), [OTHER, KEY]);
+    // What an earlier process left counts until it is known what is wanted; then it goes like any other.
+    let mut host = HostJobs::default();
+    host.handle_left(vec![printer(KEY)]);
+    assert_eq!(host.handle_job(offer(2, 10), 2), Ok(2));
+    let mut host = HostJobs::default();
+    host.handle_left(vec![printer(KEY)]);
+    host.handle_wish(PrintWish::Printers(vec![printer(OTHER)]));
+    assert_eq!(host.printers().count(), 2);
+    host.handle_queues(|key| key == OTHER);
+    assert_eq!(host.handle_job(offer(3, 10), 3), Err(Refusal::NoPrinter));
+    // A device whose printers change all the time fills no memory.
+    for number in 0..2_000u16 {
+        let mut key = [9; 16];
+        key[..2].copy_from_slice(&number.to_le_bytes());
+        host.handle_wish(PrintWish::Printers(vec![printer(PrinterKey(key))]));
+        while host.poll_action(DOCUMENT_WINDOW).is_some() {}
+    }
+    assert!(host.printers().count() < 100);
+}
+
+#[test]
 fn an_end_that_is_said_again_while_a_disk_is_slow_is_written_once() {
     let mut host = HostJobs::default();
     host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));

@@ -90,7 +90,10 @@ impl Printing {
     pub(super) fn start(place: &Path) -> io::Result<Printing> {
         let spool = place.join(SPOOL);
         crate::io::net::files::private_dir(&spool)?;
-        let (jobs, journal) = open_journal(&place.join(JOURNAL))?;
+        let (mut jobs, journal) = open_journal(&place.join(JOURNAL))?;
+        if let Some(cups) = Cups::adopted(place) {
+            jobs.handle_left(cups.printers());
+        }
         let kept: Vec<PathBuf> = jobs
             .jobs()
             .iter()
@@ -150,6 +153,7 @@ impl Printing {
         while matches!((&self.wake).read(&mut bytes), Ok(n) if n > 0) {}
         while let Ok(queues) = self.made.try_recv() {
             self.queues = queues;
+            self.jobs.handle_queues(|key| self.queues.contains_key(&key.to_string()));
         }
         self.hand_queues();
         while let Ok(written) = self.written.try_recv() {
@@ -158,7 +162,7 @@ impl Printing {
         while let Ok(ask) = self.asks.try_recv() {
             match ask {
                 Ask::Look(answer) => {
-                    let view = View { printers: self.jobs.queues().to_vec(), jobs: self.jobs.jobs() };
+                    let view = View { printers: self.jobs.printers().cloned().collect(), jobs: self.jobs.jobs() };
                     let _ = answer.send(view);
                 }
                 Ask::Cancel(job) => self.jobs.handle_cancel(job),
@@ -421,10 +425,11 @@ fn care_for_cups(
     start: impl Fn(&Path) -> Result<Cups, CupsError>,
 ) {
     let mut cups: Option<Cups> = None;
-    // What is to be tried again: printers whose queues are not all as they should be, or that have no print server.
+    // What is to be tried again: printers that have no print server, or where not all queues are as they should be.
     let mut failed: Option<Vec<Printer>> = None;
     let mut said: Option<String> = None;
     let mut pause = CARE;
+    let mut again_at = Instant::now();
     loop {
         let next = match (&cups, &failed) {
             // Nothing to look after, and nothing to try again.
@@ -436,6 +441,7 @@ fn care_for_cups(
             Ok(next) => {
                 // There is room for the next ones.
                 wake_up(waker);
+                pause = CARE;
                 next
             }
             Err(channel::RecvTimeoutError::Timeout) => {
@@ -447,7 +453,7 @@ fn care_for_cups(
                         continue;
                     }
                 }
-                let Some(printers) = failed.take() else { continue };
+                let Some(printers) = failed.take_if(|_| cups.is_none() || Instant::now() >= again_at) else { continue };
                 pause = (2 * pause).min(CARE_MAX);
                 printers
             }
@@ -477,15 +483,15 @@ fn care_for_cups(
         }
         let Some(running) = &mut cups else { continue };
         let done = running.set_queues(&printers, socket);
-        let names = printers.iter().filter_map(|p| Some((p.key.to_string(), running.queue(p.key)?.to_owned())));
-        let _ = told.send(names.collect());
+        let _ = told.send(running.queues());
         wake_up(waker);
         let error = done.as_ref().err().map(ToString::to_string);
         // Said once, however often it is tried.
         if let Some(error) = error.as_ref().filter(|_| error != said) {
             tracing::error!(error, "A print queue is not as it should be");
         }
-        failed = error.is_some().then_some(printers);
+        failed = (error.is_some() || running.has_leaving()).then_some(printers);
+        again_at = Instant::now() + pause;
         said = error;
     }
 }

@@ -5,6 +5,7 @@
 //! word of a viewer is a command or a file's name. What CUPS 2.4 was seen to do with it: PDF passes unchanged.
 
 use super::process::{ProcessId, find_program, spawn_detached};
+use crate::codec::bytes::Reader;
 use crate::proto::print::media::Paper;
 use crate::proto::wire::print::{Printer, PrinterKey};
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,8 @@ use thiserror::Error;
 const READY_LIMIT: Duration = Duration::from_secs(20);
 /// How often its socket is tried meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
-/// A queue is made or removed within this, also on a busy machine.
-const LPADMIN_LIMIT: Duration = Duration::from_secs(30);
+/// A queue is made, asked after or removed within this, also on a busy machine.
+const ASK_LIMIT: Duration = Duration::from_secs(30);
 /// It gets so long to end.
 const STOP_GRACE: Duration = Duration::from_secs(3);
 /// What runs, for the process after this one.
@@ -88,11 +89,25 @@ struct Record {
     queues: BTreeMap<String, Queue>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Queue {
     name: String,
     info: String,
     ppd: String,
+    /// The printer as it was offered, on the wire's terms.
+    #[serde(default)]
+    printer: Vec<u8>,
+    /// It is to go and takes nothing more, but still has jobs.
+    #[serde(default)]
+    is_leaving: bool,
+}
+
+impl Queue {
+    /// Whether CUPS has the one as it should have the other.
+    fn is_like(&self, other: &Queue) -> bool {
+        let of = |queue: &Queue| (queue.name.clone(), queue.info.clone(), queue.ppd.clone(), queue.is_leaving);
+        of(self) == of(other)
+    }
 }
 
 impl Cups {
@@ -203,7 +218,8 @@ impl Cups {
         Ok(())
     }
 
-    /// Has a queue for each of these printers and for no other; `printer_socket` is where the session's IPP printer listens.
+    /// Has a queue for each of these printers; `printer_socket` is where the session's IPP printer listens. Other queues take
+    /// nothing more and are removed, those that still have jobs when this is asked again ([`Cups::has_leaving`]).
     ///
     /// # Errors
     /// The first that failed; the others are made all the same. Asked again it tries what failed, and only that.
@@ -217,24 +233,24 @@ impl Cups {
         let wanted: Vec<String> = printers.iter().map(|p| p.key.to_string()).collect();
         let gone: Vec<String> = self.record.queues.keys().filter(|key| !wanted.contains(key)).cloned().collect();
         for key in gone {
-            let name = self.record.queues[&key].name.clone();
-            let done = match self.lpadmin(&name, &["-x", &name]) {
-                // A process that died before it wrote that down has removed it.
-                Err(CupsError::Queue { detail, .. }) if detail.contains("does not exist") => Ok(()),
-                done => done,
-            };
-            if done.is_ok() {
-                self.record.queues.remove(&key);
+            let Some(mut queue) = self.record.queues.remove(&key) else { continue };
+            let done = self.remove_queue(&mut queue);
+            if !matches!(done, Ok(true)) {
+                self.record.queues.insert(key, queue);
             }
-            keep(done);
+            keep(done.map(drop));
         }
         for printer in printers {
             let key = printer.key.to_string();
             let known = self.record.queues.get(&key).cloned();
             let name = known.as_ref().map_or_else(|| self.free_name(&printer.name), |queue| queue.name.clone());
-            let queue = Queue { name: name.clone(), info: printer.name.clone(), ppd: ppd(printer) };
+            let mut offered = Vec::new();
+            printer.encode(&mut offered);
+            let (info, ppd) = (printer.name.clone(), ppd(printer));
+            let queue = Queue { name: name.clone(), info, ppd, printer: offered, is_leaving: false };
+            let is_made = known.as_ref().is_some_and(|known| known.is_like(&queue));
             if known.as_ref() != Some(&queue) {
-                let done = self.make_queue(&queue, printer.key, printer_socket);
+                let done = if is_made { Ok(()) } else { self.make_queue(&queue, printer.key, printer_socket) };
                 if done.is_ok() {
                     self.record.queues.insert(key, queue);
                 }
@@ -253,6 +269,22 @@ impl Cups {
     /// The name of a printer's queue.
     pub fn queue(&self, key: PrinterKey) -> Option<&str> {
         self.record.queues.get(&key.to_string()).map(|queue| queue.name.as_str())
+    }
+
+    /// The names of all queues by their printers' hexadecimal keys, also of those that are to go.
+    pub fn queues(&self) -> BTreeMap<String, String> {
+        self.record.queues.iter().map(|(key, queue)| (key.clone(), queue.name.clone())).collect()
+    }
+
+    /// The printers of all queues as they were offered last.
+    pub fn printers(&self) -> Vec<Printer> {
+        let printer = |queue: &Queue| Printer::decode(&mut Reader::new(&queue.printer)).ok();
+        self.record.queues.values().filter_map(printer).collect()
+    }
+
+    /// Whether a queue is to go and still has jobs.
+    pub fn has_leaving(&self) -> bool {
+        self.record.queues.values().any(|queue| queue.is_leaving)
     }
 
     /// Ends it. Nothing of its jobs stays.
@@ -333,14 +365,39 @@ impl Cups {
         done
     }
 
+    /// Removes a queue if it has no jobs, and whether it did. It takes nothing more first, so that none come in between.
+    fn remove_queue(&self, queue: &mut Queue) -> Result<bool, CupsError> {
+        let name = queue.name.clone();
+        let removed = (|| {
+            if !queue.is_leaving {
+                self.ask("cupsreject", &name, &[&name])?;
+                queue.is_leaving = true;
+            }
+            if !self.ask("lpstat", &name, &["-W", "not-completed", "-o", &name])?.trim().is_empty() {
+                return Ok(false);
+            }
+            self.lpadmin(&name, &["-x", &name]).map(|()| true)
+        })();
+        match removed {
+            // A process that died before it wrote that down has removed it.
+            Err(CupsError::Queue { detail, .. }) if is_unknown(&detail) => Ok(true),
+            removed => removed,
+        }
+    }
+
     fn lpadmin(&self, queue: &str, arguments: &[&str]) -> Result<(), CupsError> {
+        self.ask("lpadmin", queue, arguments).map(drop)
+    }
+
+    /// What one of CUPS' programs says about a queue.
+    fn ask(&self, program: &str, queue: &str, arguments: &[&str]) -> Result<String, CupsError> {
         let failed = |detail: String| CupsError::Queue { queue: queue.to_owned(), detail };
-        let program = find_system_program("lpadmin").ok_or_else(|| failed("lpadmin is not installed".into()))?;
-        let mut command = Command::new(program);
+        let path = find_system_program(program).ok_or_else(|| failed(format!("{program} is not installed")))?;
+        let mut command = Command::new(path);
         command.args(arguments).env("CUPS_SERVER", &self.socket).env("LC_ALL", "C.UTF-8").current_dir("/");
-        match run_within(&mut command, LPADMIN_LIMIT) {
-            Ok(None) => Ok(()),
-            Ok(Some(said)) => Err(failed(said.trim().chars().take(300).collect())),
+        match run_within(&mut command, ASK_LIMIT) {
+            Ok(Ok(said)) => Ok(said),
+            Ok(Err(said)) => Err(failed(said.trim().chars().take(300).collect())),
             Err(error) => Err(failed(error.to_string())),
         }
     }
@@ -362,14 +419,15 @@ impl Cups {
     }
 }
 
-/// Runs a program, and kills it when it takes longer than `limit`. What it says about its failure, none if it did well.
-fn run_within(command: &mut Command, limit: Duration) -> io::Result<Option<String>> {
+/// Runs a program, and kills it when it takes longer than `limit`. What it says, or what it says about its failure.
+fn run_within(command: &mut Command, limit: Duration) -> io::Result<Result<String, String>> {
     let end = Instant::now() + limit;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     // It fits a pipe, or the program does not end in time.
-    let said = child.stderr.take().expect("it was piped");
-    // A child of its own may hold the pipe open for longer: what is in it when the program ends is what it said.
+    let (said, failure) = (child.stdout.take().expect("it was piped"), child.stderr.take().expect("it was piped"));
+    // A child of its own may hold a pipe open for longer: what is in it when the program ends is what it said.
     rustix::io::ioctl_fionbio(&said, true)?;
+    rustix::io::ioctl_fionbio(&failure, true)?;
     let status = loop {
         match child.try_wait()? {
             Some(status) => break status,
@@ -381,15 +439,22 @@ fn run_within(command: &mut Command, limit: Duration) -> io::Result<Option<Strin
             None => sleep(LOOK),
         }
     };
-    if status.success() {
-        return Ok(None);
-    }
+    if status.success() { Ok(Ok(text_in(said)?)) } else { Ok(Err(text_in(failure)?)) }
+}
+
+/// What is in a pipe, the beginning of it if it is long.
+fn text_in(pipe: impl Read) -> io::Result<String> {
     let mut text = Vec::new();
-    match said.take(4 << 10).read_to_end(&mut text) {
+    match pipe.take(4 << 10).read_to_end(&mut text) {
         Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
         _ => {}
     }
-    Ok(Some(String::from_utf8_lossy(&text).into_owned()))
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Whether one of CUPS' programs says that there is no such queue.
+fn is_unknown(said: &str) -> bool {
+    said.contains("does not exist") || said.contains("Invalid destination name")
 }
 
 /// The number of [`FILTER_USER`].
@@ -549,8 +614,8 @@ mod tests {
         assert_eq!(stuck.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
         assert!(begun.elapsed() < Duration::from_secs(30));
         let run = |script| run_within(Command::new("sh").args(["-c", script]), Duration::from_secs(30)).expect("sh");
-        assert_eq!(run("true"), None);
-        assert_eq!(run("echo no such printer >&2; false").as_deref(), Some("no such printer\n"));
+        assert_eq!(run("echo one-1; echo a warning >&2"), Ok("one-1\n".to_owned()));
+        assert_eq!(run("echo no such printer >&2; false"), Err("no such printer\n".to_owned()));
     }
 
     #[test]
@@ -561,7 +626,7 @@ mod tests {
             command.args(["-c", "sleep 600 & echo $! >&2; false"]);
             let _ = tell.send(run_within(&mut command, Duration::from_secs(30)).expect("sh"));
         });
-        let said = heard.recv_timeout(Duration::from_secs(60)).expect("it is not waited for").expect("it failed");
+        let said = heard.recv_timeout(Duration::from_secs(60)).expect("it is not waited for").expect_err("it failed");
         let child = said.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("the child's number");
         rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("it still runs");
         thread.join().expect("it has ended");
@@ -609,7 +674,7 @@ mod tests {
         let printer = Printer::plain(PrinterKey([1; 16]), "one");
         assert!(cups.set_queues(std::slice::from_ref(&printer), Path::new("/nowhere")).is_err());
         assert_eq!(cups.queue(printer.key), None);
-        let queue = Queue { name: "one".into(), info: String::new(), ppd: String::new() };
+        let queue = Queue { name: "one".into(), ..Queue::default() };
         cups.record.queues.insert(printer.key.to_string(), queue);
         assert!(cups.set_queues(&[], Path::new("/nowhere")).is_err());
         assert_eq!(cups.queue(printer.key), Some("one"));

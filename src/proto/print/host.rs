@@ -14,6 +14,9 @@ use thiserror::Error;
 /// Jobs that have ended and are still known, so that programs can ask how: the oldest are forgotten.
 pub const ENDED_MAX: usize = 128;
 
+/// Queues that leave at a time, at most; only a device whose printers change all the time has more.
+const LEAVING_MAX: usize = 64;
+
 /// Why a job is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
@@ -75,7 +78,8 @@ pub enum HostAction {
     End,
     /// Delete the document.
     Discard(JobId),
-    /// The printers changed: have a queue for each of these and for no other (open jobs' printers are among them).
+    /// The printers changed: have a queue for each of these (open jobs' printers are among them). Others take no further
+    /// jobs, and go once what was printed on them has come here; say so with [`HostJobs::handle_queues`].
     Queues(Vec<Printer>),
 }
 
@@ -151,6 +155,8 @@ pub struct HostJobs {
     printers: Option<Vec<Printer>>,
     /// Printers that have a queue in the session.
     queues: Vec<Printer>,
+    /// Printers whose queue is to go and may still have jobs.
+    leaving: Vec<Printer>,
     wanted: VecDeque<Transfer>,
     actions: VecDeque<HostAction>,
     numbers: u32,
@@ -203,7 +209,7 @@ impl HostJobs {
         if let Some(known) = self.jobs.get(&offer.job) {
             return Ok(known.number);
         }
-        let Some(printer) = self.queues.iter().find(|p| p.key == offer.printer).cloned() else {
+        let Some(printer) = self.printers().find(|p| p.key == offer.printer).cloned() else {
             return Err(Refusal::NoPrinter);
         };
         if self.open().count() >= JOBS_MAX {
@@ -216,8 +222,14 @@ impl HostJobs {
         }
         self.numbers = self.numbers.max(number);
         let id = offer.job;
-        self.jobs.insert(id, Job::new(offer, printer, number));
+        self.jobs.insert(id, Job::new(offer, printer.clone(), number));
         self.record(id, Step::Open);
+        // Its queue was about to go.
+        if self.queues.iter().all(|p| p.key != printer.key) {
+            self.leaving.retain(|p| p.key != printer.key);
+            self.queues.push(printer);
+            self.actions.push_back(HostAction::Queues(self.queues.clone()));
+        }
         Ok(number)
     }
 
@@ -318,6 +330,20 @@ impl HostJobs {
         }
     }
 
+    /// There are queues for these printers and for no other.
+    pub fn handle_queues(&mut self, is_there: impl Fn(PrinterKey) -> bool) {
+        self.leaving.retain(|p| is_there(p.key));
+    }
+
+    /// An earlier process left queues for these printers: they stay until it is known which are wanted.
+    pub fn handle_left(&mut self, printers: Vec<Printer>) {
+        for printer in printers {
+            if self.queues.iter().all(|p| p.key != printer.key) {
+                self.queues.push(absent(&printer));
+            }
+        }
+    }
+
     /// Nobody came back for a while: only queues with open jobs stay.
     pub fn handle_absence(&mut self) {
         if self.printers.is_none() {
@@ -365,9 +391,14 @@ impl HostJobs {
         self.numbers
     }
 
-    /// Printers that have a queue.
+    /// Printers that are to have a queue.
     pub fn queues(&self) -> &[Printer] {
         &self.queues
+    }
+
+    /// Printers from whose queues jobs may come: also from those that are about to go.
+    pub fn printers(&self) -> impl Iterator<Item = &Printer> {
+        self.queues.iter().chain(&self.leaving)
     }
 
     /// Whether the printer's device is attached and offers it.
@@ -468,6 +499,11 @@ impl HostJobs {
             }
         }
         if queues != self.queues {
+            let is_wanted = |printer: &Printer| queues.iter().any(|p| p.key == printer.key);
+            self.leaving.retain(|printer| !is_wanted(printer));
+            self.leaving.extend(self.queues.iter().filter(|printer| !is_wanted(printer)).map(absent));
+            let surplus = self.leaving.len().saturating_sub(LEAVING_MAX);
+            self.leaving.drain(..surplus);
             self.queues = queues.clone();
             self.actions.push_back(HostAction::Queues(queues));
         }
