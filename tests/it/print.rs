@@ -4,7 +4,7 @@
 use kachel::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
 use kachel::proto::print::host::{HostAction, HostJobs, Refusal, Step};
 use kachel::proto::print::viewer::{
-    Found, HandedJob, Progress, RATE_MAX, RATE_OVER, Submitted, ViewerAction, ViewerJobs,
+    Found, HandedJob, Progress, RATE_MAX, RATE_OVER, Step as ViewerStep, Submitted, ViewerAction, ViewerJobs,
 };
 use kachel::proto::wire::print::{
     JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey,
@@ -585,6 +585,42 @@ fn a_host_gets_nothing_printed_that_it_did_not_offer() {
         }
     }
     assert_eq!(ends, [(JobState::Failed, JobReason::NoPrinter), (JobState::Failed, JobReason::Damaged)]);
+}
+
+#[test]
+fn a_host_that_no_longer_wants_the_device_gets_nothing_printed_but_what_the_print_system_has() {
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    let come = |viewer: &mut ViewerJobs, number: u8| {
+        let id = JobId([number; 16]);
+        viewer.handle_word(PrintWord::Offer(offer(number, 10)));
+        assert_eq!(viewer.handle_bytes(id, 10), Some(true));
+        viewer.handle_whole(id, [number; 32], Duration::ZERO, 0);
+    };
+    // The first is at the print system, the second waits for it, the third's record is being written, the fourth is coming.
+    for (number, submitted) in [(1, Submitted::Taken(7)), (2, Submitted::NotSent)] {
+        come(&mut viewer, number);
+        viewer.handle_recorded(JobId([number; 16]), ViewerStep::Intent, true);
+        viewer.handle_submitted(JobId([number; 16]), submitted, Duration::ZERO);
+    }
+    come(&mut viewer, 3);
+    viewer.handle_word(PrintWord::Offer(offer(4, 10)));
+    // The fifth is on its way there, and does not arrive.
+    come(&mut viewer, 5);
+    viewer.handle_recorded(JobId([5; 16]), ViewerStep::Intent, true);
+    while viewer.poll_action().is_some() {}
+    assert_eq!(viewer.jobs().len(), 5);
+    viewer.handle_lost(true);
+    viewer.handle_submitted(JobId([5; 16]), Submitted::NotSent, Duration::ZERO);
+    viewer.handle_recorded(JobId([3; 16]), ViewerStep::Intent, true);
+    viewer.handle_timeout(Duration::from_secs(3_600), 0);
+    let actions: Vec<ViewerAction> = std::iter::from_fn(|| viewer.poll_action()).collect();
+    for number in 2..=5 {
+        assert!(actions.contains(&ViewerAction::Discard(JobId([number; 16]))), "{number}: {actions:?}");
+    }
+    assert!(!actions.iter().any(|action| matches!(action, ViewerAction::Submit(_))), "{actions:?}");
+    assert_eq!(viewer.jobs().iter().map(|job| job.job).collect::<Vec<_>>(), [JobId([1; 16])]);
 }
 
 #[test]

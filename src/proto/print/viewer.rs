@@ -190,6 +190,8 @@ pub struct ViewerJobs {
     looked: bool,
     /// The host uses printing on this connection.
     connected: bool,
+    /// The last host that was asked no longer wants this device.
+    refused: bool,
     actions: VecDeque<ViewerAction>,
     /// When which jobs were about to be handed over last, oldest first, [`RATE_MAX`] at most.
     handed: VecDeque<(Duration, JobId)>,
@@ -245,7 +247,7 @@ impl ViewerJobs {
 
     /// The host said welcome and uses printing.
     pub fn handle_connected(&mut self) {
-        self.connected = true;
+        (self.connected, self.refused) = (true, false);
         // Before the first look nothing is known: that there are none would end the queues of the last viewer.
         if self.looked {
             self.tell(PrintWish::Printers(self.printers.clone()));
@@ -259,16 +261,16 @@ impl ViewerJobs {
     }
 
     /// The connection is gone. What has come of documents stays for the next one, unless the host no longer wants this
-    /// device (`refused`): then nothing of them stays.
+    /// device (`refused`): then nothing of them stays, and what was not handed over is not.
     pub fn handle_lost(&mut self, refused: bool) {
-        self.connected = false;
+        (self.connected, self.refused) = (false, refused);
         self.actions.retain(|action| !matches!(action, ViewerAction::Tell(_)));
         if refused {
-            let gone: Vec<JobId> =
-                self.jobs.iter().filter(|(_, job)| job.phase == Phase::Receiving).map(|(id, _)| *id).collect();
+            let is_here = |job: &Job| matches!(job.phase, Phase::Receiving | Phase::Intending | Phase::Again { .. });
+            let gone: Vec<JobId> = self.jobs.iter().filter(|(_, job)| is_here(job)).map(|(id, _)| *id).collect();
+            // Each with its record: the journal may hear just now that it is about to be handed over.
             for id in gone {
-                self.jobs.remove(&id);
-                self.discard(id);
+                self.forget(id);
             }
         }
     }
@@ -361,6 +363,7 @@ impl ViewerJobs {
         match submitted {
             Submitted::Taken(number) => self.handle_taken(id, number),
             Submitted::Refused(reason) => self.end(id, JobState::Failed, reason),
+            Submitted::NotSent if self.refused => self.forget(id),
             Submitted::NotSent if job.canceling => self.end(id, JobState::Canceled, JobReason::User),
             Submitted::NotSent => {
                 job.phase = Phase::Again { at: now + RETRY };
