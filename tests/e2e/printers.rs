@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::print::{Office, PATIENCE, PROGRAMS, Way};
 use crate::seat::has;
-use crate::support::printer::{IppPrinter, pdf};
+use crate::support::printer::{IppPrinter, Sheet, pdf};
 use crate::support::process::{Processes, forget_peak, peak_memory, send};
 use crate::support::wait::wait_until;
 
@@ -250,6 +250,67 @@ fn a_printer_that_numbers_anew_gives_no_stranger_s_state_and_cancels_no_stranger
         let sheets = wait_until(PATIENCE, "their sheet", || Some(office.printer.sheets()).filter(|s| !s.is_empty()));
         assert!(sheets.len() == 1 && sheets[0].document == theirs, "{}", office.printer.log());
         office.wait_states("and later", if is_canceled { &["canceled"] } else { &["unknown"] });
+    }
+}
+
+const A4: &str = "iso_a4_210x297mm";
+const LEGAL: &str = "na_legal_8.5x14in";
+
+/// A paper as `media-size` has it.
+fn size_of(paper: &str) -> &str {
+    match paper {
+        A4 => "x-dimension=21000 y-dimension=29700",
+        LEGAL => "x-dimension=21590 y-dimension=35560",
+        other => panic!("{other} is none of this test's"),
+    }
+}
+
+/// How this printer was told to take a sheet of paper out of which tray.
+fn paper_of(sheet: &Sheet) -> (&str, &str) {
+    (sheet.option("media").unwrap_or_default(), sheet.option("media-col").unwrap_or_default())
+}
+
+#[test]
+fn paper_and_tray_arrive_at_the_printer_also_through_a_print_system() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    for is_between in [false, true] {
+        let mut system = None;
+        let mut office = Office::with(&[], |printer| {
+            if is_between { system.insert(PrintSystem::start(printer)).way() } else { Way::default() }
+        });
+        let queue = office.queue();
+        let file = office.programs.folder().join("a.pdf");
+        fs::write(&file, pdf(10_000, "Kachel-Marke-12")).expect("ours");
+        let path = file.display().to_string();
+        let choices: [(&[&str], &str, &str); 3] = [
+            (&["PageSize=A4"], A4, ""),
+            (&["PageSize=A4", "InputSlot=manual"], A4, "manual"),
+            (&["media=legal,by-pass-tray"], LEGAL, "by-pass-tray"),
+        ];
+        let mut before = 0;
+        for (options, paper, tray) in choices {
+            let mut arguments = vec!["-d", queue.as_str()];
+            arguments.extend(options.iter().flat_map(|option| ["-o", option]));
+            arguments.push(&path);
+            office.run("lp", &arguments);
+            before += 1;
+            office.wait_states("paper", &vec!["done"; before]);
+            let sheets = office.printer.sheets();
+            assert_eq!(sheets.len(), before, "{}", office.printer.log());
+            // The newest is the one with the highest number.
+            let newest = sheets.iter().max_by_key(|sheet| sheet.option("job-id").and_then(|id| id.parse::<u32>().ok()));
+            let (name, collection) = paper_of(newest.expect("there is one"));
+            assert!(
+                name == paper || collection.contains(&format!("media-size={{{}}}", size_of(paper))),
+                "{options:?}: {name} {collection}"
+            );
+            assert!(
+                tray.is_empty() || collection.contains(&format!("media-source={tray}")),
+                "{options:?}: {collection}"
+            );
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod describe;
 
 use super::write::{attribute, collection, keyword, keywords, mime, name, several, uri};
 use super::{HEAD_BYTES_MAX, Head, head};
+use crate::proto::print::media::Paper;
 use crate::proto::print::viewer::{Found, HandedJob, Submitted};
 use crate::proto::wire::print::{ColorMode, JobId, JobOffer, JobReason, JobState, Printer, PrinterKey, Sides};
 use aws_lc_rs::digest;
@@ -354,8 +355,10 @@ fn options(offer: &JobOffer) -> Vec<IppAttribute> {
         (media, "") => all.push(attribute("media", keyword(media))),
         (media, source) => {
             let mut members = vec![("media-source", keyword(source))];
-            if !media.is_empty() {
-                members.push(("media-size-name", keyword(media)));
+            // By its sides: CUPS reads no name here, and not all printers do.
+            if let Some(paper) = Paper::parse(media) {
+                let sides = vec![("x-dimension", number(paper.width)), ("y-dimension", number(paper.height))];
+                members.push(("media-size", collection(sides)));
             }
             all.push(attribute("media-col", collection(members)));
         }

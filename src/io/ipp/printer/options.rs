@@ -131,14 +131,18 @@ fn media(head: &Head, printer: &Printer) -> String {
         printer.media.iter().find(is_it).cloned()
     };
     let offered = |word: String| if printer.media.contains(&word) { Some(word) } else { by_ppd(word) };
-    // `lp -o media=A4,tray-1` names both at once.
-    let first = |name: &str| head.text(name)?.split(',').find_map(|word| offered(word.trim().to_owned()));
+    let first = |name: &str| words(head, name).into_iter().find_map(offered);
     first("media").or_else(by_size).or_else(|| first("PageSize")).unwrap_or_default()
+}
+
+/// The words of an attribute: `lp -o media=A4,tray-1` names both at once, as two values or as one.
+fn words(head: &Head, name: &str) -> Vec<String> {
+    head.texts(name).iter().flat_map(|text| text.split(',')).map(|word| word.trim().to_owned()).collect()
 }
 
 fn source(head: &Head, printer: &Printer) -> String {
     let in_collection = head.get("media-col").and_then(|c| member(c, "media-source")).and_then(text_of);
-    let in_media = || head.text("media")?.split(',').map(|w| w.trim().to_owned()).find(|w| printer.sources.contains(w));
+    let in_media = || words(head, "media").into_iter().find(|word| printer.sources.contains(word));
     in_collection
         .or_else(in_media)
         .or_else(|| head.text("InputSlot"))
@@ -156,4 +160,95 @@ fn pages(head: &Head) -> Vec<(u32, u32)> {
         }
     }
     ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{head, write};
+    use super::*;
+    use crate::proto::wire::print::PrinterKey;
+    use ipp::model::{IppVersion, Operation};
+    use ipp::request::IppRequestResponse;
+
+    /// What a printer with everything makes of a job with these attributes.
+    fn read(attributes: &[(&str, IppValue)]) -> JobOptions {
+        let mut request = IppRequestResponse::new(IppVersion::v2_0(), Operation::CreateJob, None).expect("ours");
+        for (name, value) in attributes {
+            request.attributes_mut().add(DelimiterTag::JobAttributes, write::attribute(name, value.clone()));
+        }
+        let printer = Printer {
+            color: true,
+            duplex: true,
+            media: ["iso_a4_210x297mm", "iso_a5_148x210mm", "na_legal_8.5x14in"].map(str::to_owned).to_vec(),
+            sources: ["tray-1", "tray-2"].map(str::to_owned).to_vec(),
+            ..Printer::plain(PrinterKey([1; 16]), "one")
+        };
+        let head = head(&request.to_bytes()).expect("our own words").expect("all of it");
+        options(&head, &printer)
+    }
+
+    #[test]
+    fn paper_and_tray_are_read_in_whichever_words_a_program_uses() {
+        let (keyword, name) = (write::keyword, write::name);
+        let side = IppValue::Integer;
+        let size = |x, y| write::collection(vec![("x-dimension", side(x)), ("y-dimension", side(y))]);
+        let (a4, a5) = ("iso_a4_210x297mm", "iso_a5_148x210mm");
+        for (attributes, media, source) in [
+            (vec![], "", ""),
+            (vec![("media", keyword(a5))], a5, ""),
+            (vec![("PageSize", name("A5"))], a5, ""),
+            (vec![("media", keyword("A4"))], a4, ""),
+            (vec![("media", write::keywords(["A4", "tray-2"]))], a4, "tray-2"),
+            (vec![("media", keyword("tray-2,A4"))], a4, "tray-2"),
+            (vec![("media", keyword("legal")), ("PageSize", name("Legal"))], "na_legal_8.5x14in", ""),
+            (vec![("PageSize", name("A4")), ("InputSlot", name("tray-1"))], a4, "tray-1"),
+            (vec![("media-col", write::collection(vec![("media-size", size(14_800, 21_000))]))], a5, ""),
+            (vec![("media-col", write::collection(vec![("media-source", keyword("tray-1"))]))], "", "tray-1"),
+            // What the printer does not have is left to it.
+            (vec![("media", keyword("iso_a0_841x1189mm")), ("InputSlot", name("tray-9"))], "", ""),
+            (vec![("media-col", write::collection(vec![("media-size", size(-1, 21_000))]))], "", ""),
+        ] {
+            let found = read(&attributes);
+            assert_eq!((found.media.as_str(), found.source.as_str()), (media, source), "{attributes:?}");
+        }
+    }
+
+    #[test]
+    fn sides_colour_copies_and_pages_are_read_within_their_bounds() {
+        let (keyword, name) = (write::keyword, write::name);
+        for (attribute, value, sides) in [
+            ("sides", keyword("two-sided-short-edge"), Sides::ShortEdge),
+            ("sides", keyword("one-sided"), Sides::One),
+            ("sides", keyword("inside-out"), Sides::Default),
+            ("Duplex", name("DuplexNoTumble"), Sides::LongEdge),
+            ("Duplex", name("DuplexTumble"), Sides::ShortEdge),
+            ("Duplex", name("None"), Sides::One),
+        ] {
+            assert_eq!(read(&[(attribute, value)]).sides, sides);
+        }
+        for (attribute, value, color) in [
+            ("print-color-mode", keyword("monochrome"), ColorMode::Monochrome),
+            ("print-color-mode", keyword("color"), ColorMode::Color),
+            ("ColorModel", name("Gray"), ColorMode::Monochrome),
+            ("ColorModel", name("RGB"), ColorMode::Color),
+            ("ColorModel", name("CMYK"), ColorMode::Default),
+        ] {
+            assert_eq!(read(&[(attribute, value)]).color, color);
+        }
+        for (copies, expected) in [(3, 3), (0, 1), (-5, 1), (i32::MAX, COPIES_OF_JOB_MAX)] {
+            assert_eq!(read(&[("copies", IppValue::Integer(copies))]).copies, expected);
+        }
+        for (number_up, expected) in [(4, 4), (3, 1), (-1, 1)] {
+            assert_eq!(read(&[("number-up", IppValue::Integer(number_up))]).number_up, expected);
+        }
+        let range = |(min, max)| IppValue::RangeOfInteger { min, max };
+        let pages = |ranges: &[(i32, i32)]| {
+            read(&[("page-ranges", write::several(ranges.iter().copied().map(range).collect()))]).pages
+        };
+        assert_eq!(pages(&[(1, 2), (5, 5)]), [(1, 2), (5, 5)]);
+        // Backwards, overlapping or from nowhere: not asked for.
+        assert_eq!(pages(&[(3, 1), (2, 4), (4, 6), (-2, 9), (0, 3)]), [(2, 4)]);
+        let many: Vec<(i32, i32)> = (1..1_000).map(|n| (2 * n, 2 * n)).collect();
+        assert_eq!(pages(&many).len(), PAGE_RANGES_MAX);
+    }
 }
