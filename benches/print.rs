@@ -1,8 +1,7 @@
 //! A large print job beside somebody who types: how long keys wait for their picture before the job, while the session's
 //! print server takes it, while its document travels and while the printer takes it; how fast it travels; and how much
-//! memory it takes of viewer, front and session. On a direct line and on one of 50 Mbit/s. And whether a page of
-//! LibreOffice's comes out of the printer.
-//! Run by `./dev bench print [--quick] [--only letter,direct,narrow]`; needs root for the network namespaces.
+//! memory it takes of viewer, front and session. On a direct line and on one of 50 Mbit/s.
+//! Run by `./dev bench print [--quick] [--only direct,narrow]`; needs root for the network namespaces.
 
 #[path = "parts/mod.rs"]
 mod parts;
@@ -45,13 +44,6 @@ fn main() -> ExitCode {
     let (bytes, idle_keys) = if options.quick { (60_000_000, 15) } else { (300_000_000, 60) };
     let mut results = Vec::new();
     let mut failures = Vec::new();
-    if options.wants("letter", true) {
-        print!("letter: a page of LibreOffice's ");
-        stdout().flush().ok();
-        if report::attempt("letter", &mut failures, letter).is_some() {
-            println!("came out of the printer with its text");
-        }
-    }
     for line in [Line::Direct, Line::Narrow].into_iter().filter(|line| options.wants(line.name(), true)) {
         print!("{}: a job of {} MB ", line.name(), bytes / 1_000_000);
         stdout().flush().ok();
@@ -167,27 +159,6 @@ impl<'a> Office<'a> {
         assert!(!failed, "the job is {state:?}: {}", self.printer.log());
         state.as_deref() == Some("done")
     }
-}
-
-/// LibreOffice prints a letter.
-fn letter() {
-    let wire = Wire::new();
-    let mut office = Office::start(&wire);
-    let mut programs = Processes::new("letter");
-    let folder = programs.folder().to_owned();
-    let (file, profile) = (folder.join("letter.txt"), folder.join("profile"));
-    fs::write(&file, "Größe, Übermaß, Öl: 12 €\n").expect("the group's folder is ours");
-    let mut soffice = office.program("soffice");
-    soffice.arg(format!("-env:UserInstallation=file://{}", profile.display())).env("HOME", &folder);
-    soffice.args(["--headless", "--pt", &office.queue]).arg(&file);
-    programs.run("soffice", &mut soffice);
-    wait_until(PATIENCE, "the letter is printed", || office.is_done().then_some(()));
-    let sheets = office.printer.sheets();
-    assert_eq!(sheets.len(), 1, "{}", office.printer.log());
-    let printed = folder.join("printed.pdf");
-    fs::write(&printed, &sheets[0].document).expect("the group's folder is ours");
-    let text = programs.run("pdftotext", Command::new("pdftotext").arg(&printed).arg("-"));
-    assert!(text.contains("Größe, Übermaß, Öl: 12 €"), "the printer printed {text:?}");
 }
 
 fn measure(line: Line, bytes: usize, idle_keys: usize) -> Measured {

@@ -158,6 +158,8 @@ fn what_a_program_prints_comes_out_beside_the_viewer_once_and_byte_for_byte() {
     let queue = office.queue();
     assert_eq!(queue, "Kyocera_Buero_2");
     assert!(office.run("lpstat", &["-d"]).contains(&queue), "the default follows");
+    let described = office.run("lpstat", &["-l", "-p", &queue]);
+    assert!(described.contains("Kyocera Buero 2 – a"), "at which desk it stands: {described}");
     let (file, document) = (office.programs.folder().join("a.pdf"), pdf(300_000, "Kachel-Marke-1"));
     fs::write(&file, &document).expect("ours");
     let path = file.display().to_string();

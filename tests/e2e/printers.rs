@@ -367,6 +367,27 @@ fn what_waits_in_a_queue_is_not_lost_when_another_desk_takes_over() {
     assert!(office.run("lpstat", &["-a", &queue]).contains("accepting requests"));
 }
 
+#[test]
+fn an_office_program_prints_its_letter() {
+    if !has(PROGRAMS) || !has(&["soffice", "pdftotext"]) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    let queue = office.queue();
+    let folder = office.programs.folder().to_owned();
+    let (file, profile) = (folder.join("letter.txt"), folder.join("profile"));
+    fs::write(&file, "Größe, Übermaß, Öl: 12 €\n").expect("ours");
+    let profile = format!("-env:UserInstallation=file://{}", profile.display());
+    office.run("soffice", &[&profile, "--headless", "--pt", &queue, &file.display().to_string()]);
+    office.wait_states("a letter", &["done"]);
+    let sheets = office.printer.sheets();
+    assert_eq!(sheets.len(), 1, "{}", office.printer.log());
+    let printed = folder.join("printed.pdf");
+    fs::write(&printed, &sheets[0].document).expect("ours");
+    let text = office.run("pdftotext", &[&printed.display().to_string(), "-"]);
+    assert!(text.contains("Größe, Übermaß, Öl: 12 €"), "the printer printed {text:?}");
+}
+
 /// A page of A4 in grey at 72 dpi, as its rows: white, with a black bar across the third hundred of them.
 fn bar_code() -> (usize, Vec<u8>) {
     let (width, height) = (595, 842);

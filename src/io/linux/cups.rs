@@ -2,7 +2,8 @@
 //!
 //! It runs as the session's user with all its files below one directory, listens on a Unix socket and on nothing else,
 //! and starts only when there is a printer. Queues are made from whitelisted attributes: the PPD is written here, no
-//! word of a viewer is a command or a file's name. What CUPS 2.4 was seen to do with it: PDF passes unchanged.
+//! word of a viewer is a command or a file's name. What CUPS 2.4 was seen to do with it: PDF passes unchanged. The PPD that
+//! `lpadmin -m everywhere` makes of our printer's answers sends PDF through `pdftopdf`, which rewrites it.
 
 use super::process::{ProcessId, find_program, spawn_detached};
 use crate::codec::bytes::Reader;
@@ -246,7 +247,7 @@ impl Cups {
             let name = known.as_ref().map_or_else(|| self.free_name(&printer.name), |queue| queue.name.clone());
             let mut offered = Vec::new();
             printer.encode(&mut offered);
-            let (info, ppd) = (printer.name.clone(), ppd(printer));
+            let (info, ppd) = (description(&printer.name, &language()), ppd(printer));
             let queue = Queue { name: name.clone(), info, ppd, printer: offered, is_leaving: false };
             let is_made = known.as_ref().is_some_and(|known| known.is_like(&queue));
             if known.as_ref() != Some(&queue) {
@@ -464,6 +465,18 @@ fn filter_user() -> Option<u32> {
     line.split(':').nth(2)?.parse().ok()
 }
 
+/// What programs show of a printer: that it is the one at the desk, in the session's language.
+fn description(printer: &str, language: &str) -> String {
+    let place = if language.starts_with("de") { "an diesem Gerät" } else { "at this device" };
+    format!("{printer} – {place}")
+}
+
+/// The language that programs in the session speak, as POSIX finds it.
+fn language() -> String {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    ["LC_ALL", "LC_MESSAGES", "LANG"].into_iter().find_map(set).unwrap_or_default()
+}
+
 fn queue_name(printer: &str) -> String {
     let mut name = String::new();
     for c in printer.chars().take(60) {
@@ -641,6 +654,18 @@ mod tests {
             ("打印机", "Drucker"),
         ] {
             assert_eq!(queue_name(printer), queue, "{printer}");
+        }
+    }
+
+    #[test]
+    fn a_queue_says_that_its_printer_is_the_one_at_the_desk() {
+        for (language, expected) in [
+            ("de_DE.UTF-8", "Kyocera Büro 2 – an diesem Gerät"),
+            ("en_GB.UTF-8", "Kyocera Büro 2 – at this device"),
+            ("C.UTF-8", "Kyocera Büro 2 – at this device"),
+            ("", "Kyocera Büro 2 – at this device"),
+        ] {
+            assert_eq!(description("Kyocera Büro 2", language), expected);
         }
     }
 
