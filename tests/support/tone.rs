@@ -16,6 +16,8 @@ use super::wait::wait_until;
 pub const RATE: u32 = 48_000;
 /// Windows in which a gap is looked for: 5 ms.
 const WINDOW: usize = RATE as usize / 200;
+/// Windows in which a tone's purity is looked at: 10 ms.
+const FITTED: usize = RATE as usize / 100;
 /// Below this a sample is silence.
 const SILENCE: f32 = 0.02;
 
@@ -104,21 +106,35 @@ pub fn find(samples: &[f32]) -> Option<Tone> {
     })
 }
 
-/// Goertzel in windows of 50 ms, so that a drift of the phase, which clocks have, is no noise.
+/// In windows so short that a drift of the phase, which clocks have, is no noise.
 fn purity(samples: &[f32], hertz: f32) -> f32 {
-    let (mut tone, mut all) = (0.0_f64, 0.0_f64);
-    let turn = f64::from(hertz) * std::f64::consts::TAU / f64::from(RATE);
-    for window in samples.chunks_exact(RATE as usize / 20) {
-        let (mut before, mut last) = (0.0, 0.0);
-        for sample in window {
-            let next = f64::from(*sample) + 2.0 * turn.cos() * last - before;
-            (before, last) = (last, next);
-            all += f64::from(*sample).powi(2);
-        }
-        let energy = last * last + before * before - 2.0 * turn.cos() * last * before;
-        tone += 2.0 * energy / window.len() as f64;
+    let (mut tone, mut all) = (0.0, 0.0);
+    for window in samples.chunks_exact(FITTED) {
+        tone += fit(window, hertz).1;
+        all += window.iter().map(|s| f64::from(*s).powi(2)).sum::<f64>();
     }
     (10.0 * ((all - tone).max(1e-9) / tone.max(1e-9)).log10()) as f32
+}
+
+/// Amplitude of a sine of this pitch in a recording, whatever else is in it, in each 50 ms; pitches that are multiples of
+/// 20 Hz are told apart.
+pub fn amplitudes(samples: &[f32], hertz: f32) -> Vec<f32> {
+    samples.chunks_exact(RATE as usize / 20).map(|window| fit(window, hertz).0).collect()
+}
+
+/// The sine of this pitch that is closest to a window by least squares: its amplitude, and its energy in the window.
+fn fit(window: &[f32], hertz: f32) -> (f32, f64) {
+    let turn = f64::from(hertz) * std::f64::consts::TAU / f64::from(RATE);
+    // Of sine and cosine: their energies and what they have in common, and what each has in common with the window.
+    let (mut ss, mut cc, mut sc, mut sx, mut cx) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    for (i, sample) in window.iter().enumerate() {
+        let (sine, cosine) = (turn * i as f64).sin_cos();
+        (ss, cc, sc) = (ss + sine * sine, cc + cosine * cosine, sc + sine * cosine);
+        (sx, cx) = (sx + sine * f64::from(*sample), cx + cosine * f64::from(*sample));
+    }
+    let det = ss * cc - sc * sc;
+    let (a, b) = ((sx * cc - cx * sc) / det, (cx * ss - sx * sc) / det);
+    (a.hypot(b) as f32, a * sx + b * cx)
 }
 
 /// A private sound system: what a viewer plays is heard at `ear`, what is played at `mouth` is its microphone.
