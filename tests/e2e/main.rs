@@ -10,6 +10,7 @@ mod linux;
 mod photos;
 mod picture;
 mod print;
+mod print_breaks;
 mod printers;
 mod seat;
 mod soak;

@@ -14,7 +14,7 @@ use crate::seat::has;
 use crate::support::display::{Display, connect};
 use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions, free_loopback_port};
 use crate::support::printer::{IppPrinter, pdf};
-use crate::support::process::{Processes, send};
+use crate::support::process::Processes;
 use crate::support::wait::wait_until;
 
 pub(crate) const PROGRAMS: &[&str] =
@@ -32,7 +32,7 @@ pub(crate) struct Office {
     pub(crate) way: Way,
     display: Display,
     _screen: Display,
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 /// How the viewer finds the printer.
@@ -42,6 +42,8 @@ pub(crate) struct Way {
     pub(crate) arguments: Option<Vec<String>>,
     /// Beside its state directory.
     pub(crate) environment: Vec<(String, String)>,
+    /// With which file it connects, if not with the host's own.
+    pub(crate) trial: Option<PathBuf>,
 }
 
 impl Office {
@@ -77,11 +79,32 @@ impl Office {
             arguments: self.way.arguments.clone().unwrap_or_else(direct),
             ..ViewerOptions::on(self.display.name())
         };
-        self.viewer = Some(Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &self.host.trial_file(), &options));
+        let trial = self.way.trial.clone().unwrap_or_else(|| self.host.trial_file());
+        self.viewer = Some(Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &trial, &options));
     }
 
     pub(crate) fn printing(&self) -> Option<Value> {
         Some(self.host.status()?.get("sessions")?.get(0)?.get("printing")?.clone())
+    }
+
+    /// The viewer's journal of print jobs.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.programs.folder().join("viewer-state/kachel/print-1.journal")
+    }
+
+    /// Kills the viewer.
+    pub(crate) fn kill_viewer(&mut self) {
+        self.viewer.take().expect("it runs").processes().end("kachel", Signal::KILL);
+    }
+
+    /// Serves again after the front was killed.
+    pub(crate) fn serve_again(&mut self) {
+        let options = HostOptions {
+            attach: Some(self._screen.name().to_owned()),
+            listen: Some(self.listen),
+            ..HostOptions::default()
+        };
+        self.host.serve(&options);
     }
 
     /// The queue's name once CUPS has it.
@@ -202,61 +225,6 @@ fn what_a_program_prints_comes_out_beside_the_viewer_once_and_byte_for_byte() {
     // Nothing of a document is left at either end, once the host's journal says how its job ended.
     let spool = office.host.state().join("sessions/trial/print-spool");
     wait_until(PATIENCE, "the spool is empty", || fs::read_dir(&spool).ok()?.next().is_none().then_some(()));
-}
-
-#[test]
-fn kills_of_every_part_neither_lose_nor_double_a_job() {
-    if !has(PROGRAMS) {
-        return;
-    }
-    let mut office = Office::new(&[]);
-    let queue = office.queue();
-    let file = office.programs.folder().join("big.pdf");
-    // Large enough that a kill meets its transfer, and then its printing.
-    fs::write(&file, pdf(6 << 20, "Kachel-Marke-3")).expect("ours");
-    let path = file.display().to_string();
-    for (before, victim) in ["viewer", "session", "front", "cups"].into_iter().enumerate() {
-        office.printer.set_paper(false);
-        office.run("lp", &["-d", &queue, "-t", victim, &path]);
-        wait_until(PATIENCE, "the transfer has begun", || {
-            let jobs = office.printing()?["jobs"].as_array().cloned()?;
-            jobs.get(before).filter(|j| j["confirmed"].as_u64() > Some(0)).map(drop)
-        });
-        match victim {
-            "viewer" => {
-                let mut viewer = office.viewer.take().expect("it runs");
-                viewer.processes().end("kachel", Signal::KILL);
-                drop(viewer);
-                office.start_viewer();
-            }
-            "session" => send(office.session_pid(), Signal::KILL),
-            "front" => {
-                let options = HostOptions {
-                    attach: Some(office._screen.name().to_owned()),
-                    listen: Some(office.listen),
-                    ..HostOptions::default()
-                };
-                office.host.end_front(Signal::KILL);
-                office.host.serve(&options);
-            }
-            _ => {
-                let pids = office.host.processes().pids();
-                let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                let cups = pids.into_iter().find(|pid| name(pid).trim() == "cupsd").expect("CUPS runs");
-                send(cups, Signal::KILL);
-            }
-        }
-        // Nobody touches the desk: an idle link is silent for longer than this test wants to wait.
-        office.nudge();
-        office.printer.set_paper(true);
-        wait_until(PATIENCE, victim, || {
-            office.nudge();
-            let states = office.states();
-            (states.last()? == "done" && office.printer.sheets().len() > before).then_some(())
-        });
-    }
-    office.wait_states("all of them", &["done"; 4]);
-    assert_eq!(office.printer.sheets().len(), 4, "each once\n{}", office.printer.log());
 }
 
 #[test]

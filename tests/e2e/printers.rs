@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use crate::print::{Office, PATIENCE, PROGRAMS, Way};
 use crate::seat::has;
 use crate::support::printer::{IppPrinter, Sheet, pdf};
-use crate::support::process::{Processes, forget_peak, peak_memory, send};
+use crate::support::process::{Processes, forget_peak, peak_memory};
 use crate::support::wait::wait_until;
 
 /// The test files that CUPS brings.
@@ -94,13 +94,13 @@ fn ten_programs_that_print_at_once_get_ten_different_sheets() {
 }
 
 /// A print system at the viewer's side, as a desk has one.
-struct PrintSystem {
-    cups: Cups,
+pub(crate) struct PrintSystem {
+    pub(crate) cups: Cups,
     programs: Processes,
 }
 
 impl PrintSystem {
-    fn start(printer: &IppPrinter) -> PrintSystem {
+    pub(crate) fn start(printer: &IppPrinter) -> PrintSystem {
         let mut programs = Processes::new("cups");
         let cups = Cups::adopt_or_start(programs.folder()).expect("a print server");
         let socket = Cups::socket(programs.folder());
@@ -110,9 +110,9 @@ impl PrintSystem {
         PrintSystem { cups, programs }
     }
 
-    fn way(&self) -> Way {
+    pub(crate) fn way(&self) -> Way {
         let server = Cups::socket(self.programs.folder()).display().to_string();
-        Way { arguments: Some(Vec::new()), environment: vec![("CUPS_SERVER".into(), server)] }
+        Way { arguments: Some(Vec::new()), environment: vec![("CUPS_SERVER".into(), server)], trial: None }
     }
 
     fn run(&mut self, program: &str, arguments: &[&str]) -> String {
@@ -221,38 +221,6 @@ fn several_documents_of_one_job_all_come_out() {
     );
 }
 
-#[test]
-fn a_printer_that_numbers_anew_gives_no_stranger_s_state_and_cancels_no_stranger_s_job() {
-    if !has(PROGRAMS) {
-        return;
-    }
-    for is_canceled in [false, true] {
-        let mut office = Office::new(&[]);
-        let queue = office.queue();
-        let file = office.programs.folder().join("a.pdf");
-        fs::write(&file, pdf(10_000, "Kachel-Marke-10")).expect("ours");
-        office.printer.set_paper(false);
-        office.run("lp", &["-d", &queue, &file.display().to_string()]);
-        office.wait_states("no paper", &["stopped"]);
-        // While the viewer does not look, the printer forgets its jobs and gives their number to somebody else's.
-        let viewer = office.viewer.as_mut().expect("it runs").processes().pid("kachel").expect("it runs");
-        send(viewer, Signal::STOP);
-        office.printer.switch_off();
-        office.printer.switch_on();
-        let theirs = pdf(20_000, "somebody else's");
-        office.printer.take(&theirs);
-        if is_canceled {
-            office.run("cancel", &["-a", &queue]);
-        }
-        send(viewer, Signal::CONT);
-        office.wait_states("ours is not known", if is_canceled { &["canceled"] } else { &["unknown"] });
-        office.printer.set_paper(true);
-        let sheets = wait_until(PATIENCE, "their sheet", || Some(office.printer.sheets()).filter(|s| !s.is_empty()));
-        assert!(sheets.len() == 1 && sheets[0].document == theirs, "{}", office.printer.log());
-        office.wait_states("and later", if is_canceled { &["canceled"] } else { &["unknown"] });
-    }
-}
-
 const A4: &str = "iso_a4_210x297mm";
 const LEGAL: &str = "na_legal_8.5x14in";
 
@@ -312,59 +280,6 @@ fn paper_and_tray_arrive_at_the_printer_also_through_a_print_system() {
             );
         }
     }
-}
-
-#[test]
-fn what_waits_in_a_queue_is_not_lost_when_another_desk_takes_over() {
-    if !has(PROGRAMS) {
-        return;
-    }
-    let mut office = Office::new(&[]);
-    let queue = office.queue();
-    let file = office.programs.folder().join("a.pdf");
-    let document = pdf(10_000, "Kachel-Marke-11");
-    fs::write(&file, &document).expect("ours");
-    let path = file.display().to_string();
-    office.run("lp", &["-d", &queue, "-H", "hold", &path]);
-    let here = std::mem::take(&mut office.way);
-    let mut other = IppPrinter::start("Anderswo");
-    office.way.arguments = Some(vec!["--printer".into(), other.uri()]);
-    let take_over = |office: &mut Office| {
-        office.viewer.take().expect("it runs").processes().end("kachel", Signal::TERM);
-        office.start_viewer();
-    };
-    let queues = |office: &mut Office| office.run("lpstat", &["-e"]).lines().map(str::to_owned).collect::<Vec<_>>();
-    take_over(&mut office);
-    wait_until(PATIENCE, "the other desk's queue", || {
-        queues(&mut office).contains(&"Anderswo".to_owned()).then_some(())
-    });
-    // What has come stays, and nothing else comes.
-    assert_eq!(queues(&mut office), ["Anderswo".to_owned(), queue.clone()]);
-    assert!(office.run("lpstat", &["-W", "not-completed", "-o"]).contains(&format!("{queue}-1")));
-    assert!(office.run("lpstat", &["-a", &queue]).contains("not accepting"));
-    // Also over a print server and a session process that were killed.
-    send(office.session_pid(), Signal::KILL);
-    let session_back = |office: &Office| {
-        let printers = office.printing()?["printers"].as_array().cloned()?;
-        printers.iter().any(|p| p["name"] == "Anderswo" && p["present"] == true).then_some(())
-    };
-    wait_until(PATIENCE, "the session process is back", || {
-        office.nudge();
-        session_back(&office)
-    });
-    office.run("lp", &["-i", &format!("{queue}-1"), "-H", "resume"]);
-    office.wait_states("it waits for its own printer", &["waiting"]);
-    assert_eq!(other.sheets().len(), 0, "never at another desk");
-    other.switch_off();
-    office.way = here;
-    take_over(&mut office);
-    office.wait_states("its desk is back", &["done"]);
-    let sheets = office.printer.sheets();
-    assert!(sheets.len() == 1 && sheets[0].document == document, "{}", office.printer.log());
-    wait_until(PATIENCE, "a queue that nobody waits for is gone", || {
-        (queues(&mut office) == [queue.clone()]).then_some(())
-    });
-    assert!(office.run("lpstat", &["-a", &queue]).contains("accepting requests"));
 }
 
 #[test]
@@ -503,7 +418,7 @@ fn nothing_of_a_document_is_left_on_the_desks_disk_not_even_by_a_kill() {
     }
     let environment = [("TMPDIR", "tmp"), ("HOME", "home"), ("XDG_CACHE_HOME", "home"), ("XDG_RUNTIME_DIR", "tmp")];
     let environment = environment.map(|(name, place)| (name.to_owned(), at(place))).to_vec();
-    let mut office = Office::with(&[], |_| Way { arguments: None, environment });
+    let mut office = Office::with(&[], |_| Way { environment, ..Way::default() });
     let queue = office.queue();
     let marker = format!("Kachel-Marke-{}", std::process::id());
     let file = office.programs.folder().join("secret.pdf");

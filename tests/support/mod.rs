@@ -10,5 +10,6 @@ pub mod link;
 pub mod picture;
 pub mod printer;
 pub mod process;
+pub mod relay;
 pub mod tone;
 pub mod wait;

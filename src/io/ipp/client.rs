@@ -223,12 +223,13 @@ pub async fn submit(printer: &LocalPrinter, offer: &JobOffer, document: Document
 /// Looks for a job whose name carries the id.
 pub async fn find_job(printer: &LocalPrinter, job: JobId) -> Found {
     let wanted = job.to_string();
-    for which in ["not-completed", "completed"] {
+    // CUPS 2.4 does not count what it had printed before it was started again among the completed. Not all know `all`.
+    for which in ["not-completed", "completed", "all"] {
         let request = printer.jobs_request(which);
         let Ok(answer) = exchange(&printer.address, &printer.path, request.to_bytes(), None, ANSWER).await else {
             return Found::Away;
         };
-        if !answer.is_success() {
+        if !answer.is_success() && which != "all" {
             return Found::Away;
         }
         for group in answer.attributes.groups_of(DelimiterTag::JobAttributes) {
@@ -295,7 +296,8 @@ impl LocalPrinter {
         for (word, value) in [
             ("requesting-user-name", name(&user())),
             ("which-jobs", keyword(which)),
-            ("requested-attributes", keywords(["job-id", "job-name"])),
+            // CUPS 2.4 has forgotten the names of jobs that have ended, unless it is asked for what it must read on its disk.
+            ("requested-attributes", keywords(["job-id", "job-name", "job-uuid"])),
         ] {
             request.attributes_mut().add(DelimiterTag::OperationAttributes, attribute(word, value));
         }
