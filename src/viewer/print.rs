@@ -17,15 +17,16 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, sleep};
 
 /// Orders that may wait for the print thread: a few for each job. Nothing more is done until there is room.
 const ORDERS_MAX: usize = 8 * JOBS_MAX;
 /// Jobs whose end the panel goes on to tell.
 const ENDED_MAX: usize = 10;
-/// How often the machine's printers are looked for.
+/// How often the machine's printers are looked for while somebody uses the viewer or a job is under way; else never.
 const LOOK: Duration = Duration::from_secs(10);
 /// How often a job is asked after at first, and later.
 const ASK: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(2)];
@@ -104,6 +105,8 @@ pub struct Printing {
     orders: mpsc::Sender<Order>,
     /// No order could be given.
     is_blocked: bool,
+    /// Printers are worth looking for again.
+    is_used: Arc<Notify>,
     /// Goes before the journal's thread is waited for, which tells of its records here.
     news: mpsc::Receiver<PrintNews>,
     journal: JournalThread,
@@ -135,6 +138,8 @@ impl Printing {
         let (jobs, journal) = open_journal(&path)?;
         let (orders, taken) = mpsc::channel(ORDERS_MAX);
         let (told, news) = mpsc::channel(ORDERS_MAX);
+        let is_used = Arc::<Notify>::default();
+        let used = Arc::clone(&is_used);
         let wrote = told.clone();
         let journal = JournalThread::start(journal, move |written| {
             // A viewer that has ended hears nothing of it.
@@ -144,12 +149,13 @@ impl Printing {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("print".into()).spawn(move || {
             let tasks = tokio::task::LocalSet::new();
-            tasks.block_on(&runtime, work(sources, place, taken, told));
+            tasks.block_on(&runtime, work(sources, place, used, taken, told));
         })?;
         Ok(Printing {
             jobs,
             orders,
             is_blocked: false,
+            is_used,
             news,
             journal,
             writing: None,
@@ -166,6 +172,11 @@ impl Printing {
         })
     }
 
+    /// Somebody uses the viewer: printers that were plugged in are worth finding.
+    pub fn handle_use(&self) {
+        self.is_used.notify_one();
+    }
+
     /// The next thing from the print thread or the journal's.
     pub async fn news(&mut self) -> Option<PrintNews> {
         tokio::select! {
@@ -176,6 +187,10 @@ impl Printing {
 
     /// Takes it.
     pub fn handle_news(&mut self, news: PrintNews) {
+        // A job that waits for its printer has it looked for.
+        if matches!(news, PrintNews::Submitted(..) | PrintNews::Found(..) | PrintNews::State(..)) {
+            self.handle_use();
+        }
         match news {
             PrintNews::Printers(printers) => {
                 self.printers = printers;
@@ -214,6 +229,7 @@ impl Printing {
     pub fn handle_welcome(&mut self, allowed: bool) {
         self.allowed = allowed;
         self.changed = true;
+        self.handle_use();
         if allowed {
             self.jobs.handle_connected();
         }
@@ -229,6 +245,7 @@ impl Printing {
 
     /// The host said something about printing.
     pub fn handle_word(&mut self, word: PrintWord) {
+        self.handle_use();
         self.jobs.handle_word(word);
     }
 
@@ -365,9 +382,15 @@ impl EndedJobs {
 }
 
 /// The print thread: finds printers, and does what it is ordered. Ends with its orders.
-async fn work(sources: Vec<Source>, place: [u8; 16], mut orders: mpsc::Receiver<Order>, news: mpsc::Sender<PrintNews>) {
+async fn work(
+    sources: Vec<Source>,
+    place: [u8; 16],
+    is_used: Arc<Notify>,
+    mut orders: mpsc::Receiver<Order>,
+    news: mpsc::Sender<PrintNews>,
+) {
     let mut desk = Desk { printers: Printers::default(), tasks: BTreeMap::new(), news };
-    let looking = look(sources, place, Rc::clone(&desk.printers), desk.news.clone());
+    let looking = look(sources, place, is_used, Rc::clone(&desk.printers), desk.news.clone());
     let looking = tokio::task::spawn_local(looking);
     while let Some(order) = orders.recv().await {
         desk.handle(order);
@@ -378,8 +401,15 @@ async fn work(sources: Vec<Source>, place: [u8; 16], mut orders: mpsc::Receiver<
 /// All printers that were ever found in this run; the present ones first.
 type Printers = Rc<RefCell<Vec<AnyPrinter>>>;
 
-/// Looks for printers again and again. Orders do not wait for it: a print system may take its time to answer.
-async fn look(sources: Vec<Source>, place: [u8; 16], printers: Printers, news: mpsc::Sender<PrintNews>) {
+/// Looks for printers again and again while they may be wanted. Orders do not wait for it: a print system may take its time to
+/// answer.
+async fn look(
+    sources: Vec<Source>,
+    place: [u8; 16],
+    is_used: Arc<Notify>,
+    printers: Printers,
+    news: mpsc::Sender<PrintNews>,
+) {
     let mut told: Option<Vec<Printer>> = None;
     if sources.is_empty() {
         return;
@@ -397,8 +427,14 @@ async fn look(sources: Vec<Source>, place: [u8; 16], printers: Printers, news: m
                 return;
             }
         }
-        sleep(LOOK).await;
+        next_look(&is_used, LOOK).await;
     }
+}
+
+/// Waits until printers are worth looking for again, `pause` at least. Idle means idle: no print system is woken for nobody.
+async fn next_look(is_used: &Notify, pause: Duration) {
+    sleep(pause).await;
+    is_used.notified().await;
 }
 
 /// What the print thread is doing for a job: each once at a time.
@@ -596,6 +632,20 @@ mod tests {
             let next = news.recv().await;
             let asked = PrintNews::State(JOB, JobState::Stopped, JobReason::NoPrintSystem);
             assert_eq!(format!("{next:?}"), format!("{:?}", Some(asked)));
+        });
+    }
+
+    #[test]
+    fn printers_are_looked_for_again_only_while_somebody_uses_the_viewer() {
+        in_local_tasks(async {
+            let (is_used, pause) = (Notify::new(), Duration::from_millis(1));
+            // Nothing but a use ends the wait, so it may be short here.
+            let is_due = async || tokio::time::timeout(20 * pause, next_look(&is_used, pause)).await.is_ok();
+            assert!(!is_due().await);
+            // However often it is used, once is looked.
+            (0..1_000).for_each(|_| is_used.notify_one());
+            assert!(is_due().await);
+            assert!(!is_due().await);
         });
     }
 

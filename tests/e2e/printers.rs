@@ -283,6 +283,41 @@ fn paper_and_tray_arrive_at_the_printer_also_through_a_print_system() {
 }
 
 #[test]
+fn the_desks_default_printer_is_the_sessions_and_changes_with_it() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut system = None;
+    let mut office = Office::with(&[], |printer| {
+        let system = system.insert(PrintSystem::start(printer));
+        system.run("lpadmin", &["-p", "Zweiter", "-E", "-m", "everywhere", "-v", &printer.uri()]);
+        system.run("lpadmin", &["-d", "Zweiter"]);
+        system.way()
+    });
+    let mut system = system.expect("it was started");
+    let wait_default = |office: &mut Office, name: &str| {
+        wait_until(PATIENCE, "the default follows", || {
+            // Whoever wants to print moves the mouse: printers are looked for only while somebody does something.
+            office.nudge();
+            office.run("lpstat", &["-d"]).trim_end().ends_with(&format!(": {name}")).then_some(())
+        });
+    };
+    wait_default(&mut office, "Zweiter");
+    assert_eq!(office.printing().expect("status")["printers"].as_array().map(Vec::len), Some(2));
+    system.run("lpadmin", &["-d", "Buero"]);
+    wait_default(&mut office, "Buero");
+    // One that is plugged in appears, one that is taken away goes.
+    system.run("lpadmin", &["-p", "Dritter", "-E", "-m", "everywhere", "-v", &office.printer.uri()]);
+    system.run("lpadmin", &["-x", "Zweiter"]);
+    wait_until(PATIENCE, "the printers follow", || {
+        office.nudge();
+        let mut queues: Vec<String> = office.run("lpstat", &["-e"]).lines().map(str::to_owned).collect();
+        queues.sort_unstable();
+        (queues == ["Buero", "Dritter"]).then_some(())
+    });
+}
+
+#[test]
 fn an_office_program_prints_its_letter() {
     if !has(PROGRAMS) || !has(&["soffice", "pdftotext"]) {
         return;

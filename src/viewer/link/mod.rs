@@ -271,7 +271,12 @@ impl Link {
                 self.session.handle_retry(now);
             }
             Command::Disconnect => {}
-            Command::Input(input) => self.handle_input(input),
+            Command::Input(input) => {
+                if let Some(printing) = &self.printing {
+                    printing.handle_use();
+                }
+                self.handle_input(input);
+            }
             Command::Viewport { size, scale_percent } => {
                 (self.viewport, self.scale_percent) = (size, scale_percent);
                 self.send(&ViewerMessage::Viewport(size));
@@ -284,6 +289,9 @@ impl Link {
                 self.watched = watched;
                 if watched {
                     self.give_numbers();
+                }
+                if let Some(printing) = &self.printing {
+                    printing.handle_use();
                 }
             }
             Command::Refresh => self.send(&ViewerMessage::Refresh),
