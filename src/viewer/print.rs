@@ -564,7 +564,7 @@ fn place_id(path: &Path, has_journal: bool) -> io::Result<[u8; 16]> {
 
 /// Takes up what the journal says and writes it anew, short.
 fn open_journal(path: &Path) -> io::Result<(ViewerJobs, JournalFile)> {
-    let jobs = ViewerJobs::recover(&JournalFile::read(path)?);
+    let jobs = ViewerJobs::recover(&JournalFile::read(path)?, clock());
     let journal = JournalFile::create(path, &jobs.snapshot())?;
     Ok((jobs, journal))
 }

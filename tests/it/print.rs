@@ -164,7 +164,7 @@ impl World {
         self.cut();
         self.watched.clear();
         let bytes = self.viewer_disk.reopen();
-        self.viewer = ViewerJobs::recover(&bytes);
+        self.viewer = ViewerJobs::recover(&bytes, 0);
         self.viewer_disk.synced = self.viewer.snapshot();
         self.viewer.handle_printers(vec![printer(KEY)]);
     }
@@ -493,6 +493,39 @@ fn what_comes_from_a_queue_that_is_about_to_go_is_taken_and_keeps_it() {
         while host.poll_action(DOCUMENT_WINDOW).is_some() {}
     }
     assert!(host.printers().count() < 100);
+}
+
+#[test]
+fn how_a_job_ended_is_known_for_seven_days_and_no_longer() {
+    let (day, id) = (Duration::from_secs(86_400), JobId([1; 16]));
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    assert!(!host.handle_time(day));
+    host.handle_job(offer(1, 10), 1).unwrap();
+    told(&mut host);
+    assert_eq!(host.poll_timeout(), None, "not while it is open");
+    host.handle_wish(PrintWish::State { job: id, state: JobState::Done, reason: JobReason::None });
+    told(&mut host);
+    assert_eq!(host.poll_timeout(), Some(8 * day));
+    assert!(!host.handle_time(8 * day - Duration::from_secs(1)));
+    assert!(host.job(id).is_some() && host.snapshot().windows(5).any(|bytes| bytes == b"job 1"));
+    assert!(host.handle_time(8 * day));
+    assert!(host.job(id).is_none() && host.snapshot().is_empty());
+
+    // A viewer whose host never said that it knows: by the machine's clock, over a restart.
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_connected();
+    viewer.handle_word(PrintWord::Offer(offer(1, 10)));
+    viewer.handle_bytes(id, 10);
+    let clock = 1_000_000_000;
+    viewer.handle_whole(id, [1; 32], Duration::ZERO, clock);
+    viewer.handle_recorded(id, ViewerStep::Intent, true);
+    viewer.handle_submitted(id, Submitted::Refused(JobReason::Refused), Duration::ZERO);
+    let journal = viewer.snapshot();
+    let week = 7 * day.as_secs();
+    assert_eq!(ViewerJobs::recover(&journal, clock + week).jobs().len(), 1);
+    assert_eq!(ViewerJobs::recover(&journal, clock + week + 1).jobs().len(), 0);
 }
 
 #[test]

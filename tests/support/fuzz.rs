@@ -461,10 +461,10 @@ fn journal_bytes(data: &[u8]) {
     let (again, errors) = HostJobs::recover(&written);
     assert_eq!(errors, [], "our own journal says nothing");
     assert_eq!(again.snapshot(), written);
-    let viewer = ViewerJobs::recover(data);
+    let viewer = ViewerJobs::recover(data, 0);
     assert!(viewer.jobs().len() <= JOBS_MAX);
     let written = viewer.snapshot();
-    assert_eq!(ViewerJobs::recover(&written).snapshot(), written);
+    assert_eq!(ViewerJobs::recover(&written, 0).snapshot(), written);
 }
 
 /// A cursor shape.

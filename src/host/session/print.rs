@@ -56,6 +56,8 @@ pub(super) struct Printing {
     /// What the journal's thread has written. Goes before that thread is waited for.
     written: channel::Receiver<Written>,
     journal: JournalThread,
+    /// It holds what is to be forgotten.
+    is_journal_old: bool,
     /// The record that it is writing.
     writing: Option<(JobId, Step)>,
     /// Those after it, each with the document that gets its name first.
@@ -131,6 +133,7 @@ impl Printing {
             jobs,
             written,
             journal,
+            is_journal_old: false,
             writing: None,
             records: VecDeque::new(),
             coming: HashMap::new(),
@@ -191,13 +194,18 @@ impl Printing {
 
     /// Looks whether something is due; returns when to look again.
     pub(super) fn handle_time(&mut self, now: Duration) -> Option<Duration> {
-        let at = self.absent_since? + ABSENCE;
-        if at > now {
-            return Some(at - now);
+        self.is_journal_old |= self.jobs.handle_time(now);
+        if self.is_journal_old && self.writing.is_none() {
+            self.is_journal_old = false;
+            self.journal.renew(self.jobs.snapshot());
         }
-        self.absent_since = None;
-        self.jobs.handle_absence();
-        None
+        let absence = self.absent_since.map(|since| since + ABSENCE);
+        if absence.is_some_and(|at| at <= now) {
+            self.absent_since = None;
+            self.jobs.handle_absence();
+        }
+        let due = absence.filter(|at| *at > now).into_iter().chain(self.jobs.poll_timeout()).min();
+        due.map(|at| at.saturating_sub(now))
     }
 
     /// Does what is to be done until there is something for the viewer.
@@ -354,7 +362,8 @@ impl Printing {
                 let _ = program.send(taken);
             }
         }
-        if written.is_long {
+        if written.is_long || self.is_journal_old {
+            self.is_journal_old = false;
             self.journal.renew(self.jobs.snapshot());
         }
         self.write_next();

@@ -7,6 +7,7 @@
 
 use super::process::{ProcessId, find_program, spawn_detached};
 use crate::codec::bytes::Reader;
+use crate::proto::print::host::RETENTION;
 use crate::proto::print::media::Paper;
 use crate::proto::wire::print::{Printer, PrinterKey};
 use serde::{Deserialize, Serialize};
@@ -539,13 +540,14 @@ fn configuration(tree: &Path, socket: &Path, is_root: bool) -> [(&'static str, S
     // Whoever reaches the socket is the session's user: its directory lets nobody else in.
     let rules = format!(
         "LogLevel warn\nMaxLogSize 1m\nAccessLogLevel none\nListen {}\nBrowsing No\nWebInterface No\nDefaultAuthType None\n\
-         DefaultShared No\nPreserveJobHistory Yes\nPreserveJobFiles No\nErrorPolicy retry-current-job\n\
+         DefaultShared No\nPreserveJobHistory {}\nPreserveJobFiles No\nErrorPolicy retry-current-job\n\
          JobRetryInterval 2\nJobRetryLimit 30\nMaxJobs 500\n\
          <Location />\nOrder allow,deny\nAllow all\n</Location>\n\
          <Location /admin>\nOrder allow,deny\nAllow all\n</Location>\n\
          <Policy default>\nJobPrivateAccess all\nJobPrivateValues none\nSubscriptionPrivateAccess all\n\
          SubscriptionPrivateValues none\n<Limit All>\nOrder deny,allow\n</Limit>\n</Policy>\n",
-        socket.display()
+        socket.display(),
+        RETENTION.as_secs()
     );
     [("cups-files.conf", files), ("cupsd.conf", rules)]
 }

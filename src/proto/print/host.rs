@@ -9,10 +9,14 @@ use crate::limits::{DOCUMENT_CHUNK, DOCUMENT_CONFIRM, DOCUMENT_WINDOW_MIN, DOCUM
 use crate::proto::wire::WireError;
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Jobs that have ended and are still known, so that programs can ask how: the oldest are forgotten.
 pub const ENDED_MAX: usize = 128;
+
+/// How long it is known how a job ended, at most.
+pub const RETENTION: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// Queues that leave at a time, at most; only a device whose printers change all the time has more.
 const LEAVING_MAX: usize = 64;
@@ -149,8 +153,10 @@ struct Transfer {
 #[derive(Debug, Default)]
 pub struct HostJobs {
     jobs: BTreeMap<JobId, Job>,
-    /// Jobs that have ended, oldest first.
-    ended: VecDeque<JobId>,
+    /// Jobs that have ended and when, oldest first.
+    ended: VecDeque<(JobId, Duration)>,
+    /// The time that it was last.
+    now: Duration,
     /// What the attached viewer offers; `None` while none is attached or it has not said so.
     printers: Option<Vec<Printer>>,
     /// Printers that have a queue in the session.
@@ -186,7 +192,7 @@ impl HostJobs {
         let mut out = Vec::new();
         // Also jobs whose end is not written down yet; but none that nobody was told is taken.
         let unsettled = self.jobs.values().filter(|job| job.recorded && !job.settled);
-        for job in self.ended.iter().filter_map(|id| self.jobs.get(id)).chain(unsettled) {
+        for job in self.ended.iter().filter_map(|(id, _)| self.jobs.get(id)).chain(unsettled) {
             journal::append(&mut out, &job.record(Step::Open));
             if job.offered {
                 journal::append(&mut out, &job.record(Step::Offered));
@@ -256,7 +262,7 @@ impl HostJobs {
             }
             (Step::Ended, true) => {
                 (job.ending, job.settled) = (false, true);
-                self.ended.push_back(id);
+                self.ended.push_back((id, self.now));
                 self.actions.push_back(HostAction::Tell(PrintWord::Settled(id)));
                 self.actions.push_back(HostAction::Discard(id));
                 self.forget_old();
@@ -342,6 +348,23 @@ impl HostJobs {
                 self.queues.push(absent(&printer));
             }
         }
+    }
+
+    /// It is this time since the process began. Whether a job was forgotten because it ended so long ago: then the journal is
+    /// to be written anew.
+    pub fn handle_time(&mut self, now: Duration) -> bool {
+        self.now = now;
+        let before = self.ended.len();
+        while let Some((id, _)) = self.ended.front().filter(|(_, ended)| *ended + RETENTION <= now) {
+            self.jobs.remove(id);
+            self.ended.pop_front();
+        }
+        before > self.ended.len()
+    }
+
+    /// When to call [`HostJobs::handle_time`] again.
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        self.ended.front().map(|(_, ended)| *ended + RETENTION)
     }
 
     /// Nobody came back for a while: only queues with open jobs stay.
@@ -511,7 +534,7 @@ impl HostJobs {
 
     fn forget_old(&mut self) {
         while self.ended.len() > ENDED_MAX {
-            let oldest = self.ended.pop_front().expect("it is longer than its bound");
+            let (oldest, _) = self.ended.pop_front().expect("it is longer than its bound");
             self.jobs.remove(&oldest);
         }
     }
@@ -548,7 +571,7 @@ impl HostJobs {
                 let ended = JobState::from_number(state).filter(|s| s.is_end()).ok_or(unknown(state))?;
                 (job.state, job.settled) = (Some(ended), true);
                 job.reason = JobReason::from_number(reason).ok_or(unknown(reason))?;
-                self.ended.push_back(id);
+                self.ended.push_back((id, Duration::ZERO));
             }
             other => return Err(WireError::Type(other)),
         }

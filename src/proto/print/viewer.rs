@@ -4,6 +4,7 @@
 //! back from a crash asks the print system for a job that carries the id, and asks its user where nobody else can know.
 //! The document, the journal's file and the print system are the shell's.
 
+use super::host::RETENTION;
 use super::journal;
 use crate::codec::bytes::Reader;
 use crate::limits::{DOCUMENT_CONFIRM, DOCUMENTS_BYTES_MAX, JOBS_MAX};
@@ -174,7 +175,7 @@ struct Job {
     asked: bool,
     received: u32,
     confirmed: u32,
-    /// When it may have been handed over, by the machine's clock: in the journal, for whoever must find out by hand.
+    /// When it may have been handed over, by the machine's clock.
     since: u64,
     state: JobState,
     reason: JobReason,
@@ -199,13 +200,16 @@ pub struct ViewerJobs {
 }
 
 impl ViewerJobs {
-    /// Reads what an earlier run wrote down, and looks for what it may have handed over.
-    pub fn recover(bytes: &[u8]) -> ViewerJobs {
+    /// Reads what an earlier run wrote down, and looks for what it may have handed over. `clock` is the machine's, in seconds:
+    /// how jobs ended that began more than [`RETENTION`] ago nobody will ask.
+    pub fn recover(bytes: &[u8], clock: u64) -> ViewerJobs {
         let mut jobs = ViewerJobs::default();
         for body in journal::recover(bytes).0 {
             // A record that says nothing is none of ours: what it might have said is asked of the print system anyway.
             let _ = jobs.apply(body);
         }
+        let oldest = clock.saturating_sub(RETENTION.as_secs());
+        jobs.jobs.retain(|_, job| job.phase != Phase::Ended || job.since >= oldest);
         let ids: Vec<JobId> = jobs.jobs.keys().copied().collect();
         for id in ids {
             match jobs.jobs[&id].phase {
