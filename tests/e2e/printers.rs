@@ -1,6 +1,7 @@
 //! What stands around printing: the judge of IPP printers, many and large jobs, a print system between viewer and printer,
 //! printers that refuse, vanish or do not answer, and what is left on disk.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -131,7 +132,7 @@ impl Drop for PrintSystem {
 
 #[test]
 fn a_print_system_between_prints_the_same_page_and_what_it_refuses_or_loses_is_told() {
-    if !has(PROGRAMS) || !has(&["pdftotext"]) {
+    if !has(PROGRAMS) || !has(&["pdftotext", "pdftoppm"]) {
         return;
     }
     let mut system = None;
@@ -141,7 +142,7 @@ fn a_print_system_between_prints_the_same_page_and_what_it_refuses_or_loses_is_t
     let file = office.programs.folder().join("a.pdf");
     fs::write(&file, pdf(10_000, "Kachel-Marke-6")).expect("ours");
     let path = file.display().to_string();
-    office.run("lp", &["-d", &queue, "-n", "2", "-o", "sides=two-sided-long-edge", &path]);
+    office.run("lp", &["-d", &queue, "-n", "2", "-o", "media=A4", "-o", "sides=two-sided-long-edge", &path]);
     office.wait_states("through a print system", &["done"]);
     let sheets = office.printer.sheets();
     assert_eq!(sheets.len(), 1, "{}", office.printer.log());
@@ -150,6 +151,23 @@ fn a_print_system_between_prints_the_same_page_and_what_it_refuses_or_loses_is_t
     fs::write(&printed, &sheets[0].document).expect("ours");
     let text = office.run("pdftotext", &[&printed.display().to_string(), "-"]);
     assert!(text.contains("Kachel-Marke-6"), "{text}");
+    // The file is another one, the page is the same.
+    let mut page = |pdf: &str| {
+        let to = office.programs.folder().join("page").display().to_string();
+        office.run("pdftoppm", &["-r", "72", "-gray", "-singlefile", pdf, &to]);
+        fs::read(format!("{to}.pgm")).expect("a page")
+    };
+    let (asked, came) = (page(&path), page(&printed.display().to_string()));
+    let ((size, asked), (size_that_came, came)) = (pgm(&asked), pgm(&came));
+    // A4 is no whole number of points: what rounds a size moves the page by less than a pixel.
+    assert!(size.0.abs_diff(size_that_came.0) <= 1 && size.1.abs_diff(size_that_came.1) <= 1, "{size_that_came:?}");
+    let (asked, came) = (ink(size.0, asked), ink(size_that_came.0, came));
+    assert!(asked.len() > 1_000, "a page with text");
+    for (from, to) in [(&asked, &came), (&came, &asked)] {
+        let is_near = |(x, y): &(usize, usize)| (x - 1..=x + 1).any(|x| (y - 1..=y + 1).any(|y| to.contains(&(x, y))));
+        let alone = from.iter().filter(|at| !is_near(at)).count();
+        assert_eq!(alone, 0, "pixels of {} with no ink beside them on the other page", from.len());
+    }
 
     // It refuses.
     system.run("cupsreject", &["Buero"]);
@@ -422,6 +440,17 @@ fn pgm(bytes: &[u8]) -> ((usize, usize), &[u8]) {
     let number = |index: usize| words.get(index).and_then(|word| word.parse::<usize>().ok()).expect("a PGM");
     let size = (number(1), number(2));
     (size, &bytes[bytes.len() - size.0 * size.1..])
+}
+
+/// The dark pixels of a grey picture, but for its edge.
+fn ink(width: usize, gray: &[u8]) -> HashSet<(usize, usize)> {
+    let at = |index: usize| (index % width, index / width);
+    gray.iter()
+        .enumerate()
+        .filter(|(_, gray)| **gray < 128)
+        .map(|(index, _)| at(index))
+        .filter(|at| at.0 > 0 && at.1 > 0)
+        .collect()
 }
 
 /// Files below a folder that hold these bytes.
