@@ -15,6 +15,7 @@ mod printers;
 mod seat;
 mod soak;
 mod sound;
+mod strangers;
 mod trust;
 mod typing;
 mod viewers;
