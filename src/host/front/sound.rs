@@ -184,26 +184,58 @@ mod tests {
     use crate::host::front::process::Link;
     use std::os::unix::net::UnixStream;
 
+    /// Is connected to a sound process: the other end.
+    fn side(granted: u32) -> (SoundSide, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().expect("a pair");
+        ours.set_nonblocking(true).expect("ours");
+        let link = Link::new(tokio::net::UnixStream::from_std(ours).expect("ours"), None);
+        let side = SoundSide {
+            socket: PathBuf::new(),
+            state: State::Up(Box::new(link)),
+            granted,
+            wish: SoundWish::default(),
+            microphone: false,
+            told: None,
+            refused: 0,
+        };
+        (side, theirs)
+    }
+
+    fn backlog(side: &SoundSide) -> usize {
+        match &side.state {
+            State::Up(link) => link.backlog(),
+            _ => panic!("it is up"),
+        }
+    }
+
+    #[test]
+    fn the_microphone_is_taken_only_while_it_is_on_and_allowed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let packet = |kind: u8| Bytes::copy_from_slice(&[kind, 0, 1, 0, 0, 0, 0, 0, 0xf8, 1]);
+            let check = |granted, switched: &[bool], kind, expected, what: &str| {
+                let (mut side, _theirs) = side(granted);
+                for on in switched {
+                    side.handle_message(&ViewerMessage::Microphone(*on));
+                }
+                let (before, refused) = (backlog(&side), side.refused);
+                side.handle_datagram(packet(kind));
+                assert_eq!((backlog(&side) > before, side.refused == refused), (expected, expected), "{what}");
+            };
+            let all = CAPABILITY_SOUND | CAPABILITY_MICROPHONE;
+            check(all, &[], MICROPHONE, false, "it was never switched on");
+            check(all, &[true], MICROPHONE, true, "it is on");
+            check(all, &[true, false], MICROPHONE, false, "it is off again");
+            check(all, &[true], 1, false, "this is no microphone's");
+            check(CAPABILITY_SOUND, &[true], MICROPHONE, false, "the policy is against it");
+        });
+    }
+
     #[test]
     fn a_viewer_that_repeats_itself_to_a_sound_process_that_sleeps_fills_no_memory() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let (ours, theirs) = UnixStream::pair().expect("a pair");
-            ours.set_nonblocking(true).expect("ours");
-            let link = Link::new(tokio::net::UnixStream::from_std(ours).expect("ours"), None);
-            let mut side = SoundSide {
-                socket: PathBuf::new(),
-                state: State::Up(Box::new(link)),
-                granted: CAPABILITY_SOUND | CAPABILITY_MICROPHONE,
-                wish: SoundWish::default(),
-                microphone: false,
-                told: None,
-                refused: 0,
-            };
-            let backlog = |side: &SoundSide| match &side.state {
-                State::Up(link) => link.backlog(),
-                _ => panic!("it is up"),
-            };
+            let (mut side, theirs) = side(CAPABILITY_SOUND | CAPABILITY_MICROPHONE);
             side.handle_message(&ViewerMessage::Microphone(true));
             let once = backlog(&side);
             for _ in 0..1_000 {

@@ -22,6 +22,7 @@ use crate::viewer::event::{Check, Command, ConnectionNumber, Fact, Show, UiEvent
 use crate::viewer::event::{SoundCommand, SoundFact, SoundNumbers};
 use crate::viewer::print::{PrintNews, Printing};
 use crate::viewer::stats_file::StatsFile;
+use bytes::Bytes;
 use loss::{lost_from_error, lost_from_reason};
 use meter::Meter;
 use std::collections::HashMap;
@@ -150,7 +151,11 @@ pub async fn run(
                 link.handle_attempt(connected);
             }
             Some(fact) = channels.facts.recv() => link.handle_fact(fact),
-            Some(fact) = channels.sound_facts.recv() => link.handle_sound_fact(fact),
+            Some(fact) = channels.sound_facts.recv() => {
+                if let Some(datagram) = link.handle_sound_fact(fact) {
+                    link.send_datagram(datagram);
+                }
+            }
             room = channels.updates.reserve(), if link.pending.is_some() => {
                 if let (Ok(room), Some(update)) = (room, link.pending.take()) {
                     room.send(Show { connection: link.connection_number, update });
@@ -558,17 +563,19 @@ impl Link {
         }
     }
 
-    fn handle_sound_fact(&mut self, fact: SoundFact) {
+    /// Takes what the sound thread says, and returns what of it is to go to the host: this is the last door.
+    fn handle_sound_fact(&mut self, fact: SoundFact) -> Option<Bytes> {
         match fact {
-            SoundFact::Packet(datagram) => {
-                if let Some(connection) = &mut self.connection
-                    && self.talk.may_talk()
-                {
-                    connection.send_datagram(datagram);
-                }
-            }
+            SoundFact::Packet(datagram) => return self.talk.may_talk().then_some(datagram),
             SoundFact::Lossy(lossy) => self.talk.handle_lossy(lossy),
             SoundFact::Numbers(numbers) => self.sound_numbers = Some(numbers),
+        }
+        None
+    }
+
+    fn send_datagram(&mut self, datagram: Bytes) {
+        if let Some(connection) = &mut self.connection {
+            connection.send_datagram(datagram);
         }
     }
 
@@ -784,7 +791,6 @@ mod tests {
     use crate::geom::Point;
     use crate::proto::wire::{Progress, Welcome};
     use crate::viewer::event::UiWaiting;
-    use bytes::Bytes;
 
     fn link(ui: UiSender) -> Link {
         let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
@@ -814,6 +820,34 @@ mod tests {
         assert!(waiting.take().is_empty());
         link.handle_fact(shown(link.connection_number));
         assert_eq!((link.complete, link.first_shown), (Some(5_000), true));
+    }
+
+    #[test]
+    fn no_packet_of_the_microphone_leaves_before_the_click_nor_after_the_next() {
+        let mut link = link(UiSender::new(UiWaiting::default(), || {}));
+        let packet = Bytes::from_static(&[2, 0, 1, 0, 0, 0, 0, 0, 0xf8, 1]);
+        let leaves =
+            |link: &mut Link| link.handle_sound_fact(SoundFact::Packet(packet.clone())) == Some(packet.clone());
+        let granted = |link: &mut Link, capabilities| {
+            let welcome = Welcome { version: VERSION, capabilities, session: "desk".into() };
+            link.handle_message(HostMessage::Welcome(welcome));
+        };
+        let all = link.talk.offered();
+        assert!(!leaves(&mut link), "nobody is there");
+        granted(&mut link, all);
+        for listening in [true, false, true] {
+            link.handle_message(HostMessage::Listening(listening));
+            assert!(!leaves(&mut link), "nobody has clicked, whatever a host says");
+        }
+        link.handle_command(Command::Microphone(true));
+        assert!(leaves(&mut link));
+        link.handle_command(Command::Microphone(false));
+        assert!(!leaves(&mut link), "it is off again");
+        link.handle_command(Command::Microphone(true));
+        granted(&mut link, 0);
+        assert!(!leaves(&mut link), "the host takes it no more");
+        granted(&mut link, all);
+        assert!(!leaves(&mut link), "which wants another click");
     }
 
     #[test]
