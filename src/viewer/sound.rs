@@ -33,6 +33,8 @@ const LOOP: usize = 3 * RATE as usize;
 const TONE_HZ: f32 = 440.0;
 /// Its level: a quarter, -12 dB.
 const TONE_LEVEL: f32 = 0.25;
+/// In so many samples the meter falls by half, so that an eye can follow: a tenth of a second.
+const METER_HALF: usize = RATE as usize / 10;
 /// Over so many samples a sound of the test page begins and ends.
 const FADE: usize = 480;
 
@@ -393,9 +395,7 @@ impl Sound {
         let Some(input) = &mut self.input else { return Ok(()) };
         let mut samples = Vec::new();
         input.read(&mut samples);
-        let peak = samples.iter().fold(0.0_f32, |a, b| a.max(b.abs()));
-        // Falls by half in a tenth of a second, so that an eye can follow.
-        self.level = peak.max(self.level * 0.965);
+        self.level = level_after(self.level, &samples);
         if let Test::Recording(recorded) = &mut self.test {
             recorded.extend_from_slice(&samples);
             if recorded.len() >= LOOP {
@@ -517,6 +517,12 @@ fn is_left(
     wanted != id || now.zip(number).is_some_and(|(now, opened)| now != opened)
 }
 
+/// What the meter shows after these samples of the microphone, if it showed `level` before: 0 to 1.
+fn level_after(level: f32, samples: &[f32]) -> f32 {
+    let fallen = level * 0.5_f32.powf(samples.len() as f32 / METER_HALF as f32);
+    samples.iter().fold(fallen, |level, sample| level.max(sample.abs()))
+}
+
 /// From 0 to 1 at the beginning and back at the end.
 fn fade(at: usize, length: usize) -> f32 {
     let from_end = length.saturating_sub(at);
@@ -541,6 +547,24 @@ mod tests {
         assert!((peak - TONE_LEVEL).abs() < 0.01);
         let step = all.chunks_exact(2).zip(all.chunks_exact(2).skip(1)).map(|(a, b)| (a[0] - b[0]).abs());
         assert!(step.fold(0.0, f32::max) < 0.016, "a click");
+    }
+
+    #[test]
+    fn the_meter_shows_the_loudest_sample_and_falls_by_half_in_a_tenth_of_a_second() {
+        let check = |level: f32, samples: &[f32], expected: f32| {
+            let (found, length) = (level_after(level, samples), samples.len());
+            assert!((found - expected).abs() < 1e-3, "{found} for {expected}, after {length} samples from {level}");
+        };
+        let voice: Vec<f32> = (0..BLOCK).map(|i| (i as f32 * 0.7).sin() * 0.25).collect();
+        check(0.0, &[0.0; BLOCK], 0.0);
+        check(0.0, &voice, 0.25);
+        check(0.8, &voice, 0.8 * 0.5_f32.powf(BLOCK as f32 / 4_800.0));
+        check(0.1, &[0.0, -0.6, 0.2], 0.6);
+        check(0.8, &[], 0.8);
+        check(0.8, &[0.0; METER_HALF], 0.4);
+        // In however many pieces it comes.
+        let pieces = (0..METER_HALF / 100).fold(0.8, |level, _| level_after(level, &[0.0; 100]));
+        check(pieces, &[], 0.4);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use kachel::io::net::trial::Trial;
 use kachel::io::net::{Connector, Received};
 use kachel::proto::sound::packet::{SoundKind, SoundPacket};
 use kachel::proto::wire::{Hello, HostMessage, SoundWish, VERSION, ViewerMessage};
+use kachel::viewer::ui::Palette;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -279,21 +280,8 @@ fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
     assert_microphone(&mut Room::new(&[]));
 }
 
-/// What is said at the viewer's microphone is recorded in the session once the user has switched it on, and not before.
-fn assert_microphone(room: &mut Room) {
-    let tone = room.sound.processes().folder().join("voice.wav");
-    write_wav(&tone, 440.0, LEVEL, TONE);
-    let recorded = room.host.state().with_file_name("recorded.raw");
-    let path = recorded.to_string_lossy().into_owned();
-    // Keeps the null sink's clock quick, as a sound card's is.
-    room.sound.record("mouth.monitor", "clock");
-    let record = ["parec", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=20", "--raw", &path];
-    room.host.exec(&record);
-    wait_until(PATIENCE, "a program listens", || (room.number("recording")? == 1).then_some(()));
-    room.sound.play("mouth", &tone);
-    assert_eq!(room.number("microphone_packets"), Some(0), "nobody has switched the microphone on");
-    assert!(peak(&read_raw(&recorded)) < 1e-3, "something was heard before the click");
-
+/// Switches the microphone on as a user does, and waits until it is open.
+fn click_microphone(room: &mut Room) {
     // Bar, three buttons further, and press.
     let mut input = room.desk.input();
     room.desk.focus(room.window);
@@ -311,6 +299,24 @@ fn assert_microphone(room: &mut Room) {
     wait_until(PATIENCE, "the microphone is open", || {
         room.viewer.processes().log("kachel").contains("Microphone opened").then_some(())
     });
+}
+
+/// What is said at the viewer's microphone is recorded in the session once the user has switched it on, and not before.
+fn assert_microphone(room: &mut Room) {
+    let tone = room.sound.processes().folder().join("voice.wav");
+    write_wav(&tone, 440.0, LEVEL, TONE);
+    let recorded = room.host.state().with_file_name("recorded.raw");
+    let path = recorded.to_string_lossy().into_owned();
+    // Keeps the null sink's clock quick, as a sound card's is.
+    room.sound.record("mouth.monitor", "clock");
+    let record = ["parec", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=20", "--raw", &path];
+    room.host.exec(&record);
+    wait_until(PATIENCE, "a program listens", || (room.number("recording")? == 1).then_some(()));
+    room.sound.play("mouth", &tone);
+    assert_eq!(room.number("microphone_packets"), Some(0), "nobody has switched the microphone on");
+    assert!(peak(&read_raw(&recorded)) < 1e-3, "something was heard before the click");
+
+    click_microphone(room);
     let before = read_raw(&recorded).len();
     room.sound.play("mouth", &tone);
     let tone = wait_tone_after(&recorded, before);
@@ -376,14 +382,29 @@ fn the_sound_page_plays_its_tone_and_then_what_the_microphone_heard() {
     wait_until(PATIENCE, "the microphone is open", || {
         room.viewer.processes().log("kachel").contains("Microphone opened").then_some(())
     });
-    let spoken = read_raw(&heard).len();
-    room.sound.play("mouth", &voice);
+    let (spoken, silent) = (read_raw(&heard).len(), lit(&room));
+    room.sound.begin_play("mouth", &voice);
+    // A tenth of the window's width is less than half of the meter's.
+    wait_until(PATIENCE, "the meter shows the voice", || (lit(&room) > silent + 1_000).then_some(()));
+    wait_until(PATIENCE, "the meter has fallen again", || (lit(&room) <= silent).then_some(()));
     let tone = wait_tone_after(&heard, before);
     // Three seconds are recorded before any of it is heard: there is no echo.
     let begin = tone.as_ref().map(|tone| before + (tone.begin.as_secs_f64() * 48_000.0) as usize);
     assert!(begin.is_some_and(|begin| begin > spoken + 48_000), "at {begin:?}, spoken after {spoken}: {tone:?}");
     assert_tone_of(tone, (1_000.0, LEVEL, second), "what was spoken");
     assert_eq!(room.number("microphone_packets"), Some(0), "a test is nobody else's business");
+    // The front would have dropped what left the viewer all the same, and says so once another one has taken its place.
+    room.restart(&[], None);
+    let log = room.host.processes().log("kachel-host");
+    assert!(log.contains("Another viewer takes over"), "{log}");
+    assert!(!log.contains("may not use"), "something left before the click: {log}");
+}
+
+/// Pixels of the window that are in the colour of what the meter shows.
+fn lit(room: &Room) -> usize {
+    let accents = [egui::Theme::Light, egui::Theme::Dark].map(|theme| Palette::of(theme).accent);
+    let accents = accents.map(|c| u32::from_be_bytes([0, c.r(), c.g(), c.b()]));
+    room.desk.picture(room.window).pixels().iter().filter(|p| accents.contains(&(**p & 0x00ff_ffff))).count()
 }
 
 #[test]
@@ -408,6 +429,65 @@ fn the_loudspeaker_follows_a_headset_that_is_plugged_in_and_survives_its_unplugg
     room.sound.restart();
     let ear = room.sound.record("ear.monitor", "restarted");
     wait_until(PATIENCE, "the tone after a restart of PulseAudio", || loud(&ear));
+    room.viewer.processes().assert_running();
+}
+
+#[test]
+fn the_microphone_follows_the_system_s_choice_and_the_users_and_survives_its_unplugging() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    // Each microphone hears a tone of its own, all the time.
+    let (built_in, webcam) = (440.0, 700.0);
+    room.sound.control(&["load-module", "module-null-sink", "sink_name=scene", "rate=48000"]);
+    for (sink, hertz) in [("mouth", built_in), ("scene", webcam)] {
+        let file = room.sound.processes().folder().join(format!("{sink}.wav"));
+        write_wav(&file, hertz, LEVEL, Duration::from_secs(300));
+        // Keeps the null sink's clock quick, as a sound card's is.
+        room.sound.record(&format!("{sink}.monitor"), &format!("clock-{sink}"));
+        room.sound.begin_play(sink, &file);
+    }
+    let source =
+        "source_name=webcam master=scene.monitor channels=1 channel_map=mono master_channel_map=front-left remix=no";
+    let plug: Vec<&str> = ["load-module", "module-remap-source"].into_iter().chain(source.split(' ')).collect();
+    let mut module = room.sound.control(&plug);
+    let recorded = room.host.state().with_file_name("recorded.raw");
+    let path = recorded.to_string_lossy().into_owned();
+    room.host.exec(&["parec", "--rate=48000", "--channels=1", "--format=s16le", "--latency-msec=20", "--raw", &path]);
+    wait_until(PATIENCE, "a program listens", || (room.number("recording")? == 1).then_some(()));
+    // For half a second one tone at its level, and nothing of the other.
+    let hears = |hertz: f32| {
+        wait_until(2 * PATIENCE, &format!("{hertz} Hz are recorded in the session"), || {
+            let samples = read_raw(&recorded);
+            let last = &samples[samples.len().checked_sub(24_000)?..];
+            let [low, high] = [built_in, webcam].map(|hertz| amplitudes(last, hertz));
+            let (wanted, other) = if hertz == built_in { (low, high) } else { (high, low) };
+            let is_alone = wanted.iter().all(|a| (a - LEVEL).abs() < 0.15 * LEVEL) && other.iter().all(|a| *a < 0.02);
+            is_alone.then_some(())
+        });
+    };
+    click_microphone(&mut room);
+    hears(built_in);
+    room.sound.control(&["set-default-source", "webcam"]);
+    hears(webcam);
+    room.sound.control(&["unload-module", module.trim()]);
+    hears(built_in);
+
+    // The user's own choice, while the system's is another.
+    module = room.sound.control(&plug);
+    room.sound.control(&["set-default-source", "microphone"]);
+    let state = room.host.state().with_file_name("viewer");
+    let kept = state.join("kachel/preferences.toml");
+    std::fs::create_dir_all(state.join("kachel")).expect("the group's folder is ours");
+    std::fs::write(&kept, "input = \"pulseaudio:webcam\"\n").expect("the group's folder is ours");
+    room.restart(&[], Some(&state));
+    click_microphone(&mut room);
+    hears(webcam);
+    room.sound.control(&["unload-module", module.trim()]);
+    hears(built_in);
+    room.sound.control(&plug);
+    hears(webcam);
     room.viewer.processes().assert_running();
 }
 

@@ -364,6 +364,28 @@ fn the_microphone_has_a_sign_as_long_as_it_is_on_and_a_click_asks_for_it() {
 }
 
 #[test]
+fn the_meter_of_the_sound_page_grows_with_the_microphones_level() {
+    for (theme, seen) in [(Theme::Light, egui::Theme::Light), (Theme::Dark, egui::Theme::Dark)] {
+        let lit = |level: f32| {
+            let mut page = sound(TALKING);
+            if let Page::Sound(page) = &mut page {
+                page.view.level = level;
+            }
+            let mut w = Window::new("de", theme, (1024.0, 720.0), 1.0);
+            w.settle(&page);
+            let accent = argb(Palette::of(seen).accent);
+            w.ui.overlay().pixels.iter().filter(|p| **p == accent).count() as f32
+        };
+        // As an ear hears it, not as a number is: a sixteenth is a quarter of the meter.
+        let [silence, soft, whole] = [0.0, 1.0 / 16.0, 1.0].map(lit);
+        let meter = whole - silence;
+        assert!(meter > 1_000.0, "{meter} pixels");
+        assert!(((soft - silence) / meter - 0.25).abs() < 0.02, "{silence} {soft} {whole}");
+        assert_eq!(lit(7.0), whole, "more than all is all");
+    }
+}
+
+#[test]
 fn a_kiosk_offers_no_way_out_and_its_signs_lead_to_what_waits_for_the_user() {
     let size = (800.0, 600.0);
     let picture = |signs| Page::Picture { overlay: Some(Box::new(stats())), bar: None, signs };

@@ -311,6 +311,12 @@ impl SoundSystem {
         self.processes.run("paplay", command.args(["--device", sink]).arg(file));
     }
 
+    /// Plays a file at a sink and returns at once.
+    pub fn begin_play(&mut self, sink: &str, file: &Path) {
+        let mut command = self.command("paplay");
+        self.processes.spawn(&format!("paplay-{sink}"), command.args(["--device", sink]).arg(file));
+    }
+
     /// The processes, to look at their logs.
     pub fn processes(&mut self) -> &mut Processes {
         &mut self.processes
