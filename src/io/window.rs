@@ -91,6 +91,11 @@ pub fn with_program(attributes: WindowAttributes) -> WindowAttributes {
     attributes
 }
 
+/// Whether the window system asks for a window's next frame, and only while that can be seen: so with Wayland.
+pub fn asks_for_frames(window: &impl HasWindowHandle) -> bool {
+    window.window_handle().is_ok_and(|handle| matches!(handle.as_raw(), RawWindowHandle::Wayland(_)))
+}
+
 /// The X server's number of a window.
 #[cfg(target_os = "linux")]
 fn x11_id(window: &impl HasWindowHandle) -> Option<u32> {

@@ -6,11 +6,13 @@
 mod input;
 mod link_view;
 mod pages;
+mod sight;
 mod window;
 
 use crate::geom::{Fit, Size, fit};
 use crate::io::keyboard::{Keyboard, Layout};
 use crate::io::net::trial::Trial;
+use crate::io::window::asks_for_frames;
 use crate::proto::session::client::LinkState;
 use crate::proto::sound::talk::TalkState;
 use crate::proto::wire::CursorShape;
@@ -26,6 +28,7 @@ use crate::viewer::target::{Target, file_for, notice_of_file};
 use crate::viewer::ui::{Action, Leaving, Notice, Ui};
 use crate::viewer::{Outcome, Settings, ViewerError};
 use link_view::LinkView;
+use sight::Sight;
 use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -115,6 +118,7 @@ pub struct App {
     wants_keyboard: bool,
     wants_pointer: bool,
     visible: bool,
+    sight: Sight,
     repaint_at: Option<Instant>,
     resize_at: Option<Instant>,
     viewport: Option<Size>,
@@ -157,6 +161,7 @@ impl App {
             wants_keyboard: true,
             wants_pointer: true,
             visible: true,
+            sight: Sight::default(),
             repaint_at: None,
             resize_at: None,
             viewport: None,
@@ -407,7 +412,14 @@ impl App {
                 self.refresh();
             }
             UiEvent::Cursor(shape) => self.handle_cursor(event_loop, shape),
-            UiEvent::Presented => {}
+            UiEvent::Presented => {
+                if let Some(opened) = &self.window
+                    && asks_for_frames(&opened.window)
+                    && self.sight.handle_presented(Instant::now())
+                {
+                    opened.window.request_redraw();
+                }
+            }
             UiEvent::Picture(size) => self.link.picture = size,
             UiEvent::FirstPicture => {
                 self.link.handle_first_picture();
@@ -524,6 +536,7 @@ impl ApplicationHandler<Wake> for App {
                 return event_loop.exit();
             }
             WindowEvent::Resized(size) => self.handle_resized(*size),
+            WindowEvent::RedrawRequested if self.sight.handle_redraw() => self.tell_visible(true),
             WindowEvent::RedrawRequested => self.scene(SceneChange::Exposed),
             WindowEvent::Focused(focused) => self.handle_focus(*focused),
             WindowEvent::Occluded(hidden) => self.tell_visible(!hidden),
@@ -558,6 +571,9 @@ impl ApplicationHandler<Wake> for App {
                 self.scene(SceneChange::Window(size));
             }
         }
+        if self.sight.handle_time(now) {
+            self.tell_visible(false);
+        }
         if self.repaint_at.is_some_and(|at| at <= now) {
             self.repaint_at = None;
             self.refresh();
@@ -570,7 +586,7 @@ impl ApplicationHandler<Wake> for App {
         }
         // Nothing wakes this thread when the net thread has room again.
         let again = (!self.way.flush(&self.ends.commands)).then(|| Instant::now() + FLUSH_AGAIN);
-        let at = self.resize_at.into_iter().chain(self.repaint_at).chain(again).min();
+        let at = self.resize_at.into_iter().chain(self.repaint_at).chain(again).chain(self.sight.poll_timeout()).min();
         event_loop.set_control_flow(at.map_or(ControlFlow::Wait, ControlFlow::WaitUntil));
     }
 }
