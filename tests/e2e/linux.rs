@@ -32,6 +32,10 @@ use x11rb::{
     wrapper::ConnectionExt as _,
 };
 
+use crate::support::display::{Display, find_window, wait_window};
+use crate::support::process::Processes;
+use crate::support::wait::wait_until;
+
 const KINDS: [XserverKind; 2] = [XserverKind::XorgDummy, XserverKind::Xvfb];
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -215,6 +219,51 @@ fn picture_is_the_screen_and_damage_says_where() {
         assert_eq!((pixel(&screen, 100, 50), pixel(&screen, 129, 69)), (0x12_3456, 0x12_3456));
         assert_eq!((pixel(&screen, 306, 404), pixel(&screen, 307, 404)), (0xab_cdef, pixel(&screen, 0, 0)));
     }
+}
+
+#[test]
+fn a_program_that_is_uncovered_with_a_backing_store_is_reported() {
+    // A display as somebody else started it. In a window manager's frames X.Org says nothing of what comes out of a store.
+    let attached = Display::start(Size::new(640, 480));
+    let mut programs = Processes::new("windows");
+    let at = |program: &str| {
+        let mut command = Command::new(program);
+        command.env("DISPLAY", attached.name()).stdin(Stdio::null());
+        command
+    };
+    programs.spawn("openbox", &mut at("openbox"));
+    programs.spawn("display", at("display").args(["-size", "600x400", "plasma:fractal"]));
+    wait_window(attached.name(), "isplay", LIMIT);
+    programs.spawn("xterm", at("xterm").args(["-T", "over", "-geometry", "40x10+100+100"]));
+    let over = wait_window(attached.name(), "over", LIMIT);
+    let mut screen = Screen::connect(attached.name(), None).expect("screen");
+    let (client, _) = RustConnection::connect(Some(attached.name())).expect("a client");
+    // What both draw at first is over when nothing is said for a while.
+    while next_event(&mut screen, Duration::from_millis(500)).is_some() {
+        drain(&mut screen);
+    }
+    let is_left = |what: &str, place: Rect, screen: &mut Screen| {
+        let (right, bottom) = (place.x + place.w - 1, place.y + place.h - 1);
+        let middle = (place.x + place.w / 2, place.y + place.h / 2);
+        let all = [(place.x, place.y), (right, place.y), (place.x, bottom), (right, bottom), middle];
+        let mut rects = Vec::new();
+        wait_until(LIMIT, what, || {
+            rects.extend(drain(screen));
+            let is_told = |(x, y): &(u32, u32)| rects.iter().any(|r| r.contains(Rect::new(*x, *y, 1, 1)));
+            all.iter().all(is_told).then_some(())
+        });
+    };
+    let away = xproto::ConfigureWindowAux::new().x(250).y(200);
+    client.configure_window(over.id, &away).expect("a request").check().expect("it is moved");
+    is_left("the place it left is reported", over.place, &mut screen);
+    let over = wait_until(LIMIT, "it is where it was told to be", || {
+        find_window(attached.name(), "over").filter(|found| found.place.x != over.place.x)
+    });
+    while next_event(&mut screen, Duration::from_millis(500)).is_some() {
+        drain(&mut screen);
+    }
+    client.unmap_window(over.id).expect("a request").check().expect("it is unmapped");
+    is_left("the place it had is reported", over.place, &mut screen);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Decides nothing about when to look; `host::session` does. Input goes another way: `inject`.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     ops::Range,
     os::fd::{AsFd, BorrowedFd},
     path::Path,
@@ -22,8 +22,8 @@ use x11rb::{
         xfixes::{ConnectionExt as _, CursorNotifyMask},
         xkb::EventType,
         xproto::{
-            AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder, PropMode,
-            Rectangle,
+            AtomEnum, ChangeWindowAttributesAux, ConnectionExt as _, EventMask, ImageFormat, ImageOrder, MapState,
+            PropMode, Rectangle,
         },
     },
     rust_connection::RustConnection,
@@ -110,7 +110,22 @@ pub struct Screen {
     locks: LockKeys,
     picture: Picture,
     pending: VecDeque<ScreenEvent>,
+    windows: Windows,
 }
+
+/// The windows on the root that are mapped, and what was behind them.
+///
+/// A window with a backing store that is uncovered comes out of it without a word: X.Org 21.1 and Xvfb report no damage for
+/// that. So what a window leaves counts as damaged.
+#[derive(Debug, Default)]
+struct Windows {
+    places: HashMap<u32, Rect>,
+    /// Places that were left since the last [`Screen::take_damage`].
+    left: Vec<Rect>,
+}
+
+/// Places that are remembered one by one; more become one.
+const LEFT_MAX: usize = 64;
 
 /// Where the pixels are; `size.area()` words.
 enum Picture {
@@ -138,7 +153,8 @@ impl Screen {
         let size = randr::size_of(&conn, root)?;
         let picture = new_picture(&conn, size)?;
         let pending = VecDeque::from([ScreenEvent::Damaged]);
-        Ok(Self { conn, root, size, damage, region, lights, locks, picture, pending })
+        let windows = Windows { places: places_of(&conn, root)?, left: Vec::new() };
+        Ok(Self { conn, root, size, damage, region, lights, locks, picture, pending, windows })
     }
 
     /// Takes the next event; `None` when all that the server has sent so far is read.
@@ -168,7 +184,8 @@ impl Screen {
         let reply = self.conn.xfixes_fetch_region(self.region).map_err(X11Error::from)?;
         let reply = reply.reply().map_err(X11Error::from)?;
         let screen = self.size.rect();
-        out.extend(reply.rectangles.iter().map(rect_from_x).map(|r| r.intersection(screen)).filter(|r| !r.is_empty()));
+        let rects = reply.rectangles.iter().map(rect_from_x).chain(self.windows.left.drain(..));
+        out.extend(rects.map(|r| r.intersection(screen)).filter(|r| !r.is_empty()));
         Ok(())
     }
 
@@ -302,14 +319,21 @@ impl Screen {
                 let geometry = self.conn.get_geometry(event.window).map_err(X11Error::from)?;
                 // It may be gone again.
                 if let Ok(g) = geometry.reply() {
-                    let outer = |inner: u16| inner.saturating_add(g.border_width.saturating_mul(2));
-                    let (width, height) = (outer(g.width), outer(g.height));
-                    let place = rect_from_x(&Rectangle { x: g.x, y: g.y, width, height });
+                    let place = place(g.x, g.y, g.width, g.height, g.border_width);
+                    self.windows.places.insert(event.window, place);
                     let place = place.intersection(self.size.rect());
                     if !place.is_empty() {
                         self.pending.push_back(ScreenEvent::Mapped(place));
                     }
                 }
+            }
+            Event::ConfigureNotify(e) if e.event == self.root => {
+                self.move_window(e.window, place(e.x, e.y, e.width, e.height, e.border_width));
+            }
+            Event::UnmapNotify(event) if event.event == self.root => drop(self.leave(event.window)),
+            Event::DestroyNotify(event) if event.event == self.root => drop(self.leave(event.window)),
+            Event::ReparentNotify(event) if event.event == self.root && event.parent != self.root => {
+                self.leave(event.window);
             }
             Event::XkbIndicatorStateNotify(_) | Event::XkbNewKeyboardNotify(_) => {
                 let (locks, _) = self.lights.read(&self.conn)?;
@@ -322,6 +346,29 @@ impl Screen {
             _ => {}
         }
         Ok(())
+    }
+
+    /// A window has another place, or another one above it: it leaves what it may no longer cover.
+    fn move_window(&mut self, window: u32, to: Rect) {
+        if self.leave(window) {
+            self.windows.places.insert(window, to);
+        }
+    }
+
+    /// A window leaves its place; whether it had one.
+    fn leave(&mut self, window: u32) -> bool {
+        let Some(place) = self.windows.places.remove(&window) else { return false };
+        let left = &mut self.windows.left;
+        if left.is_empty() {
+            self.pending.push_back(ScreenEvent::Damaged);
+        }
+        if left.len() == LEFT_MAX {
+            let all = left.drain(..).fold(place, Rect::union);
+            left.push(all);
+        } else {
+            left.push(place);
+        }
+        true
     }
 
     /// Takes note of another size and makes a picture for it.
@@ -438,6 +485,26 @@ fn read_through_socket(
         }
     }
     Ok(())
+}
+
+/// The places of the windows on the root that are mapped.
+fn places_of(conn: &RustConnection, root: u32) -> Result<HashMap<u32, Rect>, X11Error> {
+    let windows = conn.query_tree(root)?.reply()?.children;
+    let ask = |window: &u32| Ok((*window, conn.get_window_attributes(*window)?, conn.get_geometry(*window)?));
+    let asked: Vec<_> = windows.iter().map(ask).collect::<Result<_, X11Error>>()?;
+    // One that has gone meanwhile has no place.
+    let answered = asked.into_iter().filter_map(|(window, attributes, geometry)| {
+        let (attributes, g) = (attributes.reply(), geometry.reply().ok()?);
+        let is_mapped = attributes.is_ok_and(|a| a.map_state != MapState::UNMAPPED);
+        is_mapped.then(|| (window, place(g.x, g.y, g.width, g.height, g.border_width)))
+    });
+    Ok(answered.collect())
+}
+
+/// Where a window is, with its border.
+fn place(x: i16, y: i16, width: u16, height: u16, border: u16) -> Rect {
+    let outer = |inner: u16| inner.saturating_add(border.saturating_mul(2));
+    rect_from_x(&Rectangle { x, y, width: outer(width), height: outer(height) })
 }
 
 fn rect_from_x(rect: &Rectangle) -> Rect {

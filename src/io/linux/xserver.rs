@@ -128,7 +128,8 @@ fn start_kind(dir: &Path, size: Size, kind: XserverKind) -> Result<XserverInfo, 
         XserverKind::XorgDummy => xorg_command(dir)?,
         XserverKind::Xvfb => xvfb_command()?,
     };
-    command.arg("-auth").arg(&xauthority).args(["-noreset", "-nolisten", "tcp", "-s", "0"]);
+    // No backing stores: what comes out of one when a window is uncovered is reported to nobody (see `screen`).
+    command.arg("-bs").arg("-auth").arg(&xauthority).args(["-noreset", "-nolisten", "tcp", "-s", "0"]);
     let log = dir.join("xserver.log");
     let (number, process) = launch(command, &log, setup)?;
     let Some(number) = number else {
