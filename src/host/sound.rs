@@ -261,6 +261,7 @@ impl Sound {
             "microphone": self.microphone,
             "microphone_packets": self.counts.heard,
             "microphone_concealed": jitter.concealed,
+            "microphone_repaired": jitter.repaired,
             "microphone_delay_us": self.player.jitter().delay().as_micros() as u64,
         })
     }

@@ -72,6 +72,8 @@ pub enum SoundCommand {
     Reset,
     /// The microphone is on, or off; net has made sure that the user wants it.
     Microphone(bool),
+    /// Whether each frame of the microphone is to be sent twice, from net, which sees what is lost.
+    Twice(bool),
     /// How loud the session is, 0 to 1; from ui, like all that follow.
     Volume(f32),
     /// Play on this device, or on the system's choice.

@@ -190,6 +190,7 @@ impl Sound {
                 self.microphone = on;
                 self.look_at = Instant::now();
             }
+            SoundCommand::Twice(twice) => self.talker.set_doubled(twice),
             SoundCommand::Volume(volume) => self.volume = volume.clamp(0.0, 1.0),
             SoundCommand::UseOutput(id) => {
                 self.chosen_output = id;

@@ -1,4 +1,4 @@
-//! A line between viewer and host that can be cut: a relay of UDP datagrams on the loopback.
+//! A line between viewer and host that can be cut, or lose datagrams: a relay of UDP datagrams on the loopback.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +21,8 @@ struct Line {
     is_cut: AtomicBool,
     /// Bytes to the viewer before it is cut.
     left: AtomicU64,
+    /// Of so many datagrams to the host one is lost.
+    loses_one_in: AtomicU64,
 }
 
 impl Relay {
@@ -40,12 +42,18 @@ impl Relay {
             is_over: AtomicBool::new(false),
             is_cut: AtomicBool::new(false),
             left: AtomicU64::new(u64::MAX),
+            loses_one_in: AtomicU64::new(u64::MAX),
         });
         let viewer = Arc::new(Mutex::new(None));
         let up = {
             let (line, near, far, viewer) = (line.clone(), near.clone(), far.clone(), viewer.clone());
+            let mut count = 0;
             move || {
                 carry(&line, &near, |from, bytes| {
+                    count += 1;
+                    if count % line.loses_one_in.load(Ordering::Relaxed) == 0 {
+                        return;
+                    }
                     *viewer.lock().expect("nobody panics with it") = Some(from);
                     // A host that is just gone refuses: the datagram is lost like any other.
                     let _ = far.send_to(bytes, host);
@@ -78,6 +86,11 @@ impl Relay {
     /// Cuts the line after so many further bytes to the viewer.
     pub fn cut_after(&self, bytes: u64) {
         self.line.left.store(bytes, Ordering::Relaxed);
+    }
+
+    /// From now on every so manyth datagram to the host is lost; not 0.
+    pub fn lose_one_in(&self, datagrams: u64) {
+        self.line.loses_one_in.store(datagrams, Ordering::Relaxed);
     }
 
     /// Whether it is cut.

@@ -42,7 +42,7 @@ const LACKING_FIRST: f64 = 0.010;
 /// Frames made up in a row before giving up: Opus has faded to silence by then.
 const CONCEAL_MAX: u32 = 5;
 /// Loss is remembered for this long.
-const LOSSY: Duration = Duration::from_secs(30);
+pub(super) const LOSSY: Duration = Duration::from_secs(30);
 /// After a pause of this length nothing known about the clocks holds any more.
 const FORGOTTEN: Duration = Duration::from_secs(300);
 /// A packet this many numbers away, or so many seconds earlier or later than its timestamp says, is of another sender.

@@ -1,9 +1,11 @@
 //! Who may be heard: what the viewer's user switched, what the host allows, and what the host is told of it.
 //!
 //! Only [`Talk::handle_microphone`] switches the microphone on, and only the user calls it: nothing that a host says
-//! leads there.
+//! leads there. Also whether what is said is said twice: the connection knows what it lost on the way to the host.
 
+use crate::proto::sound::jitter::LOSSY;
 use crate::proto::wire::{CAPABILITY_MICROPHONE, CAPABILITY_SOUND, SoundWish, ViewerMessage};
+use std::time::Duration;
 
 /// The viewer's switches for sound.
 #[derive(Debug)]
@@ -13,6 +15,9 @@ pub struct Talk {
     muted: bool,
     microphone: bool,
     lossy: bool,
+    /// Packets lost on the way to the host, and when the last of them was found out.
+    lost: u64,
+    lost_at: Option<Duration>,
     wanted: bool,
     told_sound: SoundWish,
     told_microphone: bool,
@@ -42,6 +47,8 @@ impl Talk {
             muted: false,
             microphone: false,
             lossy: false,
+            lost: 0,
+            lost_at: None,
             wanted: false,
             told_sound: SoundWish::Once,
             told_microphone: false,
@@ -56,6 +63,7 @@ impl Talk {
     /// A new connection: its host knows nothing yet.
     pub fn handle_connected(&mut self) {
         (self.granted, self.wanted, self.lossy) = (0, false, false);
+        (self.lost, self.lost_at) = (0, None);
         (self.told_sound, self.told_microphone) = (SoundWish::Once, false);
     }
 
@@ -93,6 +101,14 @@ impl Talk {
         self.lossy = lossy;
     }
 
+    /// Takes how many packets, of whatever kind, the connection has lost on the way to the host so far.
+    pub fn handle_lost(&mut self, packets: u64, now: Duration) {
+        if packets > self.lost {
+            self.lost_at = Some(now);
+        }
+        self.lost = packets;
+    }
+
     /// The next thing that the host must know.
     pub fn poll_message(&mut self) -> Option<ViewerMessage> {
         let sound = match (self.muted, self.lossy) {
@@ -114,6 +130,11 @@ impl Talk {
     /// Whether a packet of the microphone may leave this computer.
     pub fn may_talk(&self) -> bool {
         self.microphone && self.granted & CAPABILITY_MICROPHONE != 0
+    }
+
+    /// Whether each frame of the microphone is to be sent twice: in the last half minute packets were lost.
+    pub fn talks_twice(&self, now: Duration) -> bool {
+        self.lost_at.is_some_and(|at| now.saturating_sub(at) < LOSSY)
     }
 
     /// Whether a packet of sound is to be played.
@@ -186,6 +207,24 @@ mod tests {
         let mut silent = Talk::new(false);
         silent.handle_welcome(3);
         assert!(!silent.may_hear() && silent.offered() == 0);
+    }
+
+    #[test]
+    fn what_is_lost_on_the_way_to_the_host_has_the_microphone_say_everything_twice() {
+        let second = Duration::from_secs(1);
+        let mut talk = connected(3);
+        talk.handle_lost(0, second);
+        assert!(!talk.talks_twice(second));
+        talk.handle_lost(2, 2 * second);
+        talk.handle_lost(2, 9 * second);
+        assert!(talk.talks_twice(2 * second) && talk.talks_twice(31 * second));
+        assert!(!talk.talks_twice(32 * second), "half a minute without a loss");
+        talk.handle_lost(3, 40 * second);
+        assert!(talk.talks_twice(40 * second));
+        talk.handle_connected();
+        assert!(!talk.talks_twice(40 * second), "another connection, another way");
+        talk.handle_lost(1, 41 * second);
+        assert!(talk.talks_twice(41 * second), "which counts from nought");
     }
 
     #[test]

@@ -98,6 +98,7 @@ struct Link {
     meter: Meter,
     talk: Talk,
     told_talk: TalkState,
+    told_twice: bool,
     sound: Option<mpsc::Sender<SoundCommand>>,
     sound_numbers: Option<SoundNumbers>,
     watched: bool,
@@ -244,6 +245,7 @@ impl Link {
             meter: Meter::default(),
             talk: Talk::new(sound.is_some()),
             told_talk: TalkState::default(),
+            told_twice: false,
             sound,
             sound_numbers: None,
             watched: false,
@@ -357,6 +359,7 @@ impl Link {
                 self.talk.handle_connected();
                 self.sound_numbers = None;
                 self.tell_sound(SoundCommand::Reset);
+                self.told_twice = false;
                 let i = &self.introduction;
                 let hello = ViewerMessage::Hello(Hello {
                     version: VERSION,
@@ -586,6 +589,11 @@ impl Link {
         {
             self.send(&message);
         }
+        let twice = self.talk.talks_twice(self.now());
+        if twice != self.told_twice {
+            self.told_twice = twice;
+            self.tell_sound(SoundCommand::Twice(twice));
+        }
         let state = self.talk.state();
         if state == self.told_talk {
             return;
@@ -729,6 +737,7 @@ impl Link {
         let Some(connection) = &self.connection else { return };
         let stats = connection.stats();
         let now = self.now();
+        self.talk.handle_lost(stats.packets_lost, now);
         self.session.handle_packets(stats.asked, stats.packets_received, now);
         if matches!(self.session.state(), LinkState::Reconnecting { .. }) {
             self.drop_connection();
@@ -848,6 +857,24 @@ mod tests {
         assert!(!leaves(&mut link), "the host takes it no more");
         granted(&mut link, all);
         assert!(!leaves(&mut link), "which wants another click");
+    }
+
+    #[test]
+    fn the_sound_thread_hears_of_loss_on_the_way_to_the_host_and_of_its_end() {
+        let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
+        let (sound, mut told) = mpsc::channel(4);
+        let ui = UiSender::new(UiWaiting::default(), || {});
+        let mut link = Link::new(ui, mpsc::channel(1).0, Some(sound), introduction, None, None);
+        let mut told = |link: &mut Link| {
+            link.tell_talk();
+            std::iter::from_fn(|| told.try_recv().ok()).map(|c| format!("{c:?}")).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(told(&mut link), "");
+        link.talk.handle_lost(1, link.now());
+        assert_eq!(told(&mut link), "Twice(true)");
+        assert_eq!(told(&mut link), "");
+        link.talk.handle_connected();
+        assert_eq!(told(&mut link), "Twice(false)");
     }
 
     #[test]
