@@ -387,6 +387,36 @@ fn pipewire_plays_and_records_as_pulseaudio_does() {
     room.viewer.processes().assert_running();
 }
 
+/// Where no PulseAudio answers, the viewer speaks to ALSA: here to a device of ALSA's own plug-in, whose clock is real.
+#[test]
+fn without_pulseaudio_alsa_plays_and_records() {
+    if !has(PROGRAMS) || !has(&["aplay"]) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let server = room.sound.environment().into_iter().find(|(name, _)| name == "PULSE_SERVER").expect("it has one").1;
+    let configuration = room.host.state().with_file_name("asound.conf");
+    let text = format!("pcm.!default {{ type pulse server \"{server}\" }}\nctl.!default {{ type pulse }}\n");
+    std::fs::write(&configuration, text).expect("the group's folder is ours");
+    room.viewer.processes().end("kachel", Signal::TERM);
+    let mut options = ViewerOptions { environment: room.sound.environment(), ..ViewerOptions::on(room.desk.name()) };
+    options.environment.retain(|(name, _)| name != "PULSE_SERVER");
+    options.environment.push(("PULSE_SERVER".to_owned(), "unix:/nonexistent".to_owned()));
+    options.environment.push(("ALSA_CONFIG_PATH".to_owned(), configuration.display().to_string()));
+    room.viewer = Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &room.host.trial_file(), &options);
+    room.begin();
+    room.desk.focus(room.window);
+    let file = room.host.state().with_file_name("tone.wav");
+    write_wav(&file, 1_000.0, LEVEL, TONE);
+    let heard = room.sound.record("ear.monitor", "alsa");
+    room.host.exec(&["paplay", &file.to_string_lossy()]);
+    let tone = wait_tone(&heard);
+    let log = room.viewer.processes().log("kachel");
+    assert!(log.contains("alsa:"), "{log}");
+    assert_whole(tone, "ALSA");
+    assert_microphone(&mut room);
+}
+
 #[test]
 fn the_sound_page_plays_its_tone_and_then_what_the_microphone_heard() {
     if !has(PROGRAMS) {
