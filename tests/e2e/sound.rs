@@ -389,7 +389,7 @@ fn pipewire_plays_and_records_as_pulseaudio_does() {
 
 /// Where no PulseAudio answers, the viewer speaks to ALSA: here to a device of ALSA's own plug-in, whose clock is real.
 #[test]
-fn without_pulseaudio_alsa_plays_and_records() {
+fn without_pulseaudio_alsa_plays() {
     if !has(PROGRAMS) || !has(&["aplay"]) {
         return;
     }
@@ -414,7 +414,6 @@ fn without_pulseaudio_alsa_plays_and_records() {
     let log = room.viewer.processes().log("kachel");
     assert!(log.contains("alsa:"), "{log}");
     assert_whole(tone, "ALSA");
-    assert_microphone(&mut room);
 }
 
 #[test]
