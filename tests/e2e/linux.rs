@@ -234,7 +234,8 @@ fn a_program_that_is_uncovered_with_a_backing_store_is_reported() {
     programs.spawn("openbox", &mut at("openbox"));
     programs.spawn("display", at("display").args(["-size", "600x400", "plasma:fractal"]));
     wait_window(attached.name(), "isplay", LIMIT);
-    programs.spawn("xterm", at("xterm").args(["-T", "over", "-geometry", "40x10+100+100"]));
+    // No shell: many set a title of their own.
+    programs.spawn("xterm", at("xterm").args(["-T", "over", "-geometry", "40x10+100+100", "-e", "cat"]));
     let over = wait_window(attached.name(), "over", LIMIT);
     let mut screen = Screen::connect(attached.name(), None).expect("screen");
     let (client, _) = RustConnection::connect(Some(attached.name())).expect("a client");
