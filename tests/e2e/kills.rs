@@ -64,7 +64,7 @@ fn desktop_survives_front_session_process_and_viewer() {
         seat.input().type_by_layout(&line, QUICK);
         wanted += &line;
         wait_for_exactly(&file, &wanted, victim);
-        assert_eq!(seat.status_number("keys_down"), Some(0), "{victim}");
+        seat.wait_released(victim);
     }
     seat.settle("after all kills");
     seat.assert_no_panic();
@@ -166,7 +166,7 @@ fn link_that_stands_still_is_told_within_a_second_and_heals() {
     wait_for_exactly(&file, wanted, "the front goes on");
     eprintln!("all was there {} ms after the front went on", begin_of_end.elapsed().as_millis());
     seat.settle("after the link has healed");
-    assert_eq!(seat.status_number("keys_down"), Some(0));
+    seat.wait_released("after the link has healed");
 
     // For so long that the connection is given up: it comes back by itself, without a key stuck.
     send(front, Signal::STOP);
@@ -176,7 +176,7 @@ fn link_that_stands_still_is_told_within_a_second_and_heals() {
     send(front, Signal::CONT);
     wait_until(PATIENCE, "the link lives again", || (seat.link_state() == "live").then_some(()));
     seat.wait_picture("after the connection was made anew");
-    wait_until(PATIENCE, "no key is down", || (seat.status_number("keys_down")? == 0).then_some(()));
+    seat.wait_released("after the connection was made anew");
     let whole = seat.remote.picture().map(|remote| below_bar(&remote) == below_bar(&seat.desk.picture(seat.window)));
     assert_eq!(whole, Some(true));
     seat.assert_no_panic();

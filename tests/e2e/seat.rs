@@ -621,6 +621,15 @@ impl Seat {
         self.status()?.get(key)?.as_u64()
     }
 
+    /// Waits until no key and no button is down, by the session's account and the X server's: what a key does is seen before
+    /// it is up.
+    pub fn wait_released(&self, what: &str) {
+        wait_until(PATIENCE, &format!("keys and buttons are up: {what}"), || {
+            let told = self.status_number("keys_down")?;
+            (told == 0 && self.remote.keys_down() == 0 && self.remote.buttons_down() == 0).then_some(())
+        });
+    }
+
     /// The viewer's idea of the link, as its statistics file last said.
     pub fn link_state(&self) -> String {
         state_of(&self.viewer)

@@ -104,10 +104,7 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     }
     seat.settle("after the soak");
     seat.assert_no_panic();
-    wait_until(PATIENCE, "no key is down", || {
-        (seat.status_number("keys_down")? == 0 && seat.remote.keys_down() == 0).then_some(())
-    });
-    assert_eq!(seat.remote.buttons_down(), 0);
+    seat.wait_released("after the soak");
     assert_eq!(desktop(&seat), before, "X server and desktop are the same at the end");
     for (who, (middle, end)) in WATCHED.iter().zip(middle.iter().zip(&end)) {
         assert!(end.bytes < middle.bytes + GROWTH_MAX, "{who} has grown from {middle:?} to {end:?}");

@@ -54,7 +54,7 @@ fn every_layout_writes_what_was_typed() {
         wanted += text;
         wanted.push('\n');
         wait_for_text(&file, &wanted, layout);
-        assert_eq!(seat.status_number("keys_down"), Some(0), "{layout}");
+        seat.wait_released(layout);
     }
 }
 
@@ -83,8 +83,7 @@ fn two_hundred_characters_arrive_once_and_in_order_on_every_tier() {
         assert!(behind < EXACT_WITHIN, "{renderer}: exact only after {behind:?}");
         input.press("ctrl+s");
         wait_for_text(&file, &text, renderer);
-        // The file is there once the key is down; that it is up comes after.
-        wait_until(PATIENCE, "no key stays down", || (seat.status_number("keys_down")? == 0).then_some(()));
+        seat.wait_released(renderer);
         seat.wait_numbers(&["latency_median_us", "latency_p95_us", "decode_us", "rtt_us"]);
     }
     seat.assert_no_panic();
@@ -123,7 +122,7 @@ fn no_key_stays_down() {
     // The focus goes elsewhere, and the keys are let go there.
     hold(&seat, &mut input, &keys);
     seat.desk.another_window();
-    wait_released(&seat, "the focus is lost");
+    seat.wait_released("the focus is lost");
     keys.iter().for_each(|key| input.hold(key, false));
     seat.desk.focus(seat.window);
 
@@ -132,7 +131,7 @@ fn no_key_stays_down() {
     input.button(Button::Left, true);
     wait_until(PATIENCE, "the button is down", || (seat.remote.buttons_down() != 0).then_some(()));
     seat.desk.minimise(seat.window);
-    wait_released(&seat, "the window is minimised");
+    seat.wait_released("the window is minimised");
     keys.iter().for_each(|key| input.hold(key, false));
     input.button(Button::Left, false);
     seat.desk.restore(seat.window);
@@ -141,7 +140,7 @@ fn no_key_stays_down() {
     // The viewer stands still under held keys, and with it everything that would let go of them; the link stays.
     hold(&seat, &mut input, &keys);
     send(seat.viewer.pid(), Signal::STOP);
-    wait_released(&seat, "the viewer stands still");
+    seat.wait_released("the viewer stands still");
     assert_eq!(seat.status_number("viewers"), Some(1), "it was the end of the link that released them");
     let lines = seat.viewer.stats().len();
     send(seat.viewer.pid(), Signal::CONT);
@@ -167,13 +166,13 @@ fn no_key_stays_down() {
     hold(&seat, &mut input, &keys);
     seat.replace_viewer("cpu");
     keys.iter().for_each(|key| input.hold(key, false));
-    wait_released(&seat, "another viewer");
+    seat.wait_released("another viewer");
 
     // The session process dies under held keys.
     let mut input = seat.input();
     hold(&seat, &mut input, &keys);
     kill_session(&seat);
-    wait_released(&seat, "another session process");
+    seat.wait_released("another session process");
     keys.iter().for_each(|key| input.hold(key, false));
 
     // And everything still writes.
@@ -194,7 +193,7 @@ fn no_key_stays_down_on_a_display_that_is_not_ours() {
     let mut input = seat.input();
     hold(&seat, &mut input, &["shift", "ctrl", "Left"]);
     kill_session(&seat);
-    wait_released(&seat, "another session process");
+    seat.wait_released("another session process");
 }
 
 #[test]
@@ -257,13 +256,6 @@ fn hold(seat: &Seat, input: &mut Input, keys: &[&str]) {
     keys.iter().for_each(|key| input.hold(key, true));
     wait_until(PATIENCE, "all keys are down in the session", || {
         (seat.remote.keys_down() as usize >= keys.len()).then_some(())
-    });
-}
-
-fn wait_released(seat: &Seat, what: &str) {
-    wait_until(PATIENCE, &format!("keys and buttons are up: {what}"), || {
-        let told = seat.status_number("keys_down")?;
-        (told == 0 && seat.remote.keys_down() == 0 && seat.remote.buttons_down() == 0).then_some(())
     });
 }
 
