@@ -32,7 +32,7 @@ pub(crate) struct Office {
     pub(crate) way: Way,
     display: Display,
     _screen: Display,
-    pub(crate) listen: SocketAddr,
+    listen: SocketAddr,
 }
 
 /// How the viewer finds the printer.
@@ -42,8 +42,6 @@ pub(crate) struct Way {
     pub(crate) arguments: Option<Vec<String>>,
     /// Beside its state directory.
     pub(crate) environment: Vec<(String, String)>,
-    /// With which file it connects, if not with the host's own.
-    pub(crate) trial: Option<PathBuf>,
 }
 
 impl Office {
@@ -79,8 +77,7 @@ impl Office {
             arguments: self.way.arguments.clone().unwrap_or_else(direct),
             ..ViewerOptions::on(self.display.name())
         };
-        let trial = self.way.trial.clone().unwrap_or_else(|| self.host.trial_file());
-        self.viewer = Some(Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &trial, &options));
+        self.viewer = Some(Viewer::start(Path::new(env!("CARGO_BIN_EXE_kachel")), &self.host.trial_file(), &options));
     }
 
     pub(crate) fn printing(&self) -> Option<Value> {
@@ -130,6 +127,13 @@ impl Office {
         let mut command = Command::new(program);
         command.args(arguments).env("CUPS_SERVER", self.cups()).env("LC_ALL", "C.UTF-8");
         self.programs.run(program, &mut command)
+    }
+
+    /// Puts a document where programs of the session find it, and gives its path.
+    pub(crate) fn document(&self, name: &str, document: impl AsRef<[u8]>) -> String {
+        let file = self.programs.folder().join(name);
+        fs::write(&file, document).expect("ours");
+        file.display().to_string()
     }
 
     /// The states of all jobs that the session knows.
@@ -183,9 +187,8 @@ fn what_a_program_prints_comes_out_beside_the_viewer_once_and_byte_for_byte() {
     assert!(office.run("lpstat", &["-d"]).contains(&queue), "the default follows");
     let described = office.run("lpstat", &["-l", "-p", &queue]);
     assert!(described.contains("Kyocera Buero 2 – a"), "at which desk it stands: {described}");
-    let (file, document) = (office.programs.folder().join("a.pdf"), pdf(300_000, "Kachel-Marke-1"));
-    fs::write(&file, &document).expect("ours");
-    let path = file.display().to_string();
+    let document = pdf(300_000, "Kachel-Marke-1");
+    let path = office.document("a.pdf", &document);
     office.run(
         "lp",
         &[
@@ -234,9 +237,7 @@ fn paper_that_is_out_is_told_and_a_cancelled_job_is_not_printed() {
     }
     let mut office = Office::new(&[]);
     let queue = office.queue();
-    let file = office.programs.folder().join("a.pdf");
-    fs::write(&file, pdf(10_000, "Kachel-Marke-4")).expect("ours");
-    let path = file.display().to_string();
+    let path = office.document("a.pdf", pdf(10_000, "Kachel-Marke-4"));
     office.printer.set_paper(false);
     office.run("lp", &["-d", &queue, &path]);
     office.wait_states("no paper", &["stopped"]);

@@ -2,7 +2,6 @@
 //! once, at its own desk, or its user is asked.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use kachel::limits::DOCUMENT_WINDOW;
 use rustix::process::Signal;
@@ -12,7 +11,6 @@ use crate::printers::PrintSystem;
 use crate::seat::has;
 use crate::support::printer::{IppPrinter, pdf};
 use crate::support::process::send;
-use crate::support::relay::Relay;
 use crate::support::wait::wait_until;
 
 #[test]
@@ -22,10 +20,8 @@ fn kills_of_every_part_neither_lose_nor_double_a_job() {
     }
     let mut office = Office::new(&[]);
     let queue = office.queue();
-    let file = office.programs.folder().join("big.pdf");
     // Large enough that a kill meets its transfer, and then its printing.
-    fs::write(&file, pdf(6 << 20, "Kachel-Marke-3")).expect("ours");
-    let path = file.display().to_string();
+    let path = office.document("big.pdf", pdf(6 << 20, "Kachel-Marke-3"));
     for (before, victim) in ["viewer", "session", "front", "cups"].into_iter().enumerate() {
         office.printer.set_paper(false);
         office.run("lp", &["-d", &queue, "-t", victim, &path]);
@@ -72,31 +68,21 @@ fn a_line_that_is_cut_costs_no_byte_of_a_document_twice() {
     let queue = office.queue();
     // The viewer comes anew, over a line that can be cut.
     office.kill_viewer();
-    let relay = Relay::start(office.listen);
-    let trial = fs::read_to_string(office.host.trial_file()).expect("it is there");
-    let (direct, led) = (office.listen.to_string(), relay.address().to_string());
-    assert!(trial.contains(&direct), "{trial}");
-    let file = office.programs.folder().join("led.kachel");
-    fs::write(&file, trial.replace(&direct, &led)).expect("ours");
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("ours");
-    office.way.trial = Some(file);
+    let relay = office.host.lead_over_relay();
     office.start_viewer();
-    let is_offered = |office: &Office| (office.printing()?["printers"][0]["present"] == true).then_some(());
-    wait_until(PATIENCE, "the viewer is back", || is_offered(&office));
+    wait_until(PATIENCE, "the viewer is back", || (office.printing()?["printers"][0]["present"] == true).then_some(()));
 
     let document = pdf(12 << 20, "Kachel-Marke-13");
-    let file = office.programs.folder().join("big.pdf");
-    fs::write(&file, &document).expect("ours");
+    let path = office.document("big.pdf", &document);
     relay.cut_after(4 << 20);
-    office.run("lp", &["-d", &queue, &file.display().to_string()]);
+    office.run("lp", &["-d", &queue, &path]);
     wait_until(PATIENCE, "the line is cut", || relay.is_cut().then_some(()));
-    let job = |office: &Office| office.printing()?["jobs"].get(0).cloned();
     wait_until(PATIENCE, "the viewer has given the connection up", || {
         office.nudge();
         let log = office.viewer.as_mut().expect("it runs").processes().log("kachel");
         log.contains("No connection").then_some(())
     });
-    let confirmed = job(&office).expect("it waits")["confirmed"].as_u64().expect("a number");
+    let confirmed = office.printing().expect("status")["jobs"][0]["confirmed"].as_u64().expect("a number");
     assert!((1 << 20..document.len() as u64).contains(&confirmed), "the cut met no transfer: {confirmed}");
     relay.mend();
     wait_until(2 * PATIENCE, "it is printed", || {
@@ -121,10 +107,9 @@ fn a_viewer_that_died_in_the_hand_over_finds_its_job_at_printer_and_print_system
             if is_between { system.insert(PrintSystem::start(printer)).way() } else { Default::default() }
         });
         let queue = office.queue();
-        let file = office.programs.folder().join("a.pdf");
-        fs::write(&file, pdf(10_000, "Kachel-Marke-14")).expect("ours");
+        let path = office.document("a.pdf", pdf(10_000, "Kachel-Marke-14"));
         office.printer.set_paper(false);
-        office.run("lp", &["-d", &queue, &file.display().to_string()]);
+        office.run("lp", &["-d", &queue, &path]);
         office.wait_states("no paper", &["stopped"]);
         office.kill_viewer();
         // The power went before the last record was whole: that the print system has the job is not written down.
@@ -150,10 +135,9 @@ fn a_printer_that_numbers_anew_gives_no_stranger_s_state_and_cancels_no_stranger
     for is_canceled in [false, true] {
         let mut office = Office::new(&[]);
         let queue = office.queue();
-        let file = office.programs.folder().join("a.pdf");
-        fs::write(&file, pdf(10_000, "Kachel-Marke-10")).expect("ours");
+        let path = office.document("a.pdf", pdf(10_000, "Kachel-Marke-10"));
         office.printer.set_paper(false);
-        office.run("lp", &["-d", &queue, &file.display().to_string()]);
+        office.run("lp", &["-d", &queue, &path]);
         office.wait_states("no paper", &["stopped"]);
         // While the viewer does not look, the printer forgets its jobs and gives their number to somebody else's.
         let viewer = office.viewer.as_mut().expect("it runs").processes().pid("kachel").expect("it runs");
@@ -181,10 +165,8 @@ fn what_waits_in_a_queue_is_not_lost_when_another_desk_takes_over() {
     }
     let mut office = Office::new(&[]);
     let queue = office.queue();
-    let file = office.programs.folder().join("a.pdf");
     let document = pdf(10_000, "Kachel-Marke-11");
-    fs::write(&file, &document).expect("ours");
-    let path = file.display().to_string();
+    let path = office.document("a.pdf", &document);
     office.run("lp", &["-d", &queue, "-H", "hold", &path]);
     let here = std::mem::take(&mut office.way);
     let mut other = IppPrinter::start("Anderswo");

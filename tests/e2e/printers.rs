@@ -42,11 +42,10 @@ fn the_sessions_printer_passes_the_tests_that_cups_brings() {
     let key = office.printing().expect("status")["printers"][0]["key"].as_str().expect("a key").to_owned();
     let devices = office.run("lpstat", &["-v"]);
     let uri = devices.split_whitespace().find(|word| word.contains(&key)).expect("a device").to_owned();
-    let file = office.programs.folder().join("a.pdf");
-    fs::write(&file, pdf(10_000, "Kachel-Marke-5")).expect("ours");
+    let path = office.document("a.pdf", pdf(10_000, "Kachel-Marke-5"));
     let judge = |version: &str, test: &str| -> Vec<String> {
         let mut command = Command::new("ipptool");
-        command.args(["-tI", "-V", version, "-f"]).arg(&file).arg(&uri).arg(Path::new(TESTS).join(test));
+        command.args(["-tI", "-V", version, "-f", &path, &uri]).arg(Path::new(TESTS).join(test));
         let output = command.env("LC_ALL", "C.UTF-8").stdin(Stdio::null()).output().expect("ipptool runs");
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         let passed = said.lines().filter(|line| line.ends_with("[PASS]")).count();
@@ -78,10 +77,9 @@ fn ten_programs_that_print_at_once_get_ten_different_sheets() {
         .iter()
         .enumerate()
         .map(|(n, document)| {
-            let file = office.programs.folder().join(format!("{n}.pdf"));
-            fs::write(&file, document).expect("ours");
+            let path = office.document(&format!("{n}.pdf"), document);
             let mut command = Command::new("lp");
-            command.args(["-d", &queue]).arg(file).env("CUPS_SERVER", office.cups()).stdout(Stdio::null());
+            command.args(["-d", &queue, &path]).env("CUPS_SERVER", office.cups()).stdout(Stdio::null());
             command.spawn().expect("lp runs")
         })
         .collect();
@@ -113,7 +111,7 @@ impl PrintSystem {
 
     pub(crate) fn way(&self) -> Way {
         let server = Cups::socket(self.programs.folder()).display().to_string();
-        Way { arguments: Some(Vec::new()), environment: vec![("CUPS_SERVER".into(), server)], trial: None }
+        Way { arguments: Some(Vec::new()), environment: vec![("CUPS_SERVER".into(), server)] }
     }
 
     fn run(&mut self, program: &str, arguments: &[&str]) -> String {
@@ -139,9 +137,7 @@ fn a_print_system_between_prints_the_same_page_and_what_it_refuses_or_loses_is_t
     let mut office = Office::with(&[], |printer| system.insert(PrintSystem::start(printer)).way());
     let mut system = system.expect("it was started");
     let queue = office.queue();
-    let file = office.programs.folder().join("a.pdf");
-    fs::write(&file, pdf(10_000, "Kachel-Marke-6")).expect("ours");
-    let path = file.display().to_string();
+    let path = office.document("a.pdf", pdf(10_000, "Kachel-Marke-6"));
     office.run("lp", &["-d", &queue, "-n", "2", "-o", "media=A4", "-o", "sides=two-sided-long-edge", &path]);
     office.wait_states("through a print system", &["done"]);
     let sheets = office.printer.sheets();
@@ -201,10 +197,10 @@ fn a_printer_that_is_off_gets_its_job_once_it_is_on_again() {
     }
     let mut office = Office::new(&[]);
     let queue = office.queue();
-    let (file, document) = (office.programs.folder().join("a.pdf"), pdf(10_000, "Kachel-Marke-8"));
-    fs::write(&file, &document).expect("ours");
+    let document = pdf(10_000, "Kachel-Marke-8");
+    let path = office.document("a.pdf", &document);
     office.printer.switch_off();
-    office.run("lp", &["-d", &queue, &file.display().to_string()]);
+    office.run("lp", &["-d", &queue, &path]);
     office.wait_states("off", &["stopped"]);
     assert_eq!(office.printing().expect("status")["jobs"][0]["reason"], "noprintsystem");
     office.printer.switch_on();
@@ -221,11 +217,8 @@ fn several_documents_of_one_job_all_come_out() {
     let mut office = Office::new(&[]);
     let queue = office.queue();
     let documents: Vec<Vec<u8>> = (0..3).map(|n| pdf(10_000 + 5_000 * n, &format!("Kachel-Marke-9-{n}"))).collect();
-    let files: Vec<String> =
-        (0..3).map(|n| office.programs.folder().join(format!("{n}.pdf")).display().to_string()).collect();
-    for (file, document) in files.iter().zip(&documents) {
-        fs::write(file, document).expect("ours");
-    }
+    let named = |(n, document): (usize, &Vec<u8>)| office.document(&format!("{n}.pdf"), document);
+    let files: Vec<String> = documents.iter().enumerate().map(named).collect();
     // One of them twice.
     office.run("lp", &["-d", &queue, "-t", "all", &files[0], &files[1], &files[0], &files[2]]);
     office.wait_states("four documents", &["done"; 4]);
@@ -267,9 +260,7 @@ fn paper_and_tray_arrive_at_the_printer_also_through_a_print_system() {
             if is_between { system.insert(PrintSystem::start(printer)).way() } else { Way::default() }
         });
         let queue = office.queue();
-        let file = office.programs.folder().join("a.pdf");
-        fs::write(&file, pdf(10_000, "Kachel-Marke-12")).expect("ours");
-        let path = file.display().to_string();
+        let path = office.document("a.pdf", pdf(10_000, "Kachel-Marke-12"));
         let choices: [(&[&str], &str, &str); 3] = [
             (&["PageSize=A4"], A4, ""),
             (&["PageSize=A4", "InputSlot=manual"], A4, "manual"),
@@ -343,10 +334,9 @@ fn an_office_program_prints_its_letter() {
     let mut office = Office::new(&[]);
     let queue = office.queue();
     let folder = office.programs.folder().to_owned();
-    let (file, profile) = (folder.join("letter.txt"), folder.join("profile"));
-    fs::write(&file, "Größe, Übermaß, Öl: 12 €\n").expect("ours");
-    let profile = format!("-env:UserInstallation=file://{}", profile.display());
-    office.run("soffice", &[&profile, "--headless", "--pt", &queue, &file.display().to_string()]);
+    let path = office.document("letter.txt", "Größe, Übermaß, Öl: 12 €\n");
+    let profile = format!("-env:UserInstallation=file://{}", folder.join("profile").display());
+    office.run("soffice", &[&profile, "--headless", "--pt", &queue, &path]);
     office.wait_states("a letter", &["done"]);
     let sheets = office.printer.sheets();
     assert_eq!(sheets.len(), 1, "{}", office.printer.log());
@@ -409,9 +399,8 @@ fn a_program_that_insists_on_raster_prints_the_same_page() {
     let queue = office.queue();
     let (_, rows) = bar_code();
     for (index, (kind, raster)) in [("image/pwg-raster", pwg_raster()), ("image/urf", urf())].into_iter().enumerate() {
-        let file = office.programs.folder().join("page");
-        fs::write(&file, raster).expect("ours");
-        office.run("lp", &["-d", &queue, "-o", &format!("document-format={kind}"), &file.display().to_string()]);
+        let path = office.document("page", raster);
+        office.run("lp", &["-d", &queue, "-o", &format!("document-format={kind}"), &path]);
         office.wait_states(kind, &vec!["done"; index + 1]);
         let sheets = office.printer.sheets();
         assert_eq!(sheets.len(), index + 1, "{}", office.printer.log());
@@ -482,15 +471,14 @@ fn nothing_of_a_document_is_left_on_the_desks_disk_not_even_by_a_kill() {
     }
     let environment = [("TMPDIR", "tmp"), ("HOME", "home"), ("XDG_CACHE_HOME", "home"), ("XDG_RUNTIME_DIR", "tmp")];
     let environment = environment.map(|(name, place)| (name.to_owned(), at(place))).to_vec();
-    let mut office = Office::with(&[], |_| Way { environment, ..Way::default() });
+    let mut office = Office::with(&[], |_| Way { arguments: None, environment });
     let queue = office.queue();
     let marker = format!("Kachel-Marke-{}", std::process::id());
-    let file = office.programs.folder().join("secret.pdf");
     // So large that it is not kept in memory.
-    fs::write(&file, pdf(40 << 20, &marker)).expect("ours");
+    let path = office.document("secret.pdf", pdf(40 << 20, &marker));
     let marker = marker.as_bytes();
     office.printer.set_paper(false);
-    office.run("lp", &["-d", &queue, "-t", "a title", &file.display().to_string()]);
+    office.run("lp", &["-d", &queue, "-t", "a title", &path]);
     let confirmed = |office: &Office| office.printing()?["jobs"][0]["confirmed"].as_u64();
     wait_until(PATIENCE, "more than memory holds has come", || (confirmed(&office)? > 8 << 20).then_some(()));
     let desk = |office: &Office| {
@@ -529,10 +517,9 @@ fn a_large_job_takes_no_memory_to_speak_of_anywhere() {
     }
     let mut office = Office::new(&[]);
     let queue = office.queue();
-    let file = office.programs.folder().join("large.pdf");
     // `./dev bench print` takes 300 MB.
     let document = pdf(64 << 20, "Kachel-Marke-7");
-    fs::write(&file, &document).expect("ours");
+    let path = office.document("large.pdf", &document);
     let mut pids = office.viewer.as_mut().expect("it runs").processes().pids();
     pids.extend(office.host.processes().pids());
     let name = |pid: u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
@@ -541,7 +528,7 @@ fn a_large_job_takes_no_memory_to_speak_of_anywhere() {
     // What they needed to start is no measure.
     pids.iter().for_each(|pid| forget_peak(*pid));
     let before: Vec<u64> = pids.iter().map(|pid| peak_memory(*pid)).collect();
-    office.run("lp", &["-d", &queue, &file.display().to_string()]);
+    office.run("lp", &["-d", &queue, &path]);
     office.wait_states("a large job", &["done"]);
     assert!(office.printer.sheets()[0].document == document);
     for (pid, before) in pids.iter().zip(before) {

@@ -16,7 +16,6 @@ use serde_json::Value;
 use crate::seat::{Desk, PATIENCE, WindowManager, has, host_program};
 use crate::support::link::{Host, HostOptions, Viewer, ViewerOptions};
 use crate::support::process::{send, wake_ups};
-use crate::support::relay::Relay;
 use crate::support::tone::{PIPEWIRE, SoundSystem, Tone, amplitudes, find, peak, read_raw, write_wav};
 use crate::support::wait::{wait_for, wait_until};
 
@@ -333,12 +332,7 @@ fn what_is_lost_of_the_microphone_on_the_way_comes_with_the_next_packet() {
         return;
     }
     let mut room = Room::new(&[]);
-    let trial = Trial::load(&room.host.trial_file()).expect("a trial");
-    let direct = &trial.addresses[0];
-    let relay = Relay::start(direct.parse().expect("an address"));
-    let text = std::fs::read_to_string(room.host.trial_file()).expect("it was just read");
-    let led = text.replace(direct, &relay.address().to_string());
-    std::fs::write(room.host.trial_file(), led).expect("the group's folder is ours");
+    let relay = room.host.lead_over_relay();
     room.restart(&[], None);
     relay.lose_one_in(20);
     let tone = room.sound.processes().folder().join("voice.wav");

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use kachel::io::net::trial::Trial;
 use serde_json::Value;
 
 use super::display::{WindowInfo, wait_window};
 use super::process::Processes;
+use super::relay::Relay;
 use super::wait::{wait_for, wait_until};
 
 /// A running `kachel-host serve`.
@@ -80,6 +82,19 @@ impl Host {
     /// The file that the viewer connects with.
     pub fn trial_file(&self) -> PathBuf {
         self.trial.join("trial.kachel")
+    }
+
+    /// Has viewers that start from now on with `trial_file` connect over a relay.
+    ///
+    /// # Panics
+    /// When there is no such file, or no socket.
+    pub fn lead_over_relay(&self) -> Relay {
+        let direct = Trial::load(&self.trial_file()).expect("the host wrote it").addresses.remove(0);
+        let relay = Relay::start(direct.parse().expect("an address"));
+        let text = std::fs::read_to_string(self.trial_file()).expect("it was just read");
+        let led = text.replace(&direct, &relay.address().to_string());
+        std::fs::write(self.trial_file(), led).expect("the group's folder is ours");
+        relay
     }
 
     /// The file of desktop `index`; 0 is `trial_file`.
