@@ -56,7 +56,7 @@ pub(super) struct Printing {
     /// What the journal's thread has written. Goes before that thread is waited for.
     written: channel::Receiver<Written>,
     journal: JournalThread,
-    /// It holds what is to be forgotten.
+    /// It is long, or holds what is to be forgotten.
     is_journal_old: bool,
     /// The record that it is writing.
     writing: Option<(JobId, Step)>,
@@ -195,10 +195,7 @@ impl Printing {
     /// Looks whether something is due; returns when to look again.
     pub(super) fn handle_time(&mut self, now: Duration) -> Option<Duration> {
         self.is_journal_old |= self.jobs.handle_time(now);
-        if self.is_journal_old && self.writing.is_none() {
-            self.is_journal_old = false;
-            self.journal.renew(self.jobs.snapshot());
-        }
+        self.renew_journal();
         let absence = self.absent_since.map(|since| since + ABSENCE);
         if absence.is_some_and(|at| at <= now) {
             self.absent_since = None;
@@ -309,15 +306,15 @@ impl Printing {
     fn take(&mut self, job: NewJob, answer: oneshot::Sender<Result<u32, Refused>>) {
         let NewJob { id, printer, number, title, options, path, size, sha256 } = job;
         // A program that did not wait hears it when it asks again: nobody minds if these answers are not heard.
-        let is_other = self.jobs.job(id).is_some_and(|known| known.offer.sha256 != sha256);
-        if is_other {
+        let known = self.jobs.job(id);
+        if known.as_ref().is_some_and(|known| known.offer.sha256 != sha256) {
             // Two came at the same time: they are told apart when this one comes again.
             let _ = fs::remove_file(&path);
             let _ = answer.send(Err(Refused::Other));
         } else if let Some(coming) = self.coming.get_mut(&id) {
             let _ = fs::remove_file(&path);
             coming.programs.push(answer);
-        } else if let Some(known) = self.jobs.job(id) {
+        } else if let Some(known) = known {
             let _ = fs::remove_file(&path);
             let _ = answer.send(Ok(known.number));
         } else {
@@ -362,11 +359,17 @@ impl Printing {
                 let _ = program.send(taken);
             }
         }
-        if written.is_long || self.is_journal_old {
+        self.is_journal_old |= written.is_long;
+        self.renew_journal();
+        self.write_next();
+    }
+
+    /// Has the journal written anew if that is due and no record is on its way.
+    fn renew_journal(&mut self) {
+        if self.is_journal_old && self.writing.is_none() {
             self.is_journal_old = false;
             self.journal.renew(self.jobs.snapshot());
         }
-        self.write_next();
     }
 
     /// Hands the newest printers to CUPS' thread once it has taken those before.

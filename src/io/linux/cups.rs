@@ -107,8 +107,8 @@ struct Queue {
 impl Queue {
     /// Whether CUPS has the one as it should have the other.
     fn is_like(&self, other: &Queue) -> bool {
-        let of = |queue: &Queue| (queue.name.clone(), queue.info.clone(), queue.ppd.clone(), queue.is_leaving);
-        of(self) == of(other)
+        let Queue { name, info, ppd, printer: _, is_leaving } = self;
+        (name, info, ppd, is_leaving) == (&other.name, &other.info, &other.ppd, &other.is_leaving)
     }
 }
 
@@ -266,11 +266,6 @@ impl Cups {
         }
         self.save()?;
         first
-    }
-
-    /// The name of a printer's queue.
-    pub fn queue(&self, key: PrinterKey) -> Option<&str> {
-        self.record.queues.get(&key.to_string()).map(|queue| queue.name.as_str())
     }
 
     /// The names of all queues by their printers' hexadecimal keys, also of those that are to go.
@@ -700,10 +695,10 @@ mod tests {
             Cups { dir: dir.path().to_owned(), socket: dir.path().join("nobody.sock"), record: Record::default() };
         let printer = Printer::plain(PrinterKey([1; 16]), "one");
         assert!(cups.set_queues(std::slice::from_ref(&printer), Path::new("/nowhere")).is_err());
-        assert_eq!(cups.queue(printer.key), None);
+        assert_eq!(cups.queues().get(&printer.key.to_string()), None);
         let queue = Queue { name: "one".into(), ..Queue::default() };
         cups.record.queues.insert(printer.key.to_string(), queue);
         assert!(cups.set_queues(&[], Path::new("/nowhere")).is_err());
-        assert_eq!(cups.queue(printer.key), Some("one"));
+        assert_eq!(cups.queues()[&printer.key.to_string()], "one");
     }
 }

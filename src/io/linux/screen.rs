@@ -330,8 +330,12 @@ impl Screen {
             Event::ConfigureNotify(e) if e.event == self.root => {
                 self.move_window(e.window, place(e.x, e.y, e.width, e.height, e.border_width));
             }
-            Event::UnmapNotify(event) if event.event == self.root => drop(self.leave(event.window)),
-            Event::DestroyNotify(event) if event.event == self.root => drop(self.leave(event.window)),
+            Event::UnmapNotify(event) if event.event == self.root => {
+                self.leave(event.window);
+            }
+            Event::DestroyNotify(event) if event.event == self.root => {
+                self.leave(event.window);
+            }
             Event::ReparentNotify(event) if event.event == self.root && event.parent != self.root => {
                 self.leave(event.window);
             }

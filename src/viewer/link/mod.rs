@@ -279,9 +279,7 @@ impl Link {
             }
             Command::Disconnect => {}
             Command::Input(input) => {
-                if let Some(printing) = &self.printing {
-                    printing.handle_use();
-                }
+                self.handle_use();
                 self.handle_input(input);
             }
             Command::Viewport { size, scale_percent } => {
@@ -297,9 +295,7 @@ impl Link {
                 if watched {
                     self.give_numbers();
                 }
-                if let Some(printing) = &self.printing {
-                    printing.handle_use();
-                }
+                self.handle_use();
             }
             Command::Refresh => self.send(&ViewerMessage::Refresh),
             Command::Mute(muted) => self.talk.handle_mute(muted),
@@ -309,6 +305,13 @@ impl Link {
                     printing.handle_command(command);
                 }
             }
+        }
+    }
+
+    /// Somebody is there: printers that were plugged in are worth finding.
+    fn handle_use(&self) {
+        if let Some(printing) = &self.printing {
+            printing.handle_use();
         }
     }
 
