@@ -28,6 +28,7 @@ struct Ctx {
 @group(0) @binding(3) var<storage, read> tables: array<u32>;
 @group(0) @binding(4) var<storage, read> dictionary: array<u32>;
 
+// Also the workgroup's size: where a shader runs in software, lanes without a row cost as much as those with one.
 const LANES_MAX: u32 = 8u;
 // Eight rows in work and the two above them; 16, so that a place is found by a mask.
 const RING_ROWS: u32 = 16u;
@@ -46,8 +47,6 @@ const SAME_TINT: u32 = 6u;
 const ORANGE_OFF: u32 = 7u;
 const GREEN_OFF: u32 = 8u;
 const DONE: u32 = 9u;
-
-const GROUP: u32 = 32u;
 
 // Places in a table set, in 16-bit halves; codec::ctx::tables.
 const SETS: u32 = 8u;
@@ -206,7 +205,7 @@ fn is_flat(row: u32, x: u32, color: u32) -> bool {
     return octets[(row % RING_ROWS) * 8u + ((x >> 3u) & 7u)] == (color | 0x1000000u);
 }
 
-@compute @workgroup_size(32)
+@compute @workgroup_size(LANES_MAX)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let index = job_index(group);
     if index >= arrayLength(&jobs) {
@@ -230,19 +229,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if lane == 0u {
         list_rows(coded, listed, held);
     }
-    for (var i = lane; i < 128u; i += GROUP) {
+    for (var i = lane; i < 128u; i += LANES_MAX) {
         ring[i] = back;
         octets[i] = back | 0x1000000u;
     }
-    if lane < RING_ROWS {
-        changed[lane] = 0u;
+    for (var i = lane; i < RING_ROWS; i += LANES_MAX) {
+        changed[i] = 0u;
     }
     if recall {
-        for (var i = lane; i < SLOTS; i += GROUP) {
+        for (var i = lane; i < SLOTS; i += LANES_MAX) {
             seen_long[i] = 0u;
             seen_short[i] = 0u;
         }
-        for (var i = lane; i < 256u; i += GROUP) {
+        for (var i = lane; i < 256u; i += LANES_MAX) {
             tints[i] = 0u;
         }
     }
@@ -460,9 +459,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             }
         }
         if recall {
-            if lane < LANES_MAX {
-                notes[lane] = note;
-            }
+            notes[lane] = note;
             workgroupBarrier();
             // Later lanes overwrite what earlier ones remember.
             if lane < 3u {

@@ -137,7 +137,7 @@ pub const CTX: Shader = Shader {
         include_str!("../../../shaders/ctx.wgsl")
     ),
     bindings: &[Binding::Jobs(&CTX_JOB), Binding::Changed, Binding::Words, Binding::Words, Binding::Words],
-    lanes: [32, 1],
+    lanes: [8, 1],
 };
 
 /// `shaders/wave.wgsl`; the second words are the look-up tables of widths.

@@ -33,7 +33,7 @@ const TILE_COST: Duration = Duration::from_millis(1);
 /// Up to the longest frame of other paths.
 const REFINEMENT_DOUBLINGS_MAX: u32 = (REFINEMENT_BYTES_MAX / REFINEMENT_BYTES_FAST).ilog2();
 /// A viewer that needs longer for an entropy-coded tile is slow to decode: a whole screen of them would keep it busy for
-/// the better part of a second. Shaders that run in software take two to four milliseconds; a CPU 0.1 to 0.3, and as much
+/// the better part of a second. Shaders that run in software take one to two milliseconds; a CPU 0.1 to 0.3, and as much
 /// again where others keep it busy.
 const DECODE_SLOW: Duration = Duration::from_micros(1_500);
 /// What else a frame may cost a viewer that is not: photos with loss, and a screen to present.
