@@ -247,7 +247,8 @@ impl Screen {
     /// Shows everything that changed.
     fn present(&mut self) -> Result<(), ScreenError> {
         let fit = self.fit();
-        if self.size.is_empty() {
+        let nothing_changed = self.damage.is_empty() && self.prepared.is_empty() && self.overlay_damage.is_empty();
+        if self.size.is_empty() || (nothing_changed && !self.exposed) {
             return Ok(());
         }
         let (exposed, damage) = (std::mem::take(&mut self.exposed), std::mem::take(&mut self.damage));
