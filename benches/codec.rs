@@ -24,6 +24,7 @@ use kachel::codec::format::Frame;
 use kachel::codec::plan::Plan;
 use kachel::geom::{BlockMask, Rect, Size, TILE, TileGrid, TileIndex};
 use kachel::proto::screen::assembler::Assembler;
+use parts::adapter::Adapter;
 use parts::assets::Assets;
 use parts::captures::{Capture, png_bytes, read_all, rgb};
 use parts::sequences::{self, Sequence};
@@ -43,6 +44,28 @@ const COLD: [(&str, usize, bool); 7] = [
     ("files", 0, false),
 ];
 
+/// Screens of text, for which there are goals of time.
+const TEXT: [&str; 4] = ["writer", "calc", "article", "pdf"];
+
+/// What an event is to cost at most: program, event, bytes in the middle, milliseconds of one core where they have a goal.
+const GOALS: [(&str, &str, usize, Option<f64>); 15] = [
+    ("writer", "append", 200, Some(0.5)),
+    ("writer", "caret", 40, Some(0.5)),
+    ("writer", "reflow", 1200, None),
+    ("writer", "scroll", 6000, Some(3.0)),
+    ("writer", "page-down", 20_000, None),
+    ("writer", "menu", 12_000, None),
+    ("writer", "menu-again", 1000, None),
+    ("writer", "window-back", 4000, Some(6.0)),
+    ("calc", "append", 200, Some(0.5)),
+    ("calc", "scroll", 6000, Some(3.0)),
+    ("article", "scroll", 6000, Some(3.0)),
+    ("article", "page-down", 75_000, None),
+    ("terminal", "append", 200, Some(0.5)),
+    ("terminal", "scroll", 6000, Some(3.0)),
+    ("pdf", "scroll", 6000, Some(3.0)),
+];
+
 fn main() {
     let options = Options::from_arguments();
     let say = |step: &str| println!("preparing: {step}");
@@ -59,13 +82,15 @@ fn main() {
     for folder in &options.folders {
         captures.extend(read_all(&PathBuf::from(folder)).into_iter().map(|capture| (capture, false)));
     }
-    let cold = print_cold(&captures);
-    let events = print_events(&recorded);
-    report::save("codec", &json!({ "cold": cold, "events": events }));
+    let mut claims = Vec::new();
+    let cold = print_cold(&captures, &mut claims);
+    let events = print_events(&recorded, &mut claims);
+    let claims = report::verdicts(&claims);
+    report::save("codec", &json!({ "cold": cold, "events": events, "claims": claims }));
 }
 
 /// Bytes and times of whole screens that the viewer has nothing of.
-fn print_cold(captures: &[(Capture, bool)]) -> Vec<serde_json::Value> {
+fn print_cold(captures: &[(Capture, bool)], claims: &mut Vec<(String, bool)>) -> Vec<serde_json::Value> {
     let head = [
         "screen",
         "Kachel",
@@ -79,7 +104,10 @@ fn print_cold(captures: &[(Capture, bool)]) -> Vec<serde_json::Value> {
         "/WebP",
         "encode",
         "decode",
+        "on the GPU",
+        "/floor",
     ];
+    let mut adapter = Adapter::open();
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     // Sums of logarithms of Kachel's and CTX's share of PNG, and how many there are.
     let mut mean = (0.0, 0.0, 0.0);
@@ -95,6 +123,13 @@ fn print_cold(captures: &[(Capture, bool)]) -> Vec<serde_json::Value> {
         let alone = ctx_bytes(picture);
         let encoding = best(|| drop(encode(picture))).as_secs_f64() * 1e3;
         let decoding = best(|| plans.iter().for_each(|plan| canvas.apply(plan))).as_secs_f64() * 1e3;
+        let on_gpu = adapter.as_mut().map(|adapter| {
+            adapter.decode(&plans);
+            assert!(adapter.picture() == *picture, "{} does not come back from the GPU as it was", capture.name);
+            let decoding = best(|| adapter.decode(&plans)).as_secs_f64() * 1e3;
+            let floor = adapter.floor(picture.size, |run| best(run)).as_secs_f64() * 1e3;
+            (decoding, floor)
+        });
         let (png, webp) = (png_bytes(picture), webp_bytes(picture));
         let (size, colors) = (picture.size, rgb(picture));
         let qoi = qoi::encode_to_vec(&colors, size.w, size.h).expect("a picture can be written").len();
@@ -111,31 +146,40 @@ fn print_cold(captures: &[(Capture, bool)]) -> Vec<serde_json::Value> {
         row.extend([bytes, alone, png, webp, qoi, zstd].map(|n| n.to_string()));
         row.push(jxl.map_or("–".to_owned(), |n| n.to_string()));
         row.extend([format!("{:.3}", ratio(png)), format!("{:.3}", ratio(webp))]);
-        row.extend([format!("{encoding:.1} ms"), format!("{decoding:.1} ms")]);
+        let megapixels = picture.size.area() as f64 / 1e6;
+        row.extend([encoding, decoding].map(|time| format!("{:.1}", time / megapixels)));
+        row.push(on_gpu.map_or("–".to_owned(), |(time, _)| format!("{:.1}", time / megapixels)));
+        row.push(on_gpu.map_or("–".to_owned(), |(time, floor)| format!("{:.0}", time / floor)));
         rows.push(row);
+        if TEXT.contains(&capture.name.as_str()) {
+            claims.push((format!("{}: encoded in 20 ms ({encoding:.1})", capture.name), encoding <= 20.0));
+            let speed = megapixels / decoding * 1e3;
+            claims.push((format!("{}: 150 megapixels a second decoded ({speed:.0})", capture.name), speed >= 150.0));
+        }
         values.push(json!({
             "screen": capture.name, "bytes": bytes, "ctx_alone": alone, "png": png, "webp": webp, "qoi": qoi,
             "zstd": zstd, "jxl": jxl, "encode_ms": encoding, "decode_ms": decoding,
+            "gpu_ms": on_gpu.map(|(time, _)| time), "gpu_floor_ms": on_gpu.map(|(_, floor)| floor),
+            "gpu": adapter.as_ref().map(|adapter| &adapter.name),
         }));
     }
     println!(
-        "\nCold screens, bytes. \"CTX alone\" is what entropy coding costs without the dictionary, as measured.\n"
+        "\nCold screens, bytes; times in ms a megapixel, CPU times on one core. \"CTX alone\" is what entropy coding costs \
+         without the dictionary, as measured. The GPU: {}; \"floor\" is every pixel written once there.\n",
+        adapter.as_ref().map_or("none", |adapter| &adapter.name)
     );
     print!("{}", report::table(&head, &rows));
     if mean.2 > 0.0 {
-        let share = |sum: f64| (sum / mean.2).exp();
-        println!(
-            "\nGeometric mean of PNG over the first {}: {:.3}, CTX alone {:.3}",
-            mean.2,
-            share(mean.0),
-            share(mean.1)
-        );
+        let [all, alone] = [mean.0, mean.1].map(|sum: f64| (sum / mean.2).exp());
+        println!("\nGeometric mean of PNG over the first {}: {all:.3}, CTX alone {alone:.3}", mean.2);
+        claims.push((format!("mean of cold screens: 0.60 of PNG without the dictionary ({alone:.3})"), alone <= 0.6));
+        claims.push((format!("mean of cold screens: 0.45 of PNG ({all:.3})"), all <= 0.45));
     }
     values
 }
 
 /// Bytes of every event of the recordings, one after the other in a session of its own for each program.
-fn print_events(recorded: &[Sequence]) -> Vec<serde_json::Value> {
+fn print_events(recorded: &[Sequence], claims: &mut Vec<(String, bool)>) -> Vec<serde_json::Value> {
     let (mut rows, mut values) = (Vec::new(), Vec::new());
     for sequence in recorded {
         let mut encoder = Encoder::new(sequence.shots[0].1.size);
@@ -165,6 +209,16 @@ fn print_events(recorded: &[Sequence]) -> Vec<serde_json::Value> {
             let mut row = vec![format!("{} · {event}", sequence.name)];
             row.extend([all.len(), all[0].0, middle, last].map(|n| n.to_string()));
             row.push(format!("{time:.2} ms"));
+            let goal = GOALS.iter().find(|(program, what, ..)| (*program, *what) == (sequence.name, event));
+            row.push(goal.map_or(String::new(), |(.., bytes, _)| bytes.to_string()));
+            row.push(goal.and_then(|(.., time)| *time).map_or(String::new(), |time| format!("{time} ms")));
+            if let Some((.., bytes_max, time_max)) = goal {
+                let name = format!("{} · {event}", sequence.name);
+                claims.push((format!("{name}: {bytes_max} bytes ({middle} in the middle)"), middle <= *bytes_max));
+                if let Some(time_max) = *time_max {
+                    claims.push((format!("{name}: encoded in {time_max} ms ({time:.2})"), time <= time_max));
+                }
+            }
             rows.push(row);
             values.push(json!({
                 "program": sequence.name, "event": event, "bytes": all.iter().map(|(b, _)| *b).collect::<Vec<_>>(),
@@ -174,7 +228,8 @@ fn print_events(recorded: &[Sequence]) -> Vec<serde_json::Value> {
     println!(
         "\nEvents, bytes of all frames of each (headers of QUIC not counted), exact after each; least time to encode.\n"
     );
-    print!("{}", report::table(&["event", "times", "least", "median", "most", "encode"], &rows));
+    let head = ["event", "times", "least", "median", "most", "encode", "goal", "goal"];
+    print!("{}", report::table(&head, &rows));
     values
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each bench uses its own share of this")]
 
+pub mod adapter;
 pub mod assets;
 pub mod captures;
 pub mod keys;
