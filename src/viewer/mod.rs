@@ -175,13 +175,13 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
         variant: layout.variant.clone(),
         locale: settings.locale.clone().unwrap_or(system),
     };
-    let printing = start_printing(&settings.print);
     let (sound_sender, sound_commands) = mpsc::channel(SOUND_COMMANDS_MAX);
     let (sound_fact_sender, sound_facts) = mpsc::channel(SOUND_FACTS_MAX);
     let sound_sender = (!settings.silent).then_some(sound_sender);
     let state = user_state();
     let keeper = Keeper::open(state.as_deref());
     let recent = Recent::open(state.as_deref());
+    let printing = start_printing(&settings.print, &keeper.chosen.refused_printers);
     let sound_ends = SoundEnds {
         commands: sound_commands,
         facts: sound_fact_sender,
@@ -235,11 +235,13 @@ pub fn run(settings: Settings) -> Result<Outcome, ViewerError> {
 }
 
 /// A viewer that cannot print shows a desktop all the same.
-fn start_printing(settings: &print::PrintSettings) -> Option<print::Printing> {
+fn start_printing(settings: &print::PrintSettings, refused: &[String]) -> Option<print::Printing> {
     if settings.sources.is_empty() {
         return None;
     }
-    print::Printing::start(settings).inspect_err(|error| tracing::error!(%error, "This viewer does not print")).ok()
+    print::Printing::start(settings, refused)
+        .inspect_err(|error| tracing::error!(%error, "This viewer does not print"))
+        .ok()
 }
 
 /// Starts a thread with a small runtime of its own.

@@ -1,4 +1,4 @@
-//! What the user chose and the viewer remembers over restarts: loudspeaker, microphone, volume, silence.
+//! What the user chose and the viewer remembers over restarts: loudspeaker, microphone, volume, silence, printers.
 //!
 //! One TOML file in the user's state directory, replaced as a whole, by a thread of its own, as a disk may take longer than
 //! a window can wait. Nothing of a session is in it, and not whether the microphone was on: that takes a click each time.
@@ -14,6 +14,9 @@ const FILE: &str = "preferences.toml";
 /// Longest file that is read.
 const BYTES_MAX: u64 = 64 << 10;
 
+/// Printers that are remembered as not to be offered.
+const REFUSED_MAX: usize = 64;
+
 /// What was chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -28,6 +31,9 @@ pub struct Preferences {
     pub volume_percent: u8,
     /// Sessions are not heard.
     pub muted: bool,
+    /// Keys of printers that no session is offered, the one chosen last at the end; at most [`REFUSED_MAX`] count.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused_printers: Vec<String>,
 }
 
 /// What is chosen now, and the file that keeps it.
@@ -42,7 +48,7 @@ pub struct Keeper {
 
 impl Default for Preferences {
     fn default() -> Self {
-        Self { output: None, input: None, volume_percent: 100, muted: false }
+        Self { output: None, input: None, volume_percent: 100, muted: false, refused_printers: Vec::new() }
     }
 }
 
@@ -50,6 +56,16 @@ impl Preferences {
     /// How loud sessions are, 0 to 1.
     pub fn volume(&self) -> f32 {
         f32::from(self.volume_percent.min(100)) / 100.0
+    }
+
+    /// Offers the printer with this key to sessions, or no longer.
+    pub fn offer_printer(&mut self, key: &str, offered: bool) {
+        self.refused_printers.retain(|refused| refused != key);
+        if !offered {
+            self.refused_printers.push(key.to_owned());
+        }
+        let surplus = self.refused_printers.len().saturating_sub(REFUSED_MAX);
+        self.refused_printers.drain(..surplus);
     }
 }
 
@@ -123,12 +139,27 @@ mod tests {
             input: None,
             volume_percent: 35,
             muted: true,
+            refused_printers: vec!["07".repeat(16)],
         };
         keeper.chosen = chosen.clone();
         keeper.keep();
         keeper.join();
         assert_eq!(Keeper::open(Some(&state)).chosen, chosen);
         assert!((chosen.volume() - 0.35).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_printer_is_offered_until_it_is_not_and_the_list_stays_short() {
+        let mut chosen = Preferences::default();
+        chosen.offer_printer("a", true);
+        chosen.offer_printer("a", false);
+        chosen.offer_printer("a", false);
+        chosen.offer_printer("b", false);
+        assert_eq!(chosen.refused_printers, ["a", "b"]);
+        chosen.offer_printer("a", true);
+        assert_eq!(chosen.refused_printers, ["b"]);
+        (0..1_000).for_each(|n| chosen.offer_printer(&n.to_string(), false));
+        assert_eq!((chosen.refused_printers.len(), &*chosen.refused_printers[REFUSED_MAX - 1]), (REFUSED_MAX, "999"));
     }
 
     #[test]

@@ -7,12 +7,15 @@ use crate::io::ipp::client::{Document, Source};
 use crate::io::journal::{JournalFile, JournalThread, Written};
 use crate::io::net::files::{private_dir, user_state, write_private};
 use crate::limits::JOBS_MAX;
-use crate::proto::print::viewer::{Found, HandedJob, JobView, Progress, Step, Submitted, ViewerAction, ViewerJobs};
+use crate::proto::print::viewer::{
+    Found, HandedJob, JobView, Origin, Progress, Step, Submitted, ViewerAction, ViewerJobs,
+};
 use crate::proto::wire::print::{JobId, JobOffer, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey};
 use crate::viewer::printers::{AnyPrinter, Finder};
 use crate::viewer::spool::Spool;
+use aws_lc_rs::digest;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,7 +121,8 @@ pub struct Printing {
     documents: HashMap<JobId, Document>,
     receiving: Option<JobId>,
     printers: Vec<Printer>,
-    refused: Vec<PrinterKey>,
+    /// Keys of printers that are not offered.
+    refused: HashSet<String>,
     allowed: bool,
     started: Instant,
     changed: bool,
@@ -126,11 +130,11 @@ pub struct Printing {
 }
 
 impl Printing {
-    /// Takes up what an earlier run left, and begins to look for printers.
+    /// Takes up what an earlier run left, and begins to look for printers; those with these keys are not offered.
     ///
     /// # Errors
     /// What the system says; without a journal a viewer does not print.
-    pub fn start(settings: &PrintSettings) -> io::Result<Printing> {
+    pub fn start(settings: &PrintSettings, refused: &[String]) -> io::Result<Printing> {
         let state = settings.state.clone().or_else(user_state).ok_or(io::ErrorKind::NotFound)?;
         private_dir(&state)?;
         let (lock, path) = own_journal(&state)?;
@@ -164,7 +168,7 @@ impl Printing {
             documents: HashMap::new(),
             receiving: None,
             printers: Vec::new(),
-            refused: Vec::new(),
+            refused: refused.iter().cloned().collect(),
             allowed: false,
             started: Instant::now(),
             changed: true,
@@ -214,15 +218,22 @@ impl Printing {
     pub fn handle_command(&mut self, command: PrintCommand) {
         match command {
             PrintCommand::Offer(key, offered) => {
-                self.refused.retain(|k| *k != key);
-                if !offered {
-                    self.refused.push(key);
+                if offered {
+                    self.refused.remove(&key.to_string());
+                } else {
+                    self.refused.insert(key.to_string());
                 }
                 self.offer();
             }
             PrintCommand::Answer(job, printed) => self.jobs.handle_answer(job, printed),
             PrintCommand::Cancel(job) => self.jobs.handle_cancel(job),
         }
+    }
+
+    /// This session of the host with this id is to be connected to.
+    pub fn handle_target(&mut self, host_id: &str, session: &str) {
+        self.receiving = None;
+        self.jobs.handle_target(origin(host_id, session));
     }
 
     /// The host said welcome; `allowed` is whether it uses printing.
@@ -341,14 +352,18 @@ impl Printing {
         if !std::mem::take(&mut self.changed) && !jobs_changed {
             return None;
         }
-        let printers = self.printers.iter().map(|p| (p.clone(), !self.refused.contains(&p.key))).collect();
+        let printers = self.printers.iter().map(|p| (p.clone(), self.is_offered(p))).collect();
         Some(PrintView { printers, jobs: self.ended.with(self.jobs.jobs()), allowed: self.allowed })
     }
 
     fn offer(&mut self) {
-        let offered = self.printers.iter().filter(|p| !self.refused.contains(&p.key)).cloned().collect();
+        let offered = self.printers.iter().filter(|p| self.is_offered(p)).cloned().collect();
         self.jobs.handle_printers(offered);
         self.changed = true;
+    }
+
+    fn is_offered(&self, printer: &Printer) -> bool {
+        !self.refused.contains(&printer.key.to_string())
     }
 
     fn now(&self) -> Duration {
@@ -564,9 +579,18 @@ fn place_id(path: &Path, has_journal: bool) -> io::Result<[u8; 16]> {
 
 /// Takes up what the journal says and writes it anew, short.
 fn open_journal(path: &Path) -> io::Result<(ViewerJobs, JournalFile)> {
-    let jobs = ViewerJobs::recover(&JournalFile::read(path)?, clock());
+    let jobs = ViewerJobs::recover(&JournalFile::read(path)?);
     let journal = JournalFile::create(path, &jobs.snapshot())?;
     Ok((jobs, journal))
+}
+
+/// What tells jobs of this session from all others.
+fn origin(host_id: &str, session: &str) -> Origin {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(host_id.as_bytes());
+    context.update(&[0]);
+    context.update(session.as_bytes());
+    Origin(context.finish().as_ref()[..16].try_into().expect("SHA-256 has 32 bytes"))
 }
 
 /// The machine's clock in seconds.
@@ -665,10 +689,40 @@ mod tests {
     }
 
     #[test]
+    fn a_printer_that_the_user_does_not_offer_is_shown_and_not_offered() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let settings = PrintSettings { sources: Vec::new(), state: Some(dir.path().to_owned()) };
+        let other = PrinterKey([9; 16]);
+        let mut printing = Printing::start(&settings, &[KEY.to_string()]).expect("a journal");
+        printing
+            .handle_news(PrintNews::Printers([KEY, other].map(|key| LocalPrinter::at(key, nobody()).printer).into()));
+        printing.handle_welcome(true);
+        let offered = |printing: &mut Printing| {
+            let mut last = None;
+            while let Some(wish) = printing.poll_wish() {
+                if let PrintWish::Printers(printers) = wish {
+                    last = Some(printers.iter().map(|printer| printer.key).collect::<Vec<_>>());
+                }
+            }
+            let view = printing.poll_view().expect("something new");
+            assert_eq!(view.printers.len(), 2);
+            let ticked = view.printers.iter().filter(|(_, ticked)| *ticked).map(|(printer, _)| printer.key);
+            assert_eq!(last.as_deref(), Some(&*ticked.collect::<Vec<_>>()));
+            last
+        };
+        assert_eq!(offered(&mut printing), Some(vec![other]));
+        printing.handle_command(PrintCommand::Offer(KEY, true));
+        assert_eq!(offered(&mut printing), Some(vec![KEY, other]));
+        printing.handle_command(PrintCommand::Offer(other, false));
+        printing.handle_command(PrintCommand::Offer(KEY, false));
+        assert_eq!(offered(&mut printing), Some(Vec::new()));
+    }
+
+    #[test]
     fn full_orders_lose_nothing_and_a_record_comes_before_what_follows_it() {
         let dir = tempfile::tempdir().expect("a directory");
         let settings = PrintSettings { sources: Vec::new(), state: Some(dir.path().to_owned()) };
-        let mut printing = Printing::start(&settings).expect("a journal");
+        let mut printing = Printing::start(&settings, &[]).expect("a journal");
         // A print thread that takes nothing until it is asked to.
         let (orders, mut taken) = mpsc::channel(1);
         printing.orders = orders;

@@ -1,10 +1,10 @@
 //! Printing's promise, neither lost nor doubled, in virtual time: both machines with their journals, a print system, and
 //! a link between them, killed and torn at every step.
 
-use kachel::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN};
+use kachel::limits::{DOCUMENT_WINDOW, DOCUMENT_WINDOW_MIN, JOBS_MAX};
 use kachel::proto::print::host::{HostAction, HostJobs, Refusal, Step};
 use kachel::proto::print::viewer::{
-    Found, HandedJob, Progress, RATE_MAX, RATE_OVER, Step as ViewerStep, Submitted, ViewerAction, ViewerJobs,
+    Found, HandedJob, Origin, Progress, RATE_MAX, RATE_OVER, Step as ViewerStep, Submitted, ViewerAction, ViewerJobs,
 };
 use kachel::proto::wire::print::{
     JobId, JobOffer, JobOptions, JobReason, JobState, PrintWish, PrintWord, Printer, PrinterKey,
@@ -154,7 +154,7 @@ impl World {
     fn kill_host(&mut self) {
         self.cut();
         let bytes = self.host_disk.reopen();
-        let (host, errors) = HostJobs::recover(&bytes);
+        let (host, errors) = HostJobs::recover(&bytes, Duration::from_secs(self.clock));
         assert_eq!(errors, [], "a torn journal must not make records that say nothing");
         self.host = host;
         self.host_disk.synced = self.host.snapshot();
@@ -164,7 +164,7 @@ impl World {
         self.cut();
         self.watched.clear();
         let bytes = self.viewer_disk.reopen();
-        self.viewer = ViewerJobs::recover(&bytes, 0);
+        self.viewer = ViewerJobs::recover(&bytes);
         self.viewer_disk.synced = self.viewer.snapshot();
         self.viewer.handle_printers(vec![printer(KEY)]);
     }
@@ -453,7 +453,7 @@ fn a_job_waits_for_its_own_device_and_goes_to_no_other() {
     host.handle_wish(state);
     assert_eq!(host.job(JobId([1; 16])).unwrap().state, None);
     // And back: the journal of a process that died meanwhile says the same.
-    let (mut host, errors) = HostJobs::recover(&host.snapshot());
+    let (mut host, errors) = HostJobs::recover(&host.snapshot(), Duration::ZERO);
     assert_eq!(errors, []);
     assert_eq!(host.queues().len(), 1, "the queue of an open job stays");
     host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
@@ -512,20 +512,223 @@ fn how_a_job_ended_is_known_for_seven_days_and_no_longer() {
     assert!(host.handle_time(8 * day));
     assert!(host.job(id).is_none() && host.snapshot().is_empty());
 
-    // A viewer whose host never said that it knows: by the machine's clock, over a restart.
+    // Also over restarts, by the machine's clock.
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    host.handle_time(day);
+    host.handle_job(offer(1, 10), 1).unwrap();
+    told(&mut host);
+    host.handle_wish(PrintWish::State { job: id, state: JobState::Done, reason: JobReason::None });
+    told(&mut host);
+    let (host, _) = HostJobs::recover(&host.snapshot(), 5 * day);
+    assert_eq!(host.poll_timeout(), Some(8 * day));
+    let (host, _) = HostJobs::recover(&host.snapshot(), 8 * day - Duration::from_secs(1));
+    assert!(host.job(id).is_some());
+    let (host, _) = HostJobs::recover(&host.snapshot(), 8 * day);
+    assert!(host.job(id).is_none());
+}
+
+#[test]
+fn however_many_jobs_have_ended_the_newest_is_not_lost_by_a_kill() {
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    // A journal that only grows, as it does up to some megabytes.
+    let mut journal = Vec::new();
+    let mut run = |host: &mut HostJobs| {
+        while let Some(action) = host.poll_action(DOCUMENT_WINDOW) {
+            if let HostAction::Record { job, step, bytes } = action {
+                journal.extend_from_slice(&bytes);
+                host.handle_recorded(job, step, true);
+            }
+        }
+    };
+    let id = |number: u32| JobId(std::array::from_fn(|i| number.to_le_bytes()[i % 4]));
+    for number in 1..=400 {
+        assert_eq!(host.handle_job(JobOffer { job: id(number), ..offer(1, 10) }, number), Ok(number));
+        run(&mut host);
+        if number < 400 {
+            host.handle_wish(PrintWish::State { job: id(number), state: JobState::Done, reason: JobReason::None });
+            run(&mut host);
+        }
+    }
+    let (again, errors) = HostJobs::recover(&journal, Duration::ZERO);
+    assert_eq!(errors, []);
+    assert_eq!(again.job(id(400)).map(|job| job.state), Some(None), "it still waits");
+    // And those that ended last are known, so that what comes of them once more is told from something new.
+    assert_eq!(again.job(id(399)).and_then(|job| job.state), Some(JobState::Done));
+    assert_eq!(again.jobs().len(), host.jobs().len());
+}
+
+/// Brings a job of the session that is connected to as far as the print system, which numbers it so.
+fn hand_over(viewer: &mut ViewerJobs, number: u8) {
+    receive(viewer, number, Duration::ZERO);
+    assert_eq!(handed_over(viewer), [JobId([number; 16])]);
+    viewer.handle_submitted(JobId([number; 16]), Submitted::Taken(number.into()), Duration::ZERO);
+    handed_over(viewer);
+}
+
+/// What the viewer tells its host now; the disk writes what it is told.
+fn wishes(viewer: &mut ViewerJobs) -> Vec<PrintWish> {
+    let mut wishes = Vec::new();
+    while let Some(action) = viewer.poll_action() {
+        match action {
+            ViewerAction::Record { job, step, .. } => viewer.handle_recorded(job, step, true),
+            ViewerAction::Tell(wish) => wishes.push(wish),
+            _ => {}
+        }
+    }
+    wishes
+}
+
+#[test]
+fn another_host_hears_nothing_of_a_job_and_has_no_word_in_it() {
+    let (ours, others) = (Origin([1; 16]), Origin([2; 16]));
+    let (id, done) = (JobId([1; 16]), JobState::Done);
+    let said = PrintWish::State { job: id, state: done, reason: JobReason::None };
     let mut viewer = ViewerJobs::default();
     viewer.handle_printers(vec![printer(KEY)]);
+    viewer.handle_target(ours);
     viewer.handle_connected();
-    viewer.handle_word(PrintWord::Offer(offer(1, 10)));
-    viewer.handle_bytes(id, 10);
-    let clock = 1_000_000_000;
-    viewer.handle_whole(id, [1; 32], Duration::ZERO, clock);
-    viewer.handle_recorded(id, ViewerStep::Intent, true);
-    viewer.handle_submitted(id, Submitted::Refused(JobReason::Refused), Duration::ZERO);
+    hand_over(&mut viewer, 1);
+    // A second one is still coming.
+    viewer.handle_word(PrintWord::Offer(offer(2, 1_000)));
+    assert!(viewer.handle_document(JobId([2; 16]), 0));
+    viewer.handle_bytes(JobId([2; 16]), 500);
+    wishes(&mut viewer);
+
+    viewer.handle_target(others);
+    viewer.handle_connected();
+    // What came of a document makes room for the documents of this one.
+    assert_eq!(viewer.jobs().iter().map(|job| job.job).collect::<Vec<_>>(), [id]);
+    viewer.handle_word(PrintWord::Cancel(id));
+    viewer.handle_word(PrintWord::Settled(id));
+    viewer.handle_word(PrintWord::Offer(JobOffer { title: "stolen".into(), ..offer(1, 10) }));
+    viewer.handle_state(id, done, JobReason::None);
+    viewer.handle_word(PrintWord::Settled(id));
+    assert_eq!(wishes(&mut viewer), [PrintWish::Printers(vec![printer(KEY)])]);
+    assert_eq!(viewer.jobs()[0].title, "job 1");
+
+    // Also one that was started anew meanwhile tells its own host how it ended, and does not print it again.
+    for mut viewer in [ViewerJobs::recover(&viewer.snapshot()), viewer] {
+        viewer.handle_printers(vec![printer(KEY)]);
+        viewer.handle_target(ours);
+        viewer.handle_connected();
+        assert!(wishes(&mut viewer).contains(&said));
+        viewer.handle_word(PrintWord::Offer(offer(1, 10)));
+        assert_eq!(wishes(&mut viewer), std::slice::from_ref(&said));
+        viewer.handle_word(PrintWord::Settled(id));
+        assert!(viewer.jobs().is_empty());
+    }
+}
+
+#[test]
+fn how_jobs_ended_in_sessions_that_nobody_comes_back_to_fills_no_memory() {
+    let mut viewer = ViewerJobs::default();
+    viewer.handle_printers(vec![printer(KEY)]);
+    let id = |number: u32| JobId(std::array::from_fn(|i| number.to_le_bytes()[i % 4]));
+    let mut number = 0;
+    for session in 0..60 {
+        viewer.handle_target(Origin([session; 16]));
+        viewer.handle_connected();
+        for _ in 0..JOBS_MAX {
+            number += 1;
+            viewer.handle_word(PrintWord::Offer(JobOffer { job: id(number), ..offer(1, 10) }));
+            viewer.handle_word(PrintWord::Cancel(id(number)));
+            wishes(&mut viewer);
+        }
+        // One more than may be open in a session.
+        viewer.handle_word(PrintWord::Offer(JobOffer { job: id(0), ..offer(1, 10) }));
+        let full = PrintWish::State { job: id(0), state: JobState::Failed, reason: JobReason::NoRoom };
+        assert_eq!(wishes(&mut viewer), [full]);
+        assert!(viewer.jobs().iter().any(|job| job.job == id(number)), "the newest stays");
+    }
+    assert!(viewer.jobs().len() <= 16 * JOBS_MAX, "{}", viewer.jobs().len());
+    assert_eq!(ViewerJobs::recover(&viewer.snapshot()).jobs().len(), viewer.jobs().len());
+}
+
+#[test]
+fn a_job_whose_printer_does_not_come_back_is_asked_about_and_can_be_cancelled() {
+    let id = JobId([1; 16]);
+    // The viewer died in the hand-over, and its printer is gone.
+    let lost = || {
+        let mut viewer = printing_viewer();
+        receive(&mut viewer, 1, Duration::ZERO);
+        assert_eq!(handed_over(&mut viewer), [id]);
+        let mut viewer = ViewerJobs::recover(&viewer.snapshot());
+        viewer.handle_printers(Vec::new());
+        viewer.handle_connected();
+        let mut now = Duration::ZERO;
+        let mut asked_after = 0;
+        while !viewer.jobs()[0].is_question() {
+            wishes(&mut viewer);
+            viewer.handle_found(id, Found::Away, now);
+            asked_after += 1;
+            assert!(asked_after < 100, "nobody is asked");
+            now = viewer.poll_timeout().expect("it is asked again");
+            viewer.handle_timeout(now, 0);
+        }
+        assert!(now > Duration::from_secs(30) && now < Duration::from_secs(300), "{now:?}");
+        // The host hears so as well, and a printer that comes back may know it after all.
+        let unknown = PrintWish::State { job: id, state: JobState::Unknown, reason: JobReason::None };
+        assert!(wishes(&mut viewer).contains(&unknown));
+        (viewer, now)
+    };
+    let end = |viewer: &mut ViewerJobs| {
+        let ends = wishes(viewer).into_iter().filter_map(|wish| match wish {
+            PrintWish::State { state, .. } if state.is_end() => Some(state),
+            _ => None,
+        });
+        ends.collect::<Vec<_>>()
+    };
+    let (mut viewer, now) = lost();
+    viewer.handle_found(id, Found::Job(7), now);
+    assert_eq!(viewer.jobs()[0].progress, Progress::State(JobState::Queued, JobReason::None));
+    let (mut viewer, now) = lost();
+    viewer.handle_found(id, Found::Away, now);
+    assert!(viewer.jobs()[0].is_question(), "it stays a question");
+    viewer.handle_answer(id, true);
+    assert_eq!(end(&mut viewer), [JobState::Done]);
+    let (mut viewer, _) = lost();
+    viewer.handle_cancel(id);
+    assert_eq!(end(&mut viewer), [JobState::Canceled]);
+    // One that its printer had taken before that was taken away.
+    let mut viewer = printing_viewer();
+    hand_over(&mut viewer, 1);
+    viewer.handle_printers(Vec::new());
+    viewer.handle_state(id, JobState::Stopped, JobReason::NoPrinter);
+    viewer.handle_cancel(id);
+    assert_eq!(end(&mut viewer), [JobState::Canceled]);
+}
+
+#[test]
+fn a_job_that_may_be_known_by_its_title_is_asked_about_only_when_that_is_known() {
+    let id = JobId([1; 16]);
+    let mut viewer = printing_viewer();
+    hand_over(&mut viewer, 1);
     let journal = viewer.snapshot();
-    let week = 7 * day.as_secs();
-    assert_eq!(ViewerJobs::recover(&journal, clock + week).jobs().len(), 1);
-    assert_eq!(ViewerJobs::recover(&journal, clock + week + 1).jobs().len(), 0);
+    let restarted = || {
+        let mut viewer = ViewerJobs::recover(&journal);
+        viewer.handle_printers(vec![printer(KEY)]);
+        // Its printer cuts names, and the id is at their end.
+        viewer.handle_state(id, JobState::Unknown, JobReason::None);
+        assert!(!viewer.jobs()[0].is_question());
+        viewer.handle_connected();
+        viewer
+    };
+    let mut viewer = restarted();
+    wishes(&mut viewer);
+    viewer.handle_word(PrintWord::Offer(offer(1, 10)));
+    let watched = std::iter::from_fn(|| viewer.poll_action())
+        .find_map(|action| if let ViewerAction::Watch(handed) = action { handed.title } else { None });
+    assert_eq!(watched.as_deref(), Some("job 1"));
+    viewer.handle_state(id, JobState::Unknown, JobReason::None);
+    assert!(viewer.jobs()[0].is_question());
+    // A host that no longer has it does not name it: then nobody needs to know.
+    let mut viewer = restarted();
+    let queued = PrintWish::State { job: id, state: JobState::Queued, reason: JobReason::None };
+    assert!(wishes(&mut viewer).contains(&queued));
+    viewer.handle_word(PrintWord::Settled(id));
+    assert!(viewer.jobs().is_empty());
 }
 
 #[test]

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc as channel;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 /// The journal's file in the session's directory.
@@ -194,15 +194,17 @@ impl Printing {
 
     /// Looks whether something is due; returns when to look again.
     pub(super) fn handle_time(&mut self, now: Duration) -> Option<Duration> {
-        self.is_journal_old |= self.jobs.handle_time(now);
+        let clock = clock();
+        self.is_journal_old |= self.jobs.handle_time(clock);
         self.renew_journal();
         let absence = self.absent_since.map(|since| since + ABSENCE);
         if absence.is_some_and(|at| at <= now) {
             self.absent_since = None;
             self.jobs.handle_absence();
         }
-        let due = absence.filter(|at| *at > now).into_iter().chain(self.jobs.poll_timeout()).min();
-        due.map(|at| at.saturating_sub(now))
+        let absence = absence.filter(|at| *at > now).map(|at| at - now);
+        let forgotten = self.jobs.poll_timeout().map(|at| at.saturating_sub(clock));
+        absence.into_iter().chain(forgotten).min()
     }
 
     /// Does what is to be done until there is something for the viewer.
@@ -413,12 +415,17 @@ impl AsFd for Printing {
 
 /// Takes up what the journal says and writes it anew, short.
 fn open_journal(path: &Path) -> io::Result<(HostJobs, JournalFile)> {
-    let (jobs, errors) = HostJobs::recover(&JournalFile::read(path)?);
+    let (jobs, errors) = HostJobs::recover(&JournalFile::read(path)?, clock());
     for error in errors {
         tracing::error!(%error, "The print journal holds what no version wrote");
     }
     let journal = JournalFile::create(path, &jobs.snapshot())?;
     Ok((jobs, journal))
+}
+
+/// The machine's clock, since 1970.
+fn clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 fn wake_up(mut waker: &UnixStream) {

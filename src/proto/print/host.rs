@@ -132,6 +132,8 @@ struct Job {
     ending: bool,
     /// The journal knows how it ended.
     settled: bool,
+    /// When it ended, by the machine's clock.
+    ended_at: Duration,
     /// Its device has heard of it over this connection.
     told: bool,
     state: Option<JobState>,
@@ -153,9 +155,9 @@ struct Transfer {
 #[derive(Debug, Default)]
 pub struct HostJobs {
     jobs: BTreeMap<JobId, Job>,
-    /// Jobs that have ended and when, oldest first.
-    ended: VecDeque<(JobId, Duration)>,
-    /// The time that it was last.
+    /// Jobs that have ended, in the order in which that was written down.
+    ended: VecDeque<JobId>,
+    /// The time that it was last, by the machine's clock.
     now: Duration,
     /// What the attached viewer offers; `None` while none is attached or it has not said so.
     printers: Option<Vec<Printer>>,
@@ -169,16 +171,17 @@ pub struct HostJobs {
 }
 
 impl HostJobs {
-    /// Reads what an earlier process wrote down. Also gives the records that could not be read, to be logged.
-    pub fn recover(bytes: &[u8]) -> (HostJobs, Vec<RecordError>) {
-        let mut jobs = HostJobs::default();
+    /// Reads what an earlier process wrote down; `now` is the machine's clock. Also gives the records that could not be read, to
+    /// be logged.
+    pub fn recover(bytes: &[u8], now: Duration) -> (HostJobs, Vec<RecordError>) {
+        let mut jobs = HostJobs { now, ..HostJobs::default() };
         let mut errors = Vec::new();
         for (index, body) in journal::recover(bytes).0.into_iter().enumerate() {
             if let Err(error) = jobs.apply(body) {
                 errors.push(RecordError::Wire { index, error });
             }
         }
-        jobs.forget_old();
+        jobs.handle_time(now);
         for job in jobs.jobs.values().filter(|job| !job.has_ended()) {
             if jobs.queues.iter().all(|p| p.key != job.printer.key) {
                 jobs.queues.push(absent(&job.printer));
@@ -192,7 +195,7 @@ impl HostJobs {
         let mut out = Vec::new();
         // Also jobs whose end is not written down yet; but none that nobody was told is taken.
         let unsettled = self.jobs.values().filter(|job| job.recorded && !job.settled);
-        for job in self.ended.iter().filter_map(|(id, _)| self.jobs.get(id)).chain(unsettled) {
+        for job in self.ended.iter().filter_map(|id| self.jobs.get(id)).chain(unsettled) {
             journal::append(&mut out, &job.record(Step::Open));
             if job.offered {
                 journal::append(&mut out, &job.record(Step::Offered));
@@ -262,7 +265,7 @@ impl HostJobs {
             }
             (Step::Ended, true) => {
                 (job.ending, job.settled) = (false, true);
-                self.ended.push_back((id, self.now));
+                self.ended.push_back(id);
                 self.actions.push_back(HostAction::Tell(PrintWord::Settled(id)));
                 self.actions.push_back(HostAction::Discard(id));
                 self.forget_old();
@@ -350,21 +353,25 @@ impl HostJobs {
         }
     }
 
-    /// It is this time since the process began. Whether a job was forgotten because it ended so long ago: then the journal is
-    /// to be written anew.
+    /// It is this time by the machine's clock. Whether a job was forgotten because it ended so long ago: then the journal is to
+    /// be written anew.
     pub fn handle_time(&mut self, now: Duration) -> bool {
         self.now = now;
+        let is_kept = |job: &Job| job.ended_at + RETENTION > now;
         let before = self.ended.len();
-        while let Some((id, _)) = self.ended.front().filter(|(_, ended)| *ended + RETENTION <= now) {
-            self.jobs.remove(id);
-            self.ended.pop_front();
-        }
+        self.ended.retain(|id| {
+            let is_kept = self.jobs.get(id).is_some_and(is_kept);
+            if !is_kept {
+                self.jobs.remove(id);
+            }
+            is_kept
+        });
         before > self.ended.len()
     }
 
     /// When to call [`HostJobs::handle_time`] again.
     pub fn poll_timeout(&self) -> Option<Duration> {
-        self.ended.front().map(|(_, ended)| *ended + RETENTION)
+        self.ended.iter().filter_map(|id| self.jobs.get(id)).map(|job| job.ended_at + RETENTION).min()
     }
 
     /// Nobody came back for a while: only queues with open jobs stay.
@@ -508,7 +515,7 @@ impl HostJobs {
 
     fn end(&mut self, id: JobId, state: JobState, reason: JobReason) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        (job.state, job.reason) = (Some(state), reason);
+        (job.state, job.reason, job.ended_at) = (Some(state), reason, self.now);
         self.record(id, Step::Ended);
     }
 
@@ -534,7 +541,7 @@ impl HostJobs {
 
     fn forget_old(&mut self) {
         while self.ended.len() > ENDED_MAX {
-            let (oldest, _) = self.ended.pop_front().expect("it is longer than its bound");
+            let oldest = self.ended.pop_front().expect("it is longer than its bound");
             self.jobs.remove(&oldest);
         }
     }
@@ -554,10 +561,9 @@ impl HostJobs {
                 let (number, printer) = (r.varint()?, Printer::decode(&mut r)?);
                 let offer = JobOffer::decode(&mut r)?;
                 self.numbers = self.numbers.max(number);
-                if self.jobs.len() < JOBS_MAX + ENDED_MAX {
-                    let job = Job { recorded: true, ..Job::new(offer, printer, number) };
-                    self.jobs.entry(job.offer.job).or_insert(job);
-                }
+                // However many there are: the file is bounded, and one that is left out would be lost.
+                let job = Job { recorded: true, ..Job::new(offer, printer, number) };
+                self.jobs.entry(job.offer.job).or_insert(job);
             }
             kind @ (2 | 3) => {
                 let id = JobId(r.take(16)?.try_into().expect("16 bytes were taken"));
@@ -567,11 +573,16 @@ impl HostJobs {
                     return Ok(());
                 }
                 let (state, reason) = (r.u8()?, r.u8()?);
+                let seconds = u64::from(r.u32()?) | u64::from(r.u32()?) << 32;
                 let unknown = |value: u8| WireError::Value { field: "state", value: value.into() };
                 let ended = JobState::from_number(state).filter(|s| s.is_end()).ok_or(unknown(state))?;
-                (job.state, job.settled) = (Some(ended), true);
                 job.reason = JobReason::from_number(reason).ok_or(unknown(reason))?;
-                self.ended.push_back((id, Duration::ZERO));
+                (job.state, job.settled) = (Some(ended), true);
+                // A clock that went back since makes nothing stay longer.
+                job.ended_at = Duration::from_secs(seconds).min(self.now);
+                self.ended.push_back(id);
+                // As the process that wrote it did, else the oldest would leave no room for the newest.
+                self.forget_old();
             }
             other => return Err(WireError::Type(other)),
         }
@@ -590,6 +601,7 @@ impl Job {
             offered: false,
             ending: false,
             settled: false,
+            ended_at: Duration::ZERO,
             told: false,
             state: None,
             reason: JobReason::None,
@@ -613,6 +625,7 @@ impl Job {
         body.extend_from_slice(&self.offer.job.0);
         if step == Step::Ended {
             body.extend_from_slice(&[self.state.map_or(0, |s| s as u8), self.reason as u8]);
+            body.extend_from_slice(&self.ended_at.as_secs().to_le_bytes());
         }
         body
     }

@@ -4,7 +4,6 @@
 //! back from a crash asks the print system for a job that carries the id, and asks its user where nobody else can know.
 //! The document, the journal's file and the print system are the shell's.
 
-use super::host::RETENTION;
 use super::journal;
 use crate::codec::bytes::Reader;
 use crate::limits::{DOCUMENT_CONFIRM, DOCUMENTS_BYTES_MAX, JOBS_MAX};
@@ -15,6 +14,13 @@ use std::time::Duration;
 
 /// A print system that did not answer is asked again after this long.
 pub const RETRY: Duration = Duration::from_secs(5);
+/// After so many times the user is asked as well, and it is asked less often.
+const AWAY_MAX: u32 = 12;
+/// As often as this.
+const RETRY_SELDOM: Duration = Duration::from_secs(60);
+
+/// Jobs of all sessions that are known at a time. How one ended that its host has not heard of is forgotten only above this.
+const KNOWN_MAX: usize = 16 * JOBS_MAX;
 
 /// Jobs that are handed over within [`RATE_OVER`], at most; others wait. A host that went mad empties no paper tray.
 pub const RATE_MAX: usize = 10;
@@ -24,6 +30,10 @@ pub const RATE_OVER: Duration = Duration::from_secs(60);
 /// Actions that wait while a slow disk is written, from which on a host is neither heard nor answered: all jobs together
 /// need a tenth of them.
 const ACTIONS_MAX: usize = 4_096;
+
+/// The session that a job is from, a hash of host and session. No other session hears of the job or has a word in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin(pub [u8; 16]);
 
 /// What the shell does, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +177,7 @@ enum Phase {
 
 #[derive(Debug)]
 struct Job {
+    origin: Origin,
     printer: PrinterKey,
     /// What the host said of it; none yet for a job of an earlier run.
     offer: Option<JobOffer>,
@@ -177,6 +188,8 @@ struct Job {
     confirmed: u32,
     /// When it may have been handed over, by the machine's clock.
     since: u64,
+    /// How often its print system did not answer when it was asked whether it has it.
+    away: u32,
     state: JobState,
     reason: JobReason,
     canceling: bool,
@@ -189,7 +202,9 @@ pub struct ViewerJobs {
     printers: Vec<Printer>,
     /// They were looked for.
     looked: bool,
-    /// The host uses printing on this connection.
+    /// The session that is connected to, or is to be.
+    origin: Origin,
+    /// Its host uses printing on this connection.
     connected: bool,
     /// The last host that was asked no longer wants this device.
     refused: bool,
@@ -200,16 +215,14 @@ pub struct ViewerJobs {
 }
 
 impl ViewerJobs {
-    /// Reads what an earlier run wrote down, and looks for what it may have handed over. `clock` is the machine's, in seconds:
-    /// how jobs ended that began more than [`RETENTION`] ago nobody will ask.
-    pub fn recover(bytes: &[u8], clock: u64) -> ViewerJobs {
+    /// Reads what an earlier run wrote down, and looks for what it may have handed over. How a job ended is known until its
+    /// host has heard of it: it would offer the job again.
+    pub fn recover(bytes: &[u8]) -> ViewerJobs {
         let mut jobs = ViewerJobs::default();
         for body in journal::recover(bytes).0 {
             // A record that says nothing is none of ours: what it might have said is asked of the print system anyway.
             let _ = jobs.apply(body);
         }
-        let oldest = clock.saturating_sub(RETENTION.as_secs());
-        jobs.jobs.retain(|_, job| job.phase != Phase::Ended || job.since >= oldest);
         let ids: Vec<JobId> = jobs.jobs.keys().copied().collect();
         for id in ids {
             match jobs.jobs[&id].phase {
@@ -249,6 +262,20 @@ impl ViewerJobs {
         }
     }
 
+    /// This session is to be connected to. What has come of documents of another one, and is not whole, comes anew.
+    pub fn handle_target(&mut self, origin: Origin) {
+        if self.origin == origin {
+            return;
+        }
+        self.handle_lost(false);
+        self.origin = origin;
+        let is_coming = |job: &Job| job.origin != origin && job.phase == Phase::Receiving;
+        let gone: Vec<JobId> = self.jobs.iter().filter(|(_, job)| is_coming(job)).map(|(id, _)| *id).collect();
+        for id in gone {
+            self.forget(id);
+        }
+    }
+
     /// The host said welcome and uses printing.
     pub fn handle_connected(&mut self) {
         (self.connected, self.refused) = (true, false);
@@ -256,10 +283,11 @@ impl ViewerJobs {
         if self.looked {
             self.tell(PrintWish::Printers(self.printers.clone()));
         }
-        // The host may have written down how they ended, and its word been lost.
-        let ended: Vec<JobId> =
-            self.jobs.iter().filter(|(_, job)| job.phase == Phase::Ended).map(|(id, _)| *id).collect();
-        for id in ended {
+        // The host may have written down how they ended, and its word been lost. Or it knows nothing of them any more, and will
+        // not name them again.
+        let is_told = |job: &Job| job.phase == Phase::Ended || job.offer.is_none();
+        let told: Vec<JobId> = self.own().filter(|(_, job)| is_told(job)).map(|(id, _)| *id).collect();
+        for id in told {
             self.say(id);
         }
     }
@@ -271,7 +299,7 @@ impl ViewerJobs {
         self.actions.retain(|action| !matches!(action, ViewerAction::Tell(_)));
         if refused {
             let is_here = |job: &Job| matches!(job.phase, Phase::Receiving | Phase::Intending | Phase::Again { .. });
-            let gone: Vec<JobId> = self.jobs.iter().filter(|(_, job)| is_here(job)).map(|(id, _)| *id).collect();
+            let gone: Vec<JobId> = self.own().filter(|(_, job)| is_here(job)).map(|(id, _)| *id).collect();
             // Each with its record: the journal may hear just now that it is about to be handed over.
             for id in gone {
                 self.forget(id);
@@ -285,11 +313,16 @@ impl ViewerJobs {
         if self.actions.len() >= ACTIONS_MAX {
             return;
         }
+        let is_own = |id: JobId| self.jobs.get(&id).is_none_or(|job| job.origin == self.origin);
         match word {
+            // Ids are never the same by chance: whoever has one of another session's is told nothing.
+            PrintWord::Offer(JobOffer { job, .. }) | PrintWord::Cancel(job) | PrintWord::Settled(job)
+                if !is_own(job) => {}
             PrintWord::Offer(offer) => self.handle_offer(offer),
             PrintWord::Cancel(id) => self.handle_cancel(id),
             PrintWord::Settled(id) => {
-                if self.jobs.get(&id).is_some_and(|job| job.phase == Phase::Ended) {
+                if self.jobs.get(&id).is_some_and(|job| job.phase == Phase::Ended || job.offer.is_none()) {
+                    self.act(ViewerAction::Unwatch(id));
                     self.forget(id);
                 }
             }
@@ -390,7 +423,17 @@ impl ViewerJobs {
             Found::Job(number) => self.handle_taken(id, number),
             Found::Untouched => self.begin_again(id),
             Found::Nothing => self.ask(id),
-            Found::Away => job.phase = Phase::FindingAgain { at: now + RETRY },
+            Found::Away => {
+                job.away += 1;
+                job.phase = Phase::FindingAgain { at: now + if job.away < AWAY_MAX { RETRY } else { RETRY_SELDOM } };
+                // A printer may be away for ever. Whoever knows need not wait, and if it comes back it is asked all the same.
+                if job.away == AWAY_MAX && job.canceling {
+                    self.end(id, JobState::Canceled, JobReason::User);
+                } else if job.away == AWAY_MAX {
+                    self.discard(id);
+                    self.set(id, JobState::Unknown, JobReason::None);
+                }
+            }
         }
     }
 
@@ -401,6 +444,8 @@ impl ViewerJobs {
             return;
         }
         match state {
+            // By its title it may be known all the same, and nobody can say whether a sheet came out of which nothing is known.
+            JobState::Unknown if job.offer.is_none() => {}
             JobState::Unknown => {
                 self.act(ViewerAction::Unwatch(id));
                 self.ask(id);
@@ -415,7 +460,7 @@ impl ViewerJobs {
 
     /// The user answers whether the sheet was printed. If not, the job begins anew.
     pub fn handle_answer(&mut self, id: JobId, printed: bool) {
-        if self.jobs.get(&id).is_none_or(|job| job.phase != Phase::Unknown) {
+        if self.jobs.get(&id).is_none_or(|job| !job.is_asked()) {
             return;
         }
         if printed { self.end(id, JobState::Done, JobReason::User) } else { self.begin_again(id) }
@@ -427,7 +472,13 @@ impl ViewerJobs {
             return self.tell(PrintWish::State { job: id, state: JobState::Canceled, reason: JobReason::User });
         };
         match job.phase {
+            _ if job.is_asked() => self.end(id, JobState::Canceled, JobReason::User),
             Phase::Receiving | Phase::Unknown | Phase::Again { .. } => {
+                self.end(id, JobState::Canceled, JobReason::User);
+            }
+            // Its printer is gone: there is nobody to be told.
+            Phase::Submitted(_) if self.looked && job.reason == JobReason::NoPrinter => {
+                self.act(ViewerAction::Unwatch(id));
                 self.end(id, JobState::Canceled, JobReason::User);
             }
             Phase::Submitted(number) => {
@@ -512,7 +563,7 @@ impl ViewerJobs {
         let id = offer.job;
         let refused = if self.printers.iter().all(|p| p.key != offer.printer) {
             Some(JobReason::NoPrinter)
-        } else if self.jobs.len() >= JOBS_MAX {
+        } else if self.own().count() >= JOBS_MAX || !self.has_room() {
             Some(JobReason::NoRoom)
         } else {
             None
@@ -520,10 +571,29 @@ impl ViewerJobs {
         if let Some(reason) = refused {
             return self.tell(PrintWish::State { job: id, state: JobState::Failed, reason });
         }
-        let job = Job { offer: Some(offer.clone()), ..Job::new(offer.printer, Phase::Receiving) };
+        let job = Job { offer: Some(offer.clone()), ..Job::new(self.origin, offer.printer, Phase::Receiving) };
         self.jobs.insert(id, job);
         self.changed = true;
         self.ask_for_documents();
+    }
+
+    /// Jobs of the session that is connected to.
+    fn own(&self) -> impl Iterator<Item = (&JobId, &Job)> {
+        self.jobs.iter().filter(|(_, job)| job.origin == self.origin)
+    }
+
+    /// Whether one more job can be known: in the place of one that ended longest ago in a session that was not heard of since,
+    /// if need be.
+    fn has_room(&mut self) -> bool {
+        if self.jobs.len() < KNOWN_MAX {
+            return true;
+        }
+        let is_left = |job: &Job| job.origin != self.origin && job.phase == Phase::Ended;
+        let left = self.jobs.iter().filter(|(_, job)| is_left(job)).min_by_key(|(_, job)| job.since).map(|(id, _)| *id);
+        if let Some(id) = left {
+            self.forget(id);
+        }
+        left.is_some()
     }
 
     /// Asks for documents as far as there is room; each has it until it is handed over or thrown away.
@@ -610,12 +680,12 @@ impl ViewerJobs {
     /// It was certainly not printed: from the beginning, if the host still has it.
     fn begin_again(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
-        let (offer, canceling) = (job.offer.clone(), job.canceling);
+        let (offer, canceling, is_own) = (job.offer.clone(), job.canceling, job.origin == self.origin);
         if canceling {
             return self.end(id, JobState::Canceled, JobReason::User);
         }
         self.forget(id);
-        if let Some(offer) = offer.filter(|_| self.connected) {
+        if let Some(offer) = offer.filter(|_| self.connected && is_own) {
             self.take(offer);
         }
     }
@@ -645,7 +715,7 @@ impl ViewerJobs {
     }
 
     fn say(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(&id) else { return };
+        let Some(job) = self.jobs.get(&id).filter(|job| job.origin == self.origin) else { return };
         let (state, reason) = (job.state, job.reason);
         self.tell(PrintWish::State { job: id, state, reason });
     }
@@ -675,10 +745,10 @@ impl ViewerJobs {
             1 => {
                 let printer = PrinterKey(r.take(16)?.try_into().expect("16 bytes were taken"));
                 let since = u64::from(r.u32()?) | u64::from(r.u32()?) << 32;
-                if self.jobs.len() < JOBS_MAX {
-                    let job = Job { since, ..Job::new(printer, Phase::Finding) };
-                    self.jobs.entry(id).or_insert(job);
-                }
+                let origin = Origin(r.take(16)?.try_into().expect("16 bytes were taken"));
+                // However many there are: the file is bounded, and one that is left out would be printed again.
+                let job = Job { since, ..Job::new(origin, printer, Phase::Finding) };
+                self.jobs.entry(id).or_insert(job);
             }
             2 => {
                 let number = r.u32()?.cast_signed();
@@ -705,8 +775,9 @@ impl ViewerJobs {
 }
 
 impl Job {
-    fn new(printer: PrinterKey, phase: Phase) -> Job {
+    fn new(origin: Origin, printer: PrinterKey, phase: Phase) -> Job {
         Job {
+            origin,
             printer,
             offer: None,
             phase,
@@ -714,6 +785,7 @@ impl Job {
             received: 0,
             confirmed: 0,
             since: 0,
+            away: 0,
             state: JobState::Queued,
             reason: JobReason::None,
             canceling: false,
@@ -722,6 +794,12 @@ impl Job {
 
     fn handed(&self, job: JobId, number: i32) -> HandedJob {
         HandedJob { job, printer: self.printer, number, title: self.offer.as_ref().map(|offer| offer.title.clone()) }
+    }
+
+    /// Whether the user is asked what became of it.
+    fn is_asked(&self) -> bool {
+        let may_be_asked = matches!(self.phase, Phase::Unknown | Phase::Finding | Phase::FindingAgain { .. });
+        may_be_asked && self.state == JobState::Unknown
     }
 
     fn due(&self) -> Option<Duration> {
@@ -738,6 +816,7 @@ impl Job {
             Step::Intent => {
                 body.extend_from_slice(&self.printer.0);
                 body.extend_from_slice(&self.since.to_le_bytes());
+                body.extend_from_slice(&self.origin.0);
             }
             Step::Submitted => {
                 let number = if let Phase::Submitted(number) = self.phase { number } else { 0 };

@@ -22,6 +22,7 @@ use crate::viewer::event::{
 };
 use crate::viewer::locale::Locale;
 use crate::viewer::preferences::Keeper;
+use crate::viewer::print::PrintCommand;
 use crate::viewer::print::PrintView;
 use crate::viewer::recent::Recent;
 use crate::viewer::target::{Target, file_for, notice_of_file};
@@ -291,6 +292,8 @@ impl App {
         self.printing_shown = shown;
         if shown {
             self.input(UserInput::FocusLost);
+        } else {
+            self.keeper.keep();
         }
         self.refresh();
     }
@@ -386,7 +389,12 @@ impl App {
             Action::TestTone => self.sound(SoundCommand::TestTone),
             Action::TestLoop => self.sound(SoundCommand::TestLoop),
             Action::ShowPrinting(shown) => self.show_printing(shown),
-            Action::Print(command) => self.command(Command::Print(command)),
+            Action::Print(command) => {
+                if let PrintCommand::Offer(key, offered) = command {
+                    self.keeper.chosen.offer_printer(&key.to_string(), offered);
+                }
+                self.command(Command::Print(command));
+            }
             Action::HideBar => {
                 self.bar_summoned = false;
                 self.refresh();

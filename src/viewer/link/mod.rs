@@ -264,6 +264,9 @@ impl Link {
         match command {
             Command::Connect(trial) => match Connector::new(&trial) {
                 Ok(connector) => {
+                    if let Some(printing) = &mut self.printing {
+                        printing.handle_target(&trial.host_id, &trial.session);
+                    }
                     self.connector = Some(connector);
                     self.session = ClientSession::new();
                     self.told = None;
@@ -801,8 +804,15 @@ mod tests {
     use super::*;
     use crate::codec::format::FrameHeader;
     use crate::geom::Point;
+    use crate::io::ipp::client::LocalPrinter;
+    use crate::io::net::identity::{DeviceKey, HostIdentity};
+    use crate::io::net::trial::{TRIAL_LIFE, Trial};
+    use crate::proto::wire::print::{JobId, JobOffer, JobOptions, PrintWord, PrinterKey};
     use crate::proto::wire::{Progress, Welcome};
     use crate::viewer::event::UiWaiting;
+    use crate::viewer::print::PrintSettings;
+    use std::path::Path;
+    use std::time::SystemTime;
 
     fn link(ui: UiSender) -> Link {
         let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
@@ -878,6 +888,62 @@ mod tests {
         assert_eq!(told(&mut link), "");
         link.talk.handle_connected();
         assert_eq!(told(&mut link), "Twice(false)");
+    }
+
+    /// A link that prints, welcomed by this session of a new host, with a job that is coming.
+    fn printing_link(state: &Path, session: &str) -> Link {
+        let settings = PrintSettings { sources: Vec::new(), state: Some(state.to_owned()) };
+        let printing = Printing::start(&settings, &[]).expect("a journal");
+        let introduction = Introduction { layout: String::new(), variant: String::new(), locale: String::new() };
+        let ui = UiSender::new(UiWaiting::default(), || {});
+        let mut link = Link::new(ui, mpsc::channel(1).0, None, introduction, None, Some(printing));
+        link.handle_command(Command::Connect(Box::new(trial(session))));
+        let capabilities = CAPABILITY_PRINTING;
+        link.handle_message(HostMessage::Welcome(Welcome { version: VERSION, capabilities, session: session.into() }));
+        let printer = LocalPrinter::at(PrinterKey([1; 16]), ([127, 0, 0, 1], 9).into()).printer;
+        let offer = JobOffer {
+            job: JobId([2; 16]),
+            printer: printer.key,
+            size: 1_000,
+            sha256: [0; 32],
+            title: "letter".into(),
+            options: JobOptions::default(),
+        };
+        link.printing.as_mut().expect("it prints").handle_news(PrintNews::Printers(vec![printer]));
+        link.handle_message(HostMessage::Print(PrintWord::Offer(offer)));
+        assert_eq!(jobs(&mut link), 1);
+        link
+    }
+
+    fn trial(session: &str) -> Trial {
+        let dir = tempfile::tempdir().expect("a directory");
+        let identity = HostIdentity::load_or_create(dir.path(), SystemTime::now()).expect("an identity");
+        let key = DeviceKey::generate().expect("a key");
+        let certificate = identity.certify_device(&key, session, SystemTime::now(), TRIAL_LIFE).expect("a certificate");
+        Trial::new(vec!["127.0.0.1:9".into()], identity.host_id(), session, identity.ca_pem(), certificate, &key)
+    }
+
+    /// How many jobs the panel shows.
+    fn jobs(link: &mut Link) -> usize {
+        link.printing.as_mut().and_then(Printing::poll_view).expect("something new").jobs.len()
+    }
+
+    #[test]
+    fn what_came_of_a_document_is_gone_with_the_host_that_refuses_the_device_and_not_with_a_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut link = printing_link(dir.path(), "desk");
+        link.lose(Lost::Unreachable);
+        assert_eq!(jobs(&mut link), 1);
+        link.lose(Lost::DeviceRefused);
+        assert_eq!(jobs(&mut link), 0);
+    }
+
+    #[test]
+    fn what_came_of_a_document_is_gone_when_another_session_is_connected_to() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut link = printing_link(dir.path(), "desk");
+        link.handle_command(Command::Connect(Box::new(trial("desk"))));
+        assert_eq!(jobs(&mut link), 0, "another host may call its session the same");
     }
 
     #[test]
