@@ -28,7 +28,7 @@ const HUNG_UP: i32 = 100;
 const WAITS: i32 = 101;
 
 #[test]
-fn another_user_of_the_machine_connects_to_no_socket_of_a_session() {
+fn another_user_of_the_machine_connects_to_no_socket_and_reads_no_file_of_a_session() {
     if !has(PROGRAMS) || !has(&["perl", "openbox"]) {
         return;
     }
@@ -45,9 +45,12 @@ fn another_user_of_the_machine_connects_to_no_socket_of_a_session() {
         let is_there = |name: &&str| sockets.iter().any(|path| path.ends_with(name));
         expected.iter().all(is_there).then_some(sockets)
     });
-    // The bolt itself: whatever its sockets allow, nobody else gets past the directory.
-    let mode = fs::metadata(&session).expect("it is there").permissions().mode();
-    assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", session.display());
+    // The bolt itself: whatever its sockets and files allow, nobody else gets past the directories.
+    let cups = sockets.iter().find(|path| path.ends_with("cups.sock")).and_then(|path| path.parent()).expect("a tree");
+    for folder in [session.as_path(), cups] {
+        let mode = fs::metadata(folder).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{} is open to others: {mode:o}", folder.display());
+    }
     if !geteuid().is_root() {
         eprintln!("not tried as somebody else, which only root can be");
         return;
@@ -61,6 +64,10 @@ fn another_user_of_the_machine_connects_to_no_socket_of_a_session() {
         assert_eq!(connect(socket, Some(STRANGER)), DENIED, "{}", socket.display());
     }
     assert_eq!(connect(&session.join("pulse"), None), WAITS, "a program of the session's user is listened to");
+    for folder in [session.as_path(), cups] {
+        assert_ne!(readable(folder, None), "", "{} has files", folder.display());
+        assert_eq!(readable(folder, Some(STRANGER)), "", "{}", folder.display());
+    }
 
     // The second bolt: a directory that somebody opened by mistake.
     fs::set_permissions(&session, Permissions::from_mode(0o755)).expect("ours");
@@ -90,6 +97,16 @@ fn listening(session: &Path) -> Vec<PathBuf> {
         .collect();
     sockets.sort();
     sockets
+}
+
+/// The files of a folder that this user can read, or the session's own.
+fn readable(folder: &Path, user: Option<u32>) -> String {
+    let mut command = Command::new("find");
+    command.arg(folder).args(["-type", "f", "-readable"]).current_dir("/");
+    if let Some(user) = user {
+        command.uid(user).gid(user);
+    }
+    String::from_utf8_lossy(&command.output().expect("find is there").stdout).into_owned()
 }
 
 /// How connecting ends for this user, or for the session's own.
