@@ -462,6 +462,124 @@ fn date(clock: u64) -> IppDateTime {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proto::wire::print::{JobId, JobOptions, PrinterKey};
+
+    fn printer() -> Printer {
+        Printer {
+            key: PrinterKey([1; 16]),
+            name: "Laser".into(),
+            is_default: true,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    fn job(state: Option<JobState>, reason: JobReason) -> JobView {
+        let offer = JobOffer {
+            job: JobId([2; 16]),
+            printer: printer().key,
+            size: 4_000,
+            sha256: [0; 32],
+            title: "a letter".into(),
+            options: JobOptions::default(),
+        };
+        JobView { offer, number: 7, state, reason, confirmed: 1_000, present: true, canceling: false }
+    }
+
+    /// Values of attributes, as text.
+    fn values<const N: usize>(attributes: &[IppAttribute], names: [&str; N]) -> [String; N] {
+        names.map(|name| {
+            let attribute = attributes.iter().find(|a| a.name().as_str() == name);
+            attribute.unwrap_or_else(|| panic!("{name} is missing")).value().to_string()
+        })
+    }
+
+    /// State, reason and message of a job, and what the job says of its printer.
+    fn told_of(job: &JobView) -> [String; 4] {
+        let all = job_attributes(&printer(), "ipp://x/1", job, &Times::default(), 1);
+        let names = ["job-state", "job-state-reasons", "job-state-message", "job-printer-state-reasons"];
+        values(&all, names)
+    }
+
+    /// State, reason and message of the printer that has this job.
+    fn told_of_printer(printer: &Printer, jobs: Vec<JobView>) -> [String; 3] {
+        let view = View { printers: vec![printer.clone()], jobs };
+        let all = printer_attributes(printer, "ipp://x/1", &view, 1);
+        values(&all, ["printer-state", "printer-state-reasons", "printer-state-message"])
+    }
+
+    #[test]
+    fn every_state_of_a_job_is_told_in_ipps_numbers_and_words() {
+        use JobState::*;
+        let at_the_viewer = [
+            (Queued, "5", "job-queued", "in the viewer's queue"),
+            (Printing, "5", "job-printing", "printing"),
+            (Stopped, "5", "printer-stopped", "stopped"),
+            (Done, "9", "job-completed-successfully", "printed"),
+            (Failed, "8", "aborted-by-system", "not printed"),
+            (Canceled, "7", "job-canceled-by-user", "cancelled"),
+            (Unknown, "5", "printer-stopped", "nobody knows whether it was printed; the viewer asks"),
+        ];
+        assert_eq!(at_the_viewer.len(), (0..=u8::MAX).filter_map(JobState::from_number).count(), "a state has no row");
+        for (state, number, reason, message) in at_the_viewer {
+            let at_printer = if state == Stopped { "other-report" } else { "none" };
+            assert_eq!(told_of(&job(Some(state), JobReason::None)), [number, reason, message, at_printer], "{state:?}");
+        }
+        let on_its_way = job(None, JobReason::None);
+        assert_eq!(told_of(&on_its_way), ["5", "job-transferring", "transferring, 1000 of 4000 bytes", "none"]);
+        let away = JobView { present: false, ..on_its_way.clone() };
+        assert_eq!(told_of(&away), ["4", "printer-stopped", "waits for its device", "none"]);
+        let mut coming = on_its_way;
+        (coming.offer.size, coming.confirmed) = (0, 0);
+        assert_eq!(told_of(&coming), ["5", "job-incoming", "transferring, 0 of 0 bytes", "none"]);
+    }
+
+    #[test]
+    fn every_reason_is_told_to_programs_and_people() {
+        use JobReason::*;
+        // Behind the state, the keyword of a job that failed for it, and of a printer that stopped for it.
+        let reasons = [
+            (None, "", "aborted-by-system", "other-report"),
+            (MediaEmpty, ": no paper", "aborted-by-system", "media-empty-error"),
+            (MediaJam, ": paper is stuck", "aborted-by-system", "media-jam-error"),
+            (CoverOpen, ": a cover is open", "aborted-by-system", "cover-open-error"),
+            (MarkerEmpty, ": no toner or ink", "aborted-by-system", "marker-supply-empty-error"),
+            (Offline, ": the printer does not answer", "aborted-by-system", "offline-report"),
+            (Other, ": see the printer", "aborted-by-system", "other-report"),
+            (Refused, ": the print system refused it", "aborted-by-system", "other-report"),
+            (Damaged, ": the document arrived damaged", "document-format-error", "other-report"),
+            (NoPrinter, ": the printer is no longer there", "aborted-by-system", "other-report"),
+            (NoRoom, ": no room at the viewer", "aborted-by-system", "other-report"),
+            (NoPrintSystem, ": the viewer's print system does not answer", "aborted-by-system", "offline-report"),
+            (User, ": as the user said", "aborted-by-system", "other-report"),
+            (NoJournal, ": the viewer cannot write its journal", "aborted-by-system", "other-report"),
+        ];
+        assert_eq!(reasons.len(), (0..=u8::MAX).filter_map(JobReason::from_number).count(), "a reason has no row");
+        for (reason, words, keyword, at_printer) in reasons {
+            let message = format!("not printed{words}");
+            assert_eq!(told_of(&job(Some(JobState::Failed), reason)), ["8", keyword, &message, "none"], "{reason:?}");
+            let (stopped, message) = (job(Some(JobState::Stopped), reason), format!("stopped{words}"));
+            assert_eq!(told_of(&stopped), ["5", "printer-stopped", &message, at_printer], "{reason:?}");
+            assert_eq!(told_of_printer(&printer(), vec![stopped]), ["5", at_printer, &message], "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_printer_is_idle_busy_or_away_as_its_open_jobs_and_its_device_are() {
+        let (ready, away) = (printer(), Printer { ready: false, ..printer() });
+        let of = |state| vec![job(state, JobReason::None)];
+        assert_eq!(told_of_printer(&ready, Vec::new()), ["3", "none", ""]);
+        assert_eq!(told_of_printer(&ready, of(Some(JobState::Done))), ["3", "none", ""]);
+        assert_eq!(told_of_printer(&ready, of(None)), ["4", "none", ""]);
+        assert_eq!(told_of_printer(&ready, of(Some(JobState::Printing))), ["4", "none", ""]);
+        assert_eq!(told_of_printer(&away, of(None)), ["5", "offline-report", "waits for its device"]);
+        // Another printer's job is not its business.
+        let other = Printer { key: PrinterKey([3; 16]), ..printer() };
+        assert_eq!(told_of_printer(&other, of(Some(JobState::Stopped))), ["3", "none", ""]);
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {
