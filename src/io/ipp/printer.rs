@@ -48,6 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Where a PDF must say that it is one; readers look this far too.
 const MAGIC_WITHIN: usize = 1024;
+/// Threads that write documents to the disk; while it is slow, further documents wait, and no answer does.
+const WRITERS_MAX: usize = 4;
 /// Questions that may wait for the session's loop.
 pub const ASKS_MAX: usize = 32;
 
@@ -136,8 +138,25 @@ pub fn serve(
     asks: mpsc::Sender<Ask>,
     wake: impl Fn() + Send + 'static,
 ) -> io::Result<()> {
+    let spool = Spool { dir: spool, document_bytes_max: JOB_BYTES_MAX };
+    serve_from(listener, users, spool, first_number, cups_starts, asks, wake)
+}
+
+fn serve_from(
+    listener: std::os::unix::net::UnixListener,
+    users: Vec<u32>,
+    spool: Spool,
+    first_number: u32,
+    cups_starts: Arc<AtomicU64>,
+    asks: mpsc::Sender<Ask>,
+    wake: impl Fn() + Send + 'static,
+) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(WRITERS_MAX)
+        .thread_name("printer-disk")
+        .build()?;
     let work = move || {
         let address = listener.local_addr().ok().and_then(|a| a.as_pathname().map(Path::to_owned)).unwrap_or_default();
         let tasks = tokio::task::LocalSet::new();
@@ -203,11 +222,59 @@ fn is_one_of(stream: &UnixStream, users: &[u32]) -> bool {
 struct Desk {
     /// The socket's path as a host name in a URI.
     address: String,
-    spool: PathBuf,
+    spool: Spool,
     cups_starts: Arc<AtomicU64>,
     asks: mpsc::Sender<Ask>,
     wake: Box<dyn Fn()>,
     state: RefCell<State>,
+}
+
+/// Where documents that come are put.
+struct Spool {
+    dir: PathBuf,
+    /// The longest that is taken.
+    document_bytes_max: u32,
+}
+
+/// The file of a document that comes: gone when this is, unless it was given away.
+struct Part {
+    path: PathBuf,
+    is_given: bool,
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.is_given {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// What has come of a document. The disk may take its time over each of these, so they are not for the thread that answers.
+struct Document {
+    file: File,
+    hash: digest::Context,
+    part: Part,
+}
+
+impl Document {
+    /// Only we may read it.
+    fn create(path: PathBuf) -> io::Result<Document> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        Ok(Document { file, hash: digest::Context::new(&digest::SHA256), part: Part { path, is_given: false } })
+    }
+
+    fn write(mut self, bytes: &[u8]) -> io::Result<Document> {
+        self.hash.update(bytes);
+        self.file.write_all(bytes)?;
+        Ok(self)
+    }
+
+    /// Its file and SHA-256, once it is on the disk.
+    fn finish(self) -> io::Result<(Part, [u8; 32])> {
+        self.file.sync_all()?;
+        Ok((self.part, self.hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes")))
+    }
 }
 
 /// Counts one upload of a job's document as long as it lives: hyper drops the answer of a client that hung up.
@@ -516,29 +583,27 @@ impl Desk {
             view.jobs.iter().filter(|job| !job.state.is_some_and(|s| s.is_end())).map(|j| u64::from(j.offer.size));
         let upload = Upload::begin(&self.state, begun.number, DOCUMENTS_BYTES_MAX.saturating_sub(kept.sum()));
         // A client that hears nothing may send it twice, at the same time.
-        let path = self.spool.join(format!("{}-{}.part", begun.id, upload.serial));
-        let spooled = spool(&path, rest, body, &upload).await;
+        let path = self.spool.dir.join(format!("{}-{}.part", begun.id, upload.serial));
+        let spooled = self.spool.keep(path, rest, body, &upload).await;
         let spooled = if upload.end() { Err(StatusCode::ClientErrorNotPossible) } else { spooled };
-        let (size, sha256) = match spooled {
+        let (mut part, size, sha256) = match spooled {
             Ok(spooled) => spooled,
-            Err(status) => {
-                let _ = fs::remove_file(&path);
-                return status.into();
-            }
+            Err(status) => return status.into(),
         };
         let Some(view) = self.look().await else { return StatusCode::ServerErrorServiceUnavailable.into() };
         let Begun { number, title, options, .. } = begun.clone();
         let id = self.state.borrow().document_id(begun.id, sha256, &view.jobs);
-        let job = NewJob { id, printer: printer.key, number, title, options, path: path.clone(), size, sha256 };
+        let job = NewJob { id, printer: printer.key, number, title, options, path: part.path.clone(), size, sha256 };
         let (answer, taken) = oneshot::channel();
-        self.ask(Ask::Job { job: Box::new(job), answer }).await;
+        // From here on it is the session's, whether or not its client waits for the answer.
+        part.is_given = self.ask(Ask::Job { job: Box::new(job), answer }).await;
         match taken.await {
             Ok(Ok(first)) => {
                 self.state.borrow_mut().note_again(number, first);
                 self.begun(&Begun { number: first, ..begun })
             }
             refused => {
-                let _ = fs::remove_file(&path);
+                part.is_given = false;
                 match refused {
                     Ok(Err(Refused::Rule(Refusal::Full | Refusal::NoRoom))) => StatusCode::ServerErrorBusy.into(),
                     Ok(Err(Refused::Rule(Refusal::NoPrinter))) => StatusCode::ClientErrorGone.into(),
@@ -625,44 +690,48 @@ impl Desk {
     }
 }
 
-/// Writes a document to a file only we may read; its length and SHA-256. The file is on disk when this returns.
-async fn spool(
-    path: &Path,
-    first: Bytes,
-    body: &mut Incoming,
-    upload: &Upload<'_>,
-) -> Result<(u32, [u8; 32]), StatusCode> {
-    let failed = |error: io::Error| {
+impl Spool {
+    /// Writes a document to this file; length and SHA-256 are returned with it. It is on the disk when this returns.
+    async fn keep(
+        &self,
+        path: PathBuf,
+        first: Bytes,
+        body: &mut Incoming,
+        upload: &Upload<'_>,
+    ) -> Result<(Part, u32, [u8; 32]), StatusCode> {
+        let mut document = on_disk(move || Document::create(path)).await?;
+        let (mut size, mut begin) = (0u64, Vec::new());
+        let mut data = Some(first);
+        while let Some(bytes) = data {
+            size += bytes.len() as u64;
+            if size > u64::from(self.document_bytes_max) {
+                return Err(StatusCode::ClientErrorRequestEntityTooLong);
+            }
+            // Others are to be printed first; CUPS sends it again then.
+            if !upload.grow(bytes.len()) {
+                return Err(StatusCode::ServerErrorBusy);
+            }
+            if begin.len() < MAGIC_WITHIN {
+                begin.extend_from_slice(&bytes[..bytes.len().min(MAGIC_WITHIN)]);
+            }
+            document = on_disk(move || document.write(&bytes)).await?;
+            data = next(body).await?;
+        }
+        if !begin.windows(5).any(|window| window == b"%PDF-") {
+            return Err(StatusCode::ClientErrorDocumentFormatNotSupported);
+        }
+        let (part, sha256) = on_disk(|| document.finish()).await?;
+        Ok((part, size as u32, sha256))
+    }
+}
+
+/// Does something with the disk on a thread that may wait for it, and waits for the end.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> Result<T, StatusCode> {
+    let done = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(error.into()));
+    done.map_err(|error| {
         tracing::warn!(%error, "A print job cannot be spooled");
         StatusCode::ServerErrorTemporaryError
-    };
-    let mut file: File =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
-    let mut hash = digest::Context::new(&digest::SHA256);
-    let (mut size, mut begin) = (0u64, Vec::new());
-    let mut data = Some(first);
-    while let Some(bytes) = data {
-        size += bytes.len() as u64;
-        if size > u64::from(JOB_BYTES_MAX) {
-            return Err(StatusCode::ClientErrorRequestEntityTooLong);
-        }
-        // Others are to be printed first; CUPS sends it again then.
-        if !upload.grow(bytes.len()) {
-            return Err(StatusCode::ServerErrorBusy);
-        }
-        if begin.len() < MAGIC_WITHIN {
-            begin.extend_from_slice(&bytes[..bytes.len().min(MAGIC_WITHIN)]);
-        }
-        hash.update(&bytes);
-        file.write_all(&bytes).map_err(failed)?;
-        data = next(body).await?;
-    }
-    if !begin.windows(5).any(|window| window == b"%PDF-") {
-        return Err(StatusCode::ClientErrorDocumentFormatNotSupported);
-    }
-    file.sync_all().map_err(failed)?;
-    let sha256 = hash.finish().as_ref().try_into().expect("SHA-256 has 32 bytes");
-    Ok((size as u32, sha256))
+    })
 }
 
 /// The machine's clock in seconds.
@@ -673,18 +742,122 @@ fn clock() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
     use std::io::Read;
     use std::os::unix::net::{UnixListener, UnixStream};
 
+    const KEY: PrinterKey = PrinterKey([1; 16]);
+    /// Longest document in these tests.
+    const LIMIT: u32 = 10_000;
+    /// Nothing here takes this long, unless it takes for ever.
+    const FOR_EVER: Duration = Duration::from_secs(20);
+
+    /// A session's printer whose session takes every job.
+    struct Session {
+        dir: tempfile::TempDir,
+        jobs: std::sync::mpsc::Receiver<NewJob>,
+    }
+
+    impl Session {
+        fn start(document_bytes_max: u32) -> Session {
+            let dir = tempfile::tempdir().expect("a directory");
+            let listener = UnixListener::bind(dir.path().join("socket")).expect("a socket");
+            let user = rustix::process::getuid().as_raw();
+            let spool = Spool { dir: dir.path().join("spool"), document_bytes_max };
+            fs::create_dir(&spool.dir).expect("ours");
+            let (asks, mut asked) = mpsc::channel(ASKS_MAX);
+            serve_from(listener, vec![user], spool, 0, Arc::default(), asks, || {}).expect("a thread");
+            let (tell, jobs) = std::sync::mpsc::channel();
+            std::thread::spawn(move || {
+                while let Some(ask) = asked.blocking_recv() {
+                    match ask {
+                        Ask::Look(answer) => {
+                            let printers = vec![printer()];
+                            let _ = answer.send(View { printers, jobs: Vec::new() });
+                        }
+                        Ask::Job { job, answer } => {
+                            let _ = answer.send(Ok(job.number));
+                            let _ = tell.send(*job);
+                        }
+                        Ask::Cancel(_) => {}
+                    }
+                }
+            });
+            Session { dir, jobs }
+        }
+
+        fn socket(&self) -> PathBuf {
+            self.dir.path().join("socket")
+        }
+
+        /// The file of the first document that comes for this job.
+        fn part(&self, job: JobId) -> PathBuf {
+            self.dir.path().join("spool").join(format!("{job}-1.part"))
+        }
+
+        fn spooled(&self) -> usize {
+            fs::read_dir(self.dir.path().join("spool")).expect("ours").count()
+        }
+
+        /// Status of the answer to a request.
+        fn status(&self, operation: Operation, document: &[u8]) -> StatusCode {
+            status_of(&answer_to(&self.socket(), &[&request(operation)[..], document].concat()).1)
+        }
+    }
+
+    fn printer() -> Printer {
+        Printer {
+            key: KEY,
+            name: "Laser".into(),
+            is_default: true,
+            color: false,
+            duplex: false,
+            ready: true,
+            media: Vec::new(),
+            sources: Vec::new(),
+        }
+    }
+
+    const JOB: JobId = JobId([5; 16]);
+
+    fn request(operation: Operation) -> Bytes {
+        let uri = format!("ipp://x/ipp/print/{KEY}").parse().expect("a URI");
+        let mut request = IppRequestResponse::new(IppVersion::v2_0(), operation, Some(uri)).expect("it is short");
+        let uuid = write::attribute("job-uuid", write::uri(&format!("urn:uuid:{JOB}")));
+        request.attributes_mut().add(DelimiterTag::OperationAttributes, uuid);
+        request.to_bytes()
+    }
+
+    /// A PDF, as far as anybody looks here.
+    fn document(bytes: u32) -> Vec<u8> {
+        let mut document = b"%PDF-1.7".to_vec();
+        document.resize(bytes as usize, b'x');
+        document
+    }
+
+    fn status_of(answer: &[u8]) -> StatusCode {
+        StatusCode::try_from(u16::from_be_bytes([answer[2], answer[3]]).cast_signed()).expect("a status")
+    }
+
     /// HTTP's status line and the body of the answer to a request with this head.
     fn answer_to(socket: &Path, head: &[u8]) -> (String, Vec<u8>) {
+        answer_on(&mut begin(socket, head, head.len()))
+    }
+
+    /// Sends a request of so many bytes, the first of them.
+    fn begin(socket: &Path, first: &[u8], length: usize) -> UnixStream {
         let mut stream = UnixStream::connect(socket).expect("a connection");
-        let length = head.len();
+        stream.set_read_timeout(Some(FOR_EVER)).expect("a socket");
         let http = format!(
-            "POST /ipp/print/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/ipp\r\n\
+            "POST /ipp/print/{KEY} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/ipp\r\n\
              Content-Length: {length}\r\n\r\n"
         );
-        stream.write_all(&[http.as_bytes(), head].concat()).expect("a request");
+        stream.write_all(&[http.as_bytes(), first].concat()).expect("a request");
+        stream
+    }
+
+    fn answer_on(stream: &mut UnixStream) -> (String, Vec<u8>) {
         // No shutdown here: hyper may see it before the answer is made, and takes it for a client that has left.
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).expect("an answer");
@@ -713,5 +886,60 @@ mod tests {
             assert_eq!(status, "HTTP/1.1 200 OK", "{tag:#x}");
             assert_eq!(body[..8], bad, "{tag:#x}");
         }
+    }
+
+    #[test]
+    fn a_document_above_the_limit_is_refused_and_nothing_of_it_stays() {
+        let session = Session::start(LIMIT);
+        assert_eq!(session.status(Operation::PrintJob, &document(LIMIT)), StatusCode::SuccessfulOk);
+        let job = session.jobs.recv_timeout(FOR_EVER).expect("the job");
+        assert_eq!((job.size, fs::read(&job.path).expect("it is there")), (LIMIT, document(LIMIT)));
+        fs::remove_file(&job.path).expect("it is ours now");
+        for bytes in [LIMIT + 1, 50 * LIMIT] {
+            let status = session.status(Operation::PrintJob, &document(bytes));
+            assert_eq!(status, StatusCode::ClientErrorRequestEntityTooLong, "{bytes} bytes");
+            assert_eq!((session.spooled(), session.jobs.try_recv().is_ok()), (0, false), "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn nothing_stays_of_a_document_whose_client_hangs_up() {
+        let session = Session::start(LIMIT);
+        let first = [&request(Operation::PrintJob)[..], &document(LIMIT / 2)].concat();
+        let stream = begin(&session.socket(), &first, first.len() + 1_000);
+        let until = Instant::now() + FOR_EVER;
+        let is_asked = || {
+            assert!(Instant::now() < until, "{} files", session.spooled());
+            session.status(Operation::GetPrinterAttributes, b"") == StatusCode::SuccessfulOk
+        };
+        while is_asked() && session.spooled() == 0 {}
+        drop(stream);
+        while is_asked() && session.spooled() > 0 {}
+        assert!(session.jobs.try_recv().is_err());
+    }
+
+    #[test]
+    fn others_are_answered_while_the_disk_takes_its_time_and_a_job_is_taken_once_the_disk_has_it() {
+        let session = Session::start(JOB_BYTES_MAX);
+        // A disk that takes nothing after the first page: a pipe that is as short. What it has taken is never safe.
+        let part = session.part(JOB);
+        mknodat(CWD, &part, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+        let disk = open(&part, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).expect("a pipe");
+        rustix::pipe::fcntl_setpipe_size(&disk, 4_096).expect("a pipe");
+        let whole = [&request(Operation::PrintJob)[..], &document(100 * LIMIT)].concat();
+        let socket = session.socket();
+        let client = std::thread::spawn(move || answer_on(&mut begin(&socket, &whole, whole.len())).1);
+        let mut ready = [PollFd::new(&disk, PollFlags::IN)];
+        poll(&mut ready, None).expect("a pipe");
+        // The first piece is longer than the pipe, so whoever writes waits now.
+        assert_eq!(session.status(Operation::GetPrinterAttributes, b""), StatusCode::SuccessfulOk);
+        assert!(!client.is_finished() && session.jobs.try_recv().is_err(), "it is not on the disk");
+        rustix::io::ioctl_fionbio(&disk, false).expect("a pipe");
+        let mut taken = Vec::new();
+        File::from(disk).read_to_end(&mut taken).expect("a pipe");
+        assert!(taken == document(100 * LIMIT));
+        // A pipe refuses to be synced.
+        assert_eq!(status_of(&client.join().expect("an answer")), StatusCode::ServerErrorTemporaryError);
+        assert_eq!((session.spooled(), session.jobs.try_recv().is_ok()), (0, false));
     }
 }
