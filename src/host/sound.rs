@@ -140,6 +140,10 @@ impl Sound {
             }
             if self.pulse.is_listening() {
                 mixed.clear();
+                // A frame that is fetched while something is left of the one before is played that much later. Left out of
+                // account, that lets frames be fetched before they are there, where the microphone's clock is the slower one.
+                let ready = TICK.mul_f64(self.player.ready() as f64 / TICK_SAMPLES as f64);
+                self.player.set_lacking(TICK.saturating_sub(ready));
                 self.player.play(TICK_SAMPLES, &mut mixed, self.started.elapsed());
                 mixed.resize(TICK_SAMPLES, 0.0);
                 self.pulse.record(&mixed);
