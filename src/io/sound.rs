@@ -3,18 +3,19 @@
 //!
 //! All that is decided about sound is elsewhere: what is played next in `proto::sound`, when in `viewer::sound`.
 
+mod callback;
 #[cfg(target_os = "linux")]
 mod pulse;
 
 use crate::proto::sound::packet::RATE;
 use crate::proto::sound::resample::Resampler;
+use callback::{Hearing, Playing, Shared};
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
-use cpal::{BufferSize, FromSample, Sample, SampleFormat, SizedSample, StreamConfig, SupportedStreamConfigRange};
+use cpal::{BufferSize, FromSample, SampleFormat, SizedSample, StreamConfig, SupportedStreamConfigRange};
 use rtrb::{Consumer, Producer, RingBuffer};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use thiserror::Error;
 
 /// Samples of each channel that a device of cpal's asks for at once: 10 ms.
@@ -115,117 +116,6 @@ pub struct Input {
     scratch: Vec<f32>,
     state: Arc<Shared>,
     _clock: FineClock,
-}
-
-/// What callback and owner share: no lock.
-#[derive(Debug)]
-struct Shared {
-    opened: Instant,
-    failed: AtomicBool,
-    /// Whether a sound is in its middle, so that silence is something missing.
-    sounding: AtomicBool,
-    /// Times that there was nothing to play in the middle of a sound, or no room for what was recorded.
-    missed: AtomicU64,
-    /// Time of silence in the middle of sounds.
-    missing_us: AtomicU64,
-    /// Least that the device had left before it was given more, since the owner asked; `u64::MAX` where that is not known.
-    left_us: AtomicU64,
-    /// When the device has played all that it was given, in time since it was opened; 0 where that is not known.
-    dry_at_us: AtomicU64,
-    /// When the device asked last, or a sound began, in time since it was opened.
-    #[cfg(target_os = "linux")]
-    asked_at_us: AtomicU64,
-}
-
-impl Shared {
-    fn new() -> Arc<Shared> {
-        Arc::new(Shared {
-            opened: Instant::now(),
-            failed: AtomicBool::new(false),
-            sounding: AtomicBool::new(false),
-            missed: AtomicU64::new(0),
-            missing_us: AtomicU64::new(0),
-            left_us: AtomicU64::new(u64::MAX),
-            dry_at_us: AtomicU64::new(0),
-            #[cfg(target_os = "linux")]
-            asked_at_us: AtomicU64::new(0),
-        })
-    }
-
-    fn is_sounding(&self) -> bool {
-        self.sounding.load(Ordering::Relaxed)
-    }
-
-    fn note_missing(&self, missing: Duration) {
-        self.missing_us.fetch_add(missing.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// Time that the device still has something to play.
-    fn held(&self) -> Duration {
-        let dry_at = Duration::from_micros(self.dry_at_us.load(Ordering::Relaxed));
-        dry_at.saturating_sub(self.opened.elapsed())
-    }
-}
-
-/// What only a device tells that says how far it has played.
-#[cfg(target_os = "linux")]
-impl Shared {
-    fn now(&self) -> Duration {
-        self.opened.elapsed()
-    }
-
-    fn note_asked(&self, now: Duration) {
-        self.asked_at_us.store(now.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    fn since_asked(&self) -> Duration {
-        self.now().saturating_sub(Duration::from_micros(self.asked_at_us.load(Ordering::Relaxed)))
-    }
-
-    fn note_left(&self, left: Duration) {
-        self.left_us.fetch_min(left.as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// The device has played up to here, and has so much.
-    fn note_held(&self, held: Duration, now: Duration) {
-        self.dry_at_us.store((now + held).as_micros() as u64, Ordering::Relaxed);
-    }
-
-    /// The device is given more.
-    fn note_given(&self, more: Duration, now: Duration) {
-        let dry_at = Duration::from_micros(self.dry_at_us.load(Ordering::Relaxed)).max(now);
-        self.note_held(more, dry_at);
-    }
-}
-
-/// Counts in the callback what a loudspeaker lacks in the middle of a sound.
-struct Gaps {
-    state: Arc<Shared>,
-    /// The sound has begun to be played.
-    begun: bool,
-    is_gap: bool,
-}
-
-impl Gaps {
-    fn new(state: &Arc<Shared>) -> Gaps {
-        Gaps { state: Arc::clone(state), begun: false, is_gap: false }
-    }
-
-    /// Takes whether the device has played all that it had, and whether it got something now. Returns whether this is
-    /// silence in the middle of a sound.
-    fn handle_step(&mut self, is_dry: bool, is_given: bool) -> bool {
-        if !self.state.is_sounding() {
-            (self.begun, self.is_gap) = (false, false);
-            return false;
-        }
-        let is_gap = self.begun && is_dry;
-        if is_gap && !self.is_gap {
-            self.state.missed.fetch_add(1, Ordering::Relaxed);
-        }
-        self.is_gap = is_gap;
-        self.begun |= is_given;
-        is_gap
-    }
 }
 
 impl SoundSystem {
@@ -500,7 +390,7 @@ impl Output {
         if !self.state.is_sounding() {
             self.state.note_asked(self.state.now());
         }
-        self.state.sounding.store(true, Ordering::Relaxed);
+        self.state.set_sounding(true);
         self.fill_ring(stereo);
         #[cfg(target_os = "linux")]
         if let Playback::Pulse(stream) = &self.stream {
@@ -510,7 +400,7 @@ impl Output {
 
     /// The sound is over: what is written is its end, and silence after it is nothing missing.
     pub fn rest(&mut self) {
-        self.state.sounding.store(false, Ordering::Relaxed);
+        self.state.set_sounding(false);
     }
 
     fn fill_ring(&mut self, stereo: &[f32]) {
@@ -543,24 +433,23 @@ impl Output {
         {
             return true;
         }
-        self.state.failed.load(Ordering::Relaxed)
+        self.state.has_failed()
     }
 
     /// Times that the device had nothing to play in the middle of a sound, or says that it had a fault.
     pub fn missed(&self) -> u64 {
-        self.state.missed.load(Ordering::Relaxed)
+        self.state.missed()
     }
 
     /// Time of silence in the middle of sounds. A device of cpal's that has run dry behind its callback does not tell for
     /// how long.
     pub fn missing(&self) -> Duration {
-        Duration::from_micros(self.state.missing_us.load(Ordering::Relaxed))
+        self.state.missing()
     }
 
     /// Least that the device had left before it was given more, since the last call; none where it does not say that.
     pub fn least_left(&self) -> Option<Duration> {
-        let left = self.state.left_us.swap(u64::MAX, Ordering::Relaxed);
-        (left < u64::MAX).then(|| Duration::from_micros(left))
+        self.state.take_least_left()
     }
 }
 
@@ -584,7 +473,7 @@ impl Input {
 
     /// Whether the device is gone and another one is needed.
     pub fn has_failed(&self) -> bool {
-        self.state.failed.load(Ordering::Relaxed)
+        self.state.has_failed()
     }
 }
 
@@ -689,55 +578,26 @@ fn choose(
 fn build_output<T: SizedSample + FromSample<f32>>(
     device: &cpal::Device,
     config: StreamConfig,
-    mut ring: Consumer<f32>,
+    ring: Consumer<f32>,
     state: &Arc<Shared>,
 ) -> Result<cpal::Stream, cpal::Error> {
-    let (shared, failed, mut gaps) = (Arc::clone(state), Arc::clone(state), Gaps::new(state));
     let second = u64::from(config.sample_rate) * u64::from(config.channels);
-    let mut is_preferred = false;
-    let play = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
-        // Some backends make the thread, and none of them says which one it is before it calls.
-        if !std::mem::replace(&mut is_preferred, true) {
-            prefer_this_thread();
-        }
-        let count = ring.slots().min(data.len());
-        if let Ok(chunk) = ring.read_chunk(count) {
-            for (out, sample) in data.iter_mut().zip(chunk) {
-                *out = T::from_sample(sample);
-            }
-        }
-        data[count..].fill(T::EQUILIBRIUM);
-        let lacks = data.len() - count;
-        if gaps.handle_step(lacks > 0, count > 0) {
-            shared.note_missing(Duration::from_micros(lacks as u64 * 1_000_000 / second.max(1)));
-        }
-    };
+    let (failed, mut playing) = (Arc::clone(state), Playing::new(ring, second, state));
+    let play = move |data: &mut [T], _: &cpal::OutputCallbackInfo| playing.fill(data);
     device.build_output_stream(config, play, move |error| note(&failed, &error), Some(OPEN))
 }
 
 fn build_input<T: SizedSample>(
     device: &cpal::Device,
     config: StreamConfig,
-    mut ring: Producer<f32>,
+    ring: Producer<f32>,
     state: &Arc<Shared>,
 ) -> Result<cpal::Stream, cpal::Error>
 where
     f32: FromSample<T>,
 {
-    let (shared, failed) = (Arc::clone(state), Arc::clone(state));
-    let mut is_preferred = false;
-    let record = move |data: &[T], _: &cpal::InputCallbackInfo| {
-        if !std::mem::replace(&mut is_preferred, true) {
-            prefer_this_thread();
-        }
-        let count = ring.slots().min(data.len());
-        for sample in &data[..count] {
-            let _ = ring.push(f32::from_sample(*sample));
-        }
-        if count < data.len() {
-            shared.missed.fetch_add(1, Ordering::Relaxed);
-        }
-    };
+    let (failed, mut hearing) = (Arc::clone(state), Hearing::new(ring, state));
+    let record = move |data: &[T], _: &cpal::InputCallbackInfo| hearing.handle_samples(data);
     device.build_input_stream(config, record, move |error| note(&failed, &error), Some(OPEN))
 }
 
@@ -746,33 +606,10 @@ fn note(state: &Shared, error: &cpal::Error) {
     use cpal::ErrorKind;
     match error.kind() {
         ErrorKind::DeviceNotAvailable | ErrorKind::HostUnavailable | ErrorKind::StreamInvalidated => {
-            state.failed.store(true, Ordering::Relaxed);
+            state.note_failed();
         }
         _ => {
-            state.missed.fetch_add(1, Ordering::Relaxed);
+            state.note_missed();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn silence_counts_only_in_the_middle_of_a_sound_and_each_gap_once() {
-        let state = Shared::new();
-        let mut gaps = Gaps::new(&state);
-        let mut check = |sounding, steps: &[(bool, bool)], expected| {
-            state.sounding.store(sounding, Ordering::Relaxed);
-            let silent = steps.iter().filter(|(is_dry, is_given)| gaps.handle_step(*is_dry, *is_given)).count();
-            assert_eq!((silent, state.missed.load(Ordering::Relaxed)), expected, "{steps:?}");
-        };
-        check(false, &[(true, false), (true, false)], (0, 0));
-        // What is written has not reached the device yet.
-        check(true, &[(true, false), (true, true), (false, true)], (0, 0));
-        check(true, &[(true, false), (true, false), (true, true), (false, true)], (3, 1));
-        check(true, &[(true, true)], (1, 2));
-        check(false, &[(false, true), (true, false)], (0, 2));
-        check(true, &[(true, true)], (0, 2));
     }
 }

@@ -4,8 +4,9 @@
 //! nothing of what was missing. Here the server has room for more than ever waits in it, gets what there is, and says with
 //! each request how far it has played. How much waits is decided elsewhere.
 
-use super::{Gaps, Shared, SoundDeviceError};
-use crate::proto::sound::ahead::{AHEAD_MAX, Playhead};
+use super::SoundDeviceError;
+use super::callback::{Feeding, Hearing, Shared};
+use crate::proto::sound::ahead::AHEAD_MAX;
 use crate::proto::sound::packet::RATE;
 use pulseaudio::protocol::stream::{BufferAttr, StreamFlags};
 use pulseaudio::protocol::{ChannelMap, DEFAULT_SINK, DEFAULT_SOURCE, PlaybackStreamParams, RecordStreamParams};
@@ -21,9 +22,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
 /// Of a sample.
-const BYTES: usize = size_of::<f32>();
+pub(super) const BYTES: usize = size_of::<f32>();
 /// Channels of a loudspeaker.
-const STEREO: usize = 2;
+pub(super) const STEREO: usize = 2;
 /// The server asks anew after so much, and its device takes so much at once.
 const REQUEST: Duration = Duration::from_millis(10);
 /// What the server has room for; it keeps three requests for itself.
@@ -100,16 +101,8 @@ impl Pulse {
         state: &Arc<Shared>,
     ) -> Result<Playback, SoundDeviceError> {
         let link = Arc::new(Link::default());
-        let source = Source {
-            ring,
-            gaps: Gaps::new(state),
-            state: Arc::clone(state),
-            link: Arc::clone(&link),
-            playhead: Playhead::default(),
-            written_bytes: 0,
-            expected: 0,
-            is_preferred: false,
-        };
+        let source =
+            Source { feeding: Feeding::new(ring, state), link: Arc::clone(&link), _end: End(Arc::clone(state)) };
         let params = PlaybackStreamParams {
             sample_spec: spec(STEREO),
             channel_map: ChannelMap::stereo(),
@@ -134,23 +127,11 @@ impl Pulse {
     pub(super) fn open_input(
         &self,
         number: u32,
-        mut ring: Producer<f32>,
+        ring: Producer<f32>,
         state: &Arc<Shared>,
     ) -> Result<RecordStream, SoundDeviceError> {
-        let end = End(Arc::clone(state));
-        let mut is_preferred = false;
-        let record = move |data: &[u8]| {
-            if !std::mem::replace(&mut is_preferred, true) {
-                super::prefer_this_thread();
-            }
-            for sample in data.chunks_exact(BYTES) {
-                let sample = sample.try_into().map_or(0.0, f32::from_le_bytes);
-                if ring.push(sample).is_err() {
-                    end.0.missed.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-            }
-        };
+        let mut ear = Ear { hearing: Hearing::new(ring, state), _end: End(Arc::clone(state)) };
+        let record = move |data: &[u8]| ear.handle_bytes(data);
         let params = RecordStreamParams {
             sample_spec: spec(1),
             channel_map: ChannelMap::mono(),
@@ -192,71 +173,36 @@ impl Playback {
 
 /// What the server plays; called by a thread of the crate, which is told of requests and woken by the owner.
 struct Source {
-    ring: Consumer<f32>,
-    gaps: Gaps,
-    state: Arc<Shared>,
+    feeding: Feeding,
     link: Arc<Link>,
-    playhead: Playhead,
-    written_bytes: u64,
-    /// What is asked for if the server has not asked for more since.
-    expected: usize,
-    is_preferred: bool,
+    _end: End,
 }
 
 impl PlaybackSource for Source {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<usize> {
         let this = self.get_mut();
-        if !std::mem::replace(&mut this.is_preferred, true) {
-            super::prefer_this_thread();
-        }
         this.link.waker.get_or_init(|| context.waker().clone());
         let room = this.link.room_bytes.load(Ordering::Relaxed) as usize;
         if room == 0 {
             return Poll::Pending;
         }
-        // All that the server has room for and was not given is asked for.
-        let left = room.saturating_sub(buffer.len());
-        let asked = buffer.len() != this.expected;
-        let now = this.state.now();
-        if asked {
-            this.state.note_asked(now);
-        }
-        if !this.state.is_sounding() {
-            if let Some(missing) = this.playhead.handle_end() {
-                this.state.note_missing(missing);
-            }
-        } else if asked && this.written_bytes > 0 {
-            let played = (this.written_bytes - (left as u64).min(this.written_bytes)) / (STEREO * BYTES) as u64;
-            if let Some(missing) = this.playhead.handle_position(played, now) {
-                this.state.note_missing(missing);
-            }
-        }
-        let count = this.ring.slots().min(buffer.len() / BYTES);
-        if let Ok(chunk) = this.ring.read_chunk(count) {
-            for (out, sample) in buffer.chunks_exact_mut(BYTES).zip(chunk) {
-                out.copy_from_slice(&sample.to_le_bytes());
-            }
-        }
-        let bytes = count * BYTES;
-        if asked && this.gaps.begun && this.state.is_sounding() {
-            this.state.note_left(duration_of(left));
-        }
-        this.gaps.handle_step(asked && left == 0, count > 0);
-        if asked {
-            this.state.note_held(duration_of(left + bytes), now);
-        } else {
-            this.state.note_given(duration_of(bytes), now);
-        }
-        this.written_bytes += bytes as u64;
-        this.expected = buffer.len() - bytes;
         // No bytes would mean the end.
-        if bytes == 0 { Poll::Pending } else { Poll::Ready(bytes) }
+        match this.feeding.fill(buffer, room) {
+            0 => Poll::Pending,
+            bytes => Poll::Ready(bytes),
+        }
     }
 }
 
-impl Drop for Source {
-    fn drop(&mut self) {
-        self.state.failed.store(true, Ordering::Relaxed);
+/// What takes what the server has recorded.
+struct Ear {
+    hearing: Hearing,
+    _end: End,
+}
+
+impl Ear {
+    fn handle_bytes(&mut self, data: &[u8]) {
+        self.hearing.handle_bytes(data);
     }
 }
 
@@ -265,7 +211,7 @@ struct End(Arc<Shared>);
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.0.failed.store(true, Ordering::Relaxed);
+        self.0.note_failed();
     }
 }
 
@@ -299,6 +245,6 @@ fn bytes_of(time: Duration, channels: usize) -> u32 {
     time.as_millis() as u32 * (RATE / 1_000) * (channels * BYTES) as u32
 }
 
-fn duration_of(bytes: usize) -> Duration {
+pub(super) fn duration_of(bytes: usize) -> Duration {
     Duration::from_micros((bytes / (STEREO * BYTES)) as u64 * 1_000_000 / u64::from(RATE))
 }
