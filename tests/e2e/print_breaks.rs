@@ -13,50 +13,73 @@ use crate::support::printer::{IppPrinter, pdf};
 use crate::support::process::send;
 use crate::support::wait::wait_until;
 
+/// How far a job is when something is killed.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// Its program was told that it is taken; the session's CUPS is sending it to the session's printer.
+    Spooled,
+    /// A part of it is at the viewer.
+    Coming,
+    /// The printer has it, and no paper.
+    HandedOver,
+}
+
 #[test]
-fn kills_of_every_part_neither_lose_nor_double_a_job() {
+fn kills_of_every_part_at_every_step_neither_lose_nor_double_a_job() {
     if !has(PROGRAMS) {
         return;
     }
     let mut office = Office::new(&[]);
-    let queue = office.queue();
-    // Large enough that a kill meets its transfer, and then its printing.
+    // Large enough that a kill meets its transfer.
     let path = office.document("big.pdf", pdf(6 << 20, "Kachel-Marke-3"));
-    for (before, victim) in ["viewer", "session", "front", "cups"].into_iter().enumerate() {
-        office.printer.set_paper(false);
-        office.run("lp", &["-d", &queue, "-t", victim, &path]);
-        wait_until(PATIENCE, "the transfer has begun", || {
-            let jobs = office.printing()?["jobs"].as_array().cloned()?;
-            jobs.get(before).filter(|j| j["confirmed"].as_u64() > Some(0)).map(drop)
-        });
-        match victim {
-            "viewer" => {
-                office.kill_viewer();
-                office.start_viewer();
+    let mut before = 0;
+    for step in [Step::Coming, Step::Spooled, Step::HandedOver] {
+        for victim in ["viewer", "session", "front", "cups"] {
+            office.printer.set_paper(false);
+            // A print server that was killed is there again in two seconds.
+            let queue = office.queue();
+            office.run("lp", &["-d", &queue, "-t", victim, &path]);
+            let job = |office: &Office| office.printing()?["jobs"].get(before).cloned();
+            match step {
+                Step::Spooled => {}
+                Step::Coming => wait_until(PATIENCE, "the transfer has begun", || {
+                    (job(&office)?["confirmed"].as_u64()? > 0).then_some(())
+                }),
+                Step::HandedOver => {
+                    wait_until(PATIENCE, "there is no paper", || (job(&office)?["state"] == "stopped").then_some(()));
+                }
             }
-            "session" => send(office.session_pid(), Signal::KILL),
-            "front" => {
-                office.host.end_front(Signal::KILL);
-                office.serve_again();
+            match victim {
+                "viewer" => {
+                    office.kill_viewer();
+                    office.start_viewer();
+                }
+                "session" => send(office.session_pid(), Signal::KILL),
+                "front" => {
+                    office.host.end_front(Signal::KILL);
+                    office.serve_again();
+                }
+                _ => {
+                    let pids = office.host.processes().pids();
+                    let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                    let cups = pids.into_iter().find(|pid| name(pid).trim() == "cupsd").expect("CUPS runs");
+                    send(cups, Signal::KILL);
+                }
             }
-            _ => {
-                let pids = office.host.processes().pids();
-                let name = |pid: &u32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-                let cups = pids.into_iter().find(|pid| name(pid).trim() == "cupsd").expect("CUPS runs");
-                send(cups, Signal::KILL);
-            }
-        }
-        // Nobody touches the desk: an idle link is silent for longer than this test wants to wait.
-        office.nudge();
-        office.printer.set_paper(true);
-        wait_until(PATIENCE, victim, || {
+            // Nobody touches the desk: an idle link is silent for longer than this test wants to wait.
             office.nudge();
-            let states = office.states();
-            (states.last()? == "done" && office.printer.sheets().len() > before).then_some(())
-        });
+            office.printer.set_paper(true);
+            wait_until(2 * PATIENCE, &format!("{victim} is killed, {step:?}"), || {
+                office.nudge();
+                let states = office.states();
+                (states.len() > before && states.last()? == "done").then_some(())
+            });
+            before += 1;
+            assert_eq!(office.printer.sheets().len(), before, "{victim}, {step:?}\n{}", office.printer.log());
+        }
     }
-    office.wait_states("all of them", &["done"; 4]);
-    assert_eq!(office.printer.sheets().len(), 4, "each once\n{}", office.printer.log());
+    office.wait_states("all of them", &["done"; 12]);
+    assert_eq!(office.printer.sheets().len(), 12, "each once\n{}", office.printer.log());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use kachel::io::linux::cups::Cups;
 use rustix::process::Signal;
+use std::sync::atomic::AtomicU64;
 
 use crate::print::{Office, PATIENCE, PROGRAMS, Way};
 use crate::seat::has;
@@ -101,7 +102,7 @@ pub(crate) struct PrintSystem {
 impl PrintSystem {
     pub(crate) fn start(printer: &IppPrinter) -> PrintSystem {
         let mut programs = Processes::new("cups");
-        let cups = Cups::adopt_or_start(programs.folder()).expect("a print server");
+        let cups = Cups::adopt_or_start(programs.folder(), &AtomicU64::default()).expect("a print server");
         let socket = Cups::socket(programs.folder());
         let mut command = Command::new("lpadmin");
         command.args(["-p", "Buero", "-E", "-m", "everywhere", "-v", &printer.uri()]).env("CUPS_SERVER", &socket);

@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::mpsc as channel;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
@@ -441,7 +441,7 @@ fn care_for_cups(
     told: &channel::SyncSender<BTreeMap<String, String>>,
     waker: &UnixStream,
     starts: &AtomicU64,
-    start: impl Fn(&Path) -> Result<Cups, CupsError>,
+    start: impl Fn(&Path, &AtomicU64) -> Result<Cups, CupsError>,
 ) {
     let mut cups: Option<Cups> = None;
     // What is to be tried again: printers that have no print server, or where not all queues are as they should be.
@@ -466,8 +466,7 @@ fn care_for_cups(
             Err(channel::RecvTimeoutError::Timeout) => {
                 if let Some(running) = cups.as_mut().filter(|running| !running.is_running()) {
                     tracing::warn!("The print server is gone and is started again");
-                    starts.fetch_add(1, Ordering::Relaxed);
-                    if let Err(error) = running.start() {
+                    if let Err(error) = running.start(starts) {
                         tracing::error!(%error, "No print server");
                         continue;
                     }
@@ -487,7 +486,7 @@ fn care_for_cups(
             if printers.is_empty() {
                 continue;
             }
-            match start(dir) {
+            match start(dir, starts) {
                 Ok(started) => (cups, pause) = (Some(started), CARE),
                 Err(error) => {
                     let source = std::error::Error::source(&error).map(ToString::to_string);
@@ -532,7 +531,7 @@ mod tests {
         let (tried, tries) = channel::channel();
         let thread = std::thread::spawn(move || {
             let dir = tempfile::tempdir().expect("a directory");
-            let start = |_: &Path| {
+            let start = |_: &Path, _: &AtomicU64| {
                 let _ = tried.send(());
                 Err(CupsError::Missing { program: "cupsd", package: "cups-daemon" })
             };

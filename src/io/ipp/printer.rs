@@ -201,9 +201,10 @@ async fn accept(listener: &UnixListener, users: &[u32], desk: Rc<Desk>) -> io::R
                     continue;
                 }
                 let desk = Rc::clone(&desk);
+                let starts = desk.cups_starts.load(Ordering::Relaxed);
                 tokio::task::spawn_local(async move {
                     let Ok(_place) = place.acquire().await else { return };
-                    let service = service_fn(|request| serve_request(Rc::clone(&desk), request));
+                    let service = service_fn(|request| serve_request(Rc::clone(&desk), starts, request));
                     let mut server = hyper::server::conn::http1::Builder::new();
                     // A client that hangs up in the middle of something is an ordinary thing.
                     let _ = server.keep_alive(true).serve_connection(TokioIo::new(stream), service).await;
@@ -334,7 +335,12 @@ impl From<StatusCode> for Answer {
     }
 }
 
-async fn serve_request(desk: Rc<Desk>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+/// `starts` is how often CUPS had been started when this connection was made.
+async fn serve_request(
+    desk: Rc<Desk>,
+    starts: u64,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let plain = |status: Http| {
         let mut response = Response::new(Full::new(Bytes::new()));
         *response.status_mut() = status;
@@ -361,7 +367,7 @@ async fn serve_request(desk: Rc<Desk>, request: Request<Incoming>) -> Result<Res
     let (header, answer) = match head {
         Ok(head) => {
             let rest = Bytes::from(begin).slice(head.length..);
-            (head.header, desk.answer(key, &head, rest, &mut body).await)
+            (head.header, desk.answer((key, starts), &head, rest, &mut body).await)
         }
         Err(error) => {
             tracing::warn!(%error, "A print request was refused");
@@ -419,7 +425,13 @@ fn printer_key(hex: &str) -> Option<PrinterKey> {
 }
 
 impl Desk {
-    async fn answer(&self, key: Option<PrinterKey>, head: &Head, rest: Bytes, body: &mut Incoming) -> Answer {
+    async fn answer(
+        &self,
+        (key, starts): (Option<PrinterKey>, u64),
+        head: &Head,
+        rest: Bytes,
+        body: &mut Incoming,
+    ) -> Answer {
         if let Err(status) = options::check_head(head) {
             return status.into();
         }
@@ -466,7 +478,7 @@ impl Desk {
             },
             Some(Op::GetJobAttributes) => match self.job_of(&view, printer, head) {
                 Some(job) => {
-                    self.state.borrow_mut().note_told(&job);
+                    self.state.borrow_mut().note_told(&job, starts);
                     self.describe(printer, &job, &requested(head))
                 }
                 None => StatusCode::ClientErrorNotFound.into(),

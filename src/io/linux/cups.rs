@@ -18,6 +18,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -152,15 +153,15 @@ impl Cups {
         let _ = fs::remove_file(Cups::socket(dir));
     }
 
-    /// Finds the print server that an earlier process started in this session's directory, or starts one.
+    /// Finds the print server that an earlier process started in this session's directory, or starts one, which `starts` counts.
     ///
     /// # Errors
     /// See [`CupsError`].
-    pub fn adopt_or_start(dir: &Path) -> Result<Cups, CupsError> {
+    pub fn adopt_or_start(dir: &Path, starts: &AtomicU64) -> Result<Cups, CupsError> {
         let fresh = || Cups { dir: dir.to_owned(), socket: Cups::socket(dir), record: Record::default() };
         let mut cups = Cups::adopted(dir).unwrap_or_else(fresh);
         if !cups.is_running() {
-            cups.start()?;
+            cups.start(starts)?;
         }
         Ok(cups)
     }
@@ -181,17 +182,20 @@ impl Cups {
         self.record.process
     }
 
-    /// Starts it again; jobs and queues that it had are on disk.
+    /// Starts it again; jobs and queues that it had are on disk. `starts` is counted up when nothing of the one before runs any
+    /// more: its backends outlive it, and hear of jobs what the new one does not know.
     ///
     /// # Errors
     /// See [`CupsError`].
-    pub fn start(&mut self) -> Result<(), CupsError> {
+    pub fn start(&mut self, starts: &AtomicU64) -> Result<(), CupsError> {
         let missing = |program, package| CupsError::Missing { program, package };
         let program = find_system_program("cupsd").ok_or_else(|| missing("cupsd", "cups-daemon"))?;
         find_system_program("lpadmin").ok_or_else(|| missing("lpadmin", "cups-client"))?;
         if let Some(left) = self.record.process {
             left.stop(STOP_GRACE);
+            left.clear_session();
         }
+        starts.fetch_add(1, Ordering::Relaxed);
         let tree = self.tree();
         let files = configuration(&tree, &self.socket, rustix::process::geteuid().is_root());
         self.write_files(&tree, &files)?;
@@ -264,6 +268,7 @@ impl Cups {
         {
             keep(self.lpadmin(&queue.name, &["-d", &queue.name]));
         }
+        keep(self.resume_queues());
         self.save()?;
         first
     }
@@ -288,6 +293,7 @@ impl Cups {
     pub fn stop(&mut self) {
         if let Some(process) = self.record.process.take() {
             process.stop(STOP_GRACE);
+            process.clear_session();
         }
         Cups::clean(&self.dir);
         let _ = fs::remove_file(self.dir.join(RECORD));
@@ -382,6 +388,19 @@ impl Cups {
         }
     }
 
+    /// Lets queues go on that CUPS has stopped: so it does for good, whatever the policy, when a session process dies while it
+    /// takes a document. What the user has stopped stays so.
+    fn resume_queues(&self) -> Result<(), CupsError> {
+        let names: Vec<&str> = self.record.queues.values().map(|queue| queue.name.as_str()).collect();
+        let Some(first) = names.first() else { return Ok(()) };
+        let said = self.ask("lpstat", first, &["-p", &names.join(",")])?;
+        for name in stopped_queues(&said).filter(|name| names.contains(name)) {
+            tracing::info!(name, "A print queue goes on");
+            self.ask("cupsenable", name, &[name])?;
+        }
+        Ok(())
+    }
+
     fn lpadmin(&self, queue: &str, arguments: &[&str]) -> Result<(), CupsError> {
         self.ask("lpadmin", queue, arguments).map(drop)
     }
@@ -452,6 +471,15 @@ fn text_in(pipe: impl Read) -> io::Result<String> {
 /// Whether one of CUPS' programs says that there is no such queue.
 fn is_unknown(said: &str) -> bool {
     said.contains("does not exist") || said.contains("Invalid destination name")
+}
+
+/// Queues that have stopped by themselves, of what `lpstat -p` says: a line for each, and below one that has stopped why.
+fn stopped_queues(said: &str) -> impl Iterator<Item = &str> {
+    let lines = said.lines().zip(said.lines().skip(1).chain([""]));
+    lines.filter_map(|(line, below)| {
+        let (name, rest) = line.strip_prefix("printer ")?.split_once(' ')?;
+        (rest.starts_with("disabled") && below.trim() != "Paused").then_some(name)
+    })
 }
 
 /// The number of [`FILTER_USER`].
@@ -532,10 +560,11 @@ fn configuration(tree: &Path, socket: &Path, is_root: bool) -> [(&'static str, S
         at("log/error"),
         at("log/page"),
     );
-    // Whoever reaches the socket is the session's user: its directory lets nobody else in.
+    // Whoever reaches the socket is the session's user: its directory lets nobody else in. What it took it writes down at
+    // once, not half a minute later: neither job nor queue is gone when it is killed.
     let rules = format!(
         "LogLevel warn\nMaxLogSize 1m\nAccessLogLevel none\nListen {}\nBrowsing No\nWebInterface No\nDefaultAuthType None\n\
-         DefaultShared No\nPreserveJobHistory {}\nPreserveJobFiles No\nErrorPolicy retry-current-job\n\
+         DefaultShared No\nPreserveJobHistory {}\nPreserveJobFiles No\nDirtyCleanInterval 0\nErrorPolicy retry-current-job\n\
          JobRetryInterval 2\nJobRetryLimit 30\nMaxJobs 500\n\
          <Location />\nOrder allow,deny\nAllow all\n</Location>\n\
          <Location /admin>\nOrder allow,deny\nAllow all\n</Location>\n\
@@ -640,6 +669,17 @@ mod tests {
         let child = said.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("the child's number");
         rustix::process::kill_process(child, rustix::process::Signal::KILL).expect("it still runs");
         thread.join().expect("it has ended");
+    }
+
+    #[test]
+    fn queues_that_the_user_did_not_stop_are_told_from_others() {
+        let said = "printer Kyocera is idle.  enabled since Sat Nov 28 13:39:37 2026\n\
+                    printer Buero disabled since Sat Nov 28 13:39:37 2026 -\n\tUnable to add document to print job.\n\
+                    printer Flur disabled since Sat Nov 28 13:39:37 2026 -\n\tPaused\n\
+                    printer Keller now printing Keller-1.  enabled since Sat Nov 28 13:39:37 2026\n\
+                    printer Dach disabled since Sat Nov 28 13:39:37 2026 -\n\treason unknown\n";
+        assert_eq!(stopped_queues(said).collect::<Vec<_>>(), ["Buero", "Dach"]);
+        assert_eq!(stopped_queues("").count() + stopped_queues("printer\nprinter \nprinter a\n\n").count(), 0);
     }
 
     #[test]

@@ -23,6 +23,9 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+/// Longest wait for a process that was killed.
+const KILL_LIMIT: Duration = Duration::from_secs(1);
+
 /// One certain process on this machine, also after the process that started it is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessId {
@@ -67,6 +70,24 @@ impl ProcessId {
         if !wait_readable(&pidfd, grace) {
             signal(Signal::KILL);
             wait_readable(&pidfd, grace);
+        }
+    }
+
+    /// Kills what a program that was started by [`spawn_detached`] and has ended has left running.
+    pub fn clear_session(self) {
+        if self.alive() {
+            return;
+        }
+        let is_left = |pid: &u32| session_of(*pid) == Some(self.pid);
+        for pid in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let Some(pid) = pid.file_name().to_str().and_then(|name| name.parse().ok()).filter(is_left) else {
+                continue;
+            };
+            // Its number is nobody else's while there is a handle; whose it is, is looked at once more.
+            let Some(process) = ProcessId::of(pid).filter(|_| is_left(&pid)) else { continue };
+            let Some(handle) = process.open() else { continue };
+            let _ = pidfd_send_signal(&handle, Signal::KILL);
+            wait_readable(&handle, KILL_LIMIT);
         }
     }
 
@@ -134,6 +155,12 @@ fn parse_stat(stat: &str) -> Option<(char, u64)> {
     Some((fields.first()?.chars().next()?, fields.get(19)?.parse().ok()?))
 }
 
+/// The session that a process is of: while it has any, no new process gets its leader's number.
+fn session_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(3)?.parse().ok()
+}
+
 fn leads_group(pid: u32) -> bool {
     let group = |stat: &str| stat.rsplit_once(')')?.1.split_whitespace().nth(2)?.parse::<u32>().ok();
     fs::read_to_string(format!("/proc/{pid}/stat")).ok().and_then(|stat| group(&stat)) == Some(pid)
@@ -169,6 +196,32 @@ mod tests {
         assert!(!sleeper.wait_end(Duration::ZERO));
         sleeper.stop(Duration::from_secs(5));
         assert!(!sleeper.alive());
+    }
+
+    #[test]
+    fn what_a_detached_program_left_running_can_be_ended_and_nothing_else() {
+        let dir = tempfile::tempdir().expect("temporary directory");
+        let mut shell = Command::new("sh");
+        // A group of its own, as CUPS' backends have.
+        shell.arg("-c").arg("set -m; sleep 1000 & echo $!; wait");
+        let leader = spawn_detached(&mut shell, &dir.path().join("log")).expect("a shell");
+        let end = Instant::now() + Duration::from_secs(10);
+        let child = loop {
+            let said = fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+            // A shell without a terminal says so first.
+            match said.lines().last().and_then(|line| line.parse().ok()).and_then(ProcessId::of) {
+                Some(child) => break child,
+                None => assert!(Instant::now() < end, "{said}"),
+            }
+        };
+        leader.clear_session();
+        assert!(leader.alive() && child.alive(), "only what has lost its leader");
+        let handle = leader.open().expect("it runs");
+        pidfd_send_signal(&handle, Signal::KILL).expect("ours");
+        assert!(leader.wait_end(Duration::from_secs(10)) && child.alive());
+        leader.clear_session();
+        assert!(!child.alive());
+        assert!(ProcessId::of(std::process::id()).is_some_and(ProcessId::alive));
     }
 
     #[test]

@@ -79,9 +79,10 @@ impl State {
         }
     }
 
-    /// Somebody hears how this job is.
-    pub(super) fn note_told(&mut self, job: &JobView) {
-        if job.state.is_some_and(|state| state.is_end()) {
+    /// Somebody hears how this job is, over a connection that was made when CUPS had been started so often: what is left of
+    /// an earlier one hears it for nobody.
+    pub(super) fn note_told(&mut self, job: &JobView, starts: u64) {
+        if starts == self.cups_starts && job.state.is_some_and(|state| state.is_end()) {
             self.told.insert(job.offer.job);
         }
     }
@@ -219,15 +220,18 @@ mod tests {
         assert_eq!(come(&state, &mut jobs, 1), (first.0, false));
         assert_eq!(come(&state, &mut jobs, 2), (second.0, false));
         // It heard that the first is printed: what comes now is the same once more.
-        state.note_told(&jobs[0]);
+        state.note_told(&jobs[0], 1);
         assert_eq!(come(&state, &mut jobs, 1), (first.0, false), "not at its end yet");
         jobs[0].state = Some(JobState::Done);
-        state.note_told(&jobs[0]);
+        state.note_told(&jobs[0], 1);
         let third = come(&state, &mut jobs, 1);
         assert!(third.1 && ![first.0, second.0].contains(&third.0));
         assert_eq!(come(&state, &mut jobs, 1), (third.0, false));
         // It was killed and has forgotten what it heard.
         state.note_cups_starts(2);
+        assert_eq!(come(&state, &mut jobs, 1), (first.0, false));
+        // A backend of the one that was killed goes on asking.
+        state.note_told(&jobs[0], 1);
         assert_eq!(come(&state, &mut jobs, 1), (first.0, false));
     }
 
