@@ -280,6 +280,35 @@ fn the_microphone_is_recorded_in_the_session_after_a_click_and_not_before() {
     assert_microphone(&mut Room::new(&[]));
 }
 
+#[test]
+fn a_tone_goes_on_while_microphones_are_opened_and_closed() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut room = Room::new(&[]);
+    let source = "source_name=webcam master=mouth.monitor channels=1";
+    room.sound.control(&["load-module", "module-remap-source", source]);
+    let length = Duration::from_secs(20);
+    let file = room.host.state().with_file_name("tone.wav");
+    write_wav(&file, 1_000.0, LEVEL, length);
+    let heard = room.sound.record("ear.monitor", "heard");
+    room.host.exec(&["paplay", &file.to_string_lossy()]);
+    wait_until(PATIENCE, "the tone is heard", || loud(&heard));
+    click_microphone(&mut room);
+    // Each choice closes one and opens another.
+    for (choice, opened) in ["webcam", "microphone", "webcam"].into_iter().zip(2..) {
+        room.sound.control(&["set-default-source", choice]);
+        wait_until(PATIENCE, "another microphone is open", || {
+            let found = room.viewer.processes().log("kachel").matches("Microphone opened").count();
+            (found == opened).then_some(())
+        });
+    }
+    assert!(loud(&heard).is_some(), "the tone was over before the microphones");
+    let tone = wait_tone(&heard);
+    eprintln!("{:?}", room.viewer.stats().last());
+    assert_tone_of(tone, (1_000.0, LEVEL, length), "while microphones are opened");
+}
+
 /// Switches the microphone on as a user does, and waits until it is open.
 fn click_microphone(room: &mut Room) {
     // Bar, three buttons further, and press.
