@@ -930,6 +930,22 @@ fn documents_of_all_jobs_together_are_bounded_and_none_is_lost() {
 }
 
 #[test]
+fn only_so_many_jobs_wait_at_a_time_and_the_next_one_once_one_has_ended() {
+    let mut host = HostJobs::default();
+    host.handle_wish(PrintWish::Printers(vec![printer(KEY)]));
+    let last = JOBS_MAX as u8 + 1;
+    for number in 1..last {
+        assert_eq!(host.handle_job(offer(number, 10), number.into()), Ok(number.into()));
+    }
+    told(&mut host);
+    assert_eq!(host.handle_job(offer(last, 10), last.into()), Err(Refusal::Full));
+    assert_eq!(host.handle_job(offer(1, 10), last.into()), Ok(1), "one that is known is no new one");
+    host.handle_wish(PrintWish::State { job: JobId([1; 16]), state: JobState::Done, reason: JobReason::None });
+    told(&mut host);
+    assert_eq!(host.handle_job(offer(last, 10), last.into()), Ok(last.into()));
+}
+
+#[test]
 fn a_host_that_talks_while_a_disk_is_slow_fills_no_memory() {
     let mut viewer = ViewerJobs::default();
     viewer.handle_printers(vec![printer(KEY)]);
