@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use kachel::geom::{Rect, Size};
 use rustix::process::Signal;
 
-use crate::seat::{PATIENCE, PROGRAMS, Seat, WindowManager, has};
+use crate::seat::{PATIENCE, PROGRAMS, Seat, TIERS, WindowManager, has};
 use crate::support::input::{Button, Input};
 use crate::support::process::{resident_bytes, send};
 use crate::support::wait::{wait_for, wait_until};
@@ -59,7 +59,7 @@ fn random_input_resizes_and_kills_leave_no_trace() {
     let before = desktop(&seat);
     let (begin, whole) = (Instant::now(), Duration::from_secs(seconds));
     let (mut kills, mut resizes, mut steps) = (0, 0, 0_u64);
-    let mut half: Option<[Held; 4]> = None;
+    let (mut half, mut tier) = (None::<[Held; 4]>, 0);
     let mut kill_at = Duration::from_secs(5);
     while begin.elapsed() < whole {
         steps += 1;
@@ -81,14 +81,24 @@ fn random_input_resizes_and_kills_leave_no_trace() {
         if begin.elapsed() > kill_at {
             kills += 1;
             kill_at += Duration::from_secs(8);
-            if kills % 2 == 0 {
-                seat.restart_front();
-            } else {
-                let pid = seat.host_pids().map(|(_, session)| session);
-                pid.into_iter().for_each(|pid| send(pid, Signal::KILL));
+            match kills % 3 {
+                // Whose memory is compared has seen every size by the middle, and lives to the end.
+                1 if begin.elapsed() < whole / 4 => {
+                    tier = (tier + 1) % TIERS.len();
+                    seat.replace_viewer(TIERS[tier]);
+                }
+                2 => seat.restart_front(),
+                _ => {
+                    let pid = seat.host_pids().map(|(_, session)| session);
+                    pid.into_iter().for_each(|pid| send(pid, Signal::KILL));
+                }
             }
             wait_until(PATIENCE, "the viewer is back", || (seat.status_number("viewers")? == 1).then_some(()));
             assert_eq!(desktop(&seat), before, "X server and desktop live after {steps} inputs and {kills} kills");
+        }
+        if tier != 0 && begin.elapsed() > whole / 4 {
+            tier = 0;
+            seat.replace_viewer(TIERS[tier]);
         }
         if half.is_none() && begin.elapsed() > whole / 2 {
             half = held(&seat);
