@@ -80,6 +80,15 @@ fn kills_of_every_part_at_every_step_neither_lose_nor_double_a_job() {
     }
     office.wait_states("all of them", &["done"; 12]);
     assert_eq!(office.printer.sheets().len(), 12, "each once\n{}", office.printer.log());
+    // A queue that is lost all the same is made anew by the next session process.
+    let queue = office.queue();
+    office.run("lpadmin", &["-x", &queue]);
+    send(office.session_pid(), Signal::KILL);
+    wait_until(PATIENCE, "the session is back", || {
+        office.nudge();
+        (office.printing()?["printers"][0]["present"] == true).then_some(())
+    });
+    assert_eq!(office.queue(), queue);
 }
 
 #[test]

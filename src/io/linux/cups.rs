@@ -268,7 +268,12 @@ impl Cups {
         {
             keep(self.lpadmin(&queue.name, &["-d", &queue.name]));
         }
-        keep(self.resume_queues());
+        let resumed = self.resume_queues();
+        if matches!(&resumed, Err(CupsError::Queue { detail, .. }) if is_unknown(detail)) {
+            // Its configuration was lost: asked again, all are made anew.
+            self.record.queues.retain(|_, queue| queue.is_leaving);
+        }
+        keep(resumed);
         self.save()?;
         first
     }
