@@ -3,12 +3,13 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicU64;
 
 use kachel::io::linux::cups::Cups;
 use rustix::process::Signal;
-use std::sync::atomic::AtomicU64;
 
 use crate::print::{Office, PATIENCE, PROGRAMS, Way};
 use crate::seat::has;
@@ -104,6 +105,7 @@ impl PrintSystem {
         let mut programs = Processes::new("cups");
         let cups = Cups::adopt_or_start(programs.folder(), &AtomicU64::default()).expect("a print server");
         let socket = Cups::socket(programs.folder());
+        write_late(&cups, &socket, &mut programs);
         let mut command = Command::new("lpadmin");
         command.args(["-p", "Buero", "-E", "-m", "everywhere", "-v", &printer.uri()]).env("CUPS_SERVER", &socket);
         programs.run("lpadmin", &mut command);
@@ -121,6 +123,23 @@ impl PrintSystem {
         command.args(arguments).env("CUPS_SERVER", socket).env("LC_ALL", "C.UTF-8");
         self.programs.run(program, &mut command)
     }
+}
+
+/// Starts a print server anew that writes its files half a minute late, as a desk's does. Where it writes at once, cupsd 2.4
+/// crashes now and then beside its own thread that asks a printer without a driver; a session's queues have none of that kind.
+fn write_late(cups: &Cups, socket: &Path, programs: &mut Processes) {
+    let process = cups.process().expect("it runs");
+    let line = fs::read_to_string(format!("/proc/{}/cmdline", process.pid)).expect("it runs");
+    let words: Vec<&str> = line.split_terminator('\0').collect();
+    let file = words.iter().skip_while(|word| **word != "-c").nth(1).expect("its configuration");
+    let text = fs::read_to_string(file).expect("a configuration");
+    let late = text.replace("DirtyCleanInterval 0\n", "");
+    assert_ne!(text, late);
+    fs::write(file, late).expect("ours");
+    process.stop(PATIENCE);
+    let _ = fs::remove_file(socket);
+    programs.spawn("cupsd", Command::new(words[0]).args(&words[1..]).env_remove("CUPS_SERVER"));
+    wait_until(PATIENCE, "it listens", || UnixStream::connect(socket).is_ok().then_some(()));
 }
 
 impl Drop for PrintSystem {
