@@ -270,8 +270,8 @@ impl Cups {
         }
         let resumed = self.resume_queues();
         if matches!(&resumed, Err(CupsError::Queue { detail, .. }) if is_unknown(detail)) {
-            // Its configuration was lost: asked again, all are made anew.
-            self.record.queues.retain(|_, queue| queue.is_leaving);
+            // Its configuration was lost, or it is just gone: asked again, those that are wanted are made anew.
+            self.record.queues.retain(|key, queue| queue.is_leaving || !wanted.contains(key));
         }
         keep(resumed);
         self.save()?;
