@@ -92,6 +92,37 @@ fn kills_of_every_part_at_every_step_neither_lose_nor_double_a_job() {
 }
 
 #[test]
+fn the_same_document_once_more_comes_out_once_more_also_when_the_session_process_dies_between() {
+    if !has(PROGRAMS) {
+        return;
+    }
+    let mut office = Office::new(&[]);
+    // Large enough that a kill meets the second on its way from CUPS.
+    let path = office.document("big.pdf", pdf(64 << 20, "Kachel-Marke-15"));
+    let spool = office.host.state().join("sessions/trial/print-spool");
+    let is_coming = || {
+        let names = fs::read_dir(&spool).expect("the session has it").flatten().map(|entry| entry.file_name());
+        names.into_iter().any(|name| name.to_string_lossy().ends_with(".part"))
+    };
+    for copies in [2, 4] {
+        let queue = office.queue();
+        office.run("lp", &["-d", &queue, &path, &path]);
+        wait_until(PATIENCE, "the first has come out", || {
+            let done = office.states().iter().filter(|state| *state == "done").count();
+            (done >= copies - 1).then_some(())
+        });
+        // CUPS has heard that.
+        wait_until(PATIENCE, "the second is coming", || is_coming().then_some(()));
+        send(office.session_pid(), Signal::KILL);
+        wait_until(2 * PATIENCE, "both have come out", || {
+            office.nudge();
+            (office.states() == vec!["done"; copies]).then_some(())
+        });
+        assert_eq!(office.printer.sheets().len(), copies, "{}", office.printer.log());
+    }
+}
+
+#[test]
 fn a_line_that_is_cut_costs_no_byte_of_a_document_twice() {
     if !has(PROGRAMS) {
         return;

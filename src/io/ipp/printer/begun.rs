@@ -22,7 +22,8 @@ pub(super) struct State {
     pub(super) coming_bytes: u64,
     /// Uploads so far.
     pub(super) uploads: u64,
-    /// Jobs whose end was told to somebody since CUPS was started last.
+    /// Jobs whose end was told to somebody since CUPS was started last. Not kept over our own end: a connection that breaks ends
+    /// CUPS' backend, and then all documents of its job come again from the first.
     told: HashSet<JobId>,
     /// How often CUPS had been started then.
     cups_starts: u64,
