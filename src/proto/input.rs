@@ -172,11 +172,6 @@ impl Input {
         Some(InputMessage { number: self.number, event })
     }
 
-    /// Whether events wait.
-    pub fn has_events(&self) -> bool {
-        !self.queue.is_empty()
-    }
-
     /// Whether a key or button can still be taken.
     pub fn has_room(&self) -> bool {
         self.queue.len() < QUEUE_MAX

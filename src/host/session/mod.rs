@@ -707,7 +707,7 @@ impl Session {
             "inputs": self.counters.inputs,
             "defects": self.counters.defects,
             "keys_down": self.injector.pressed(),
-        "printing": self.printing.as_ref().map(Printing::status),
+            "printing": self.printing.as_ref().map(Printing::status),
             "encode_us": self.counters.encode.as_micros() as u64,
             "uptime_s": self.started.elapsed().as_secs(),
         })
