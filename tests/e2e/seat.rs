@@ -495,6 +495,7 @@ impl Seat {
 
     /// Ends the viewer as a user does not, and starts another.
     pub fn replace_viewer(&mut self, renderer: &'static str) {
+        self.assert_logs();
         self.viewer.processes().end("kachel", Signal::KILL);
         self.open_viewer(renderer);
         self.wait_exact("the new viewer's picture", PATIENCE);
@@ -665,12 +666,17 @@ impl Seat {
 
     /// Fails when a program has a defect to report.
     pub fn assert_no_panic(&mut self) {
+        self.assert_logs();
+        self.viewer.processes().assert_running();
+    }
+
+    /// No log that is there speaks of a panic.
+    fn assert_logs(&mut self) {
         let logs = self.logs();
         for line in logs.lines() {
             let defect = ["has a defect", "internal error", "panicked"].iter().any(|word| line.contains(word));
             assert!(!defect, "a program has panicked: {line}");
         }
-        self.viewer.processes().assert_running();
     }
 
     fn fail(&mut self, what: &str, limit: Duration) -> ! {
