@@ -819,16 +819,7 @@ mod tests {
     }
 
     fn printer() -> Printer {
-        Printer {
-            key: KEY,
-            name: "Laser".into(),
-            is_default: true,
-            color: false,
-            duplex: false,
-            ready: true,
-            media: Vec::new(),
-            sources: Vec::new(),
-        }
+        Printer { is_default: true, ..Printer::plain(KEY, "Laser") }
     }
 
     const JOB: JobId = JobId([5; 16]);

@@ -465,16 +465,7 @@ mod tests {
     use crate::proto::wire::print::{JobId, JobOptions, PrinterKey};
 
     fn printer() -> Printer {
-        Printer {
-            key: PrinterKey([1; 16]),
-            name: "Laser".into(),
-            is_default: true,
-            color: false,
-            duplex: false,
-            ready: true,
-            media: Vec::new(),
-            sources: Vec::new(),
-        }
+        Printer { is_default: true, ..Printer::plain(PrinterKey([1; 16]), "Laser") }
     }
 
     fn job(state: Option<JobState>, reason: JobReason) -> JobView {
